@@ -1,0 +1,33 @@
+"""Lengths to masks and back, and the mean over real frames."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def lengths_to_mask(lengths: Int[Tensor, " batch"], num_frames: int) -> Bool[Tensor, "batch frames"]:
+    """Mark real frames.
+
+    Args:
+        lengths: Number of real frames of each recording.
+        num_frames: Padded length.
+
+    Returns:
+        True on real frames, False on padding.
+    """
+    return torch.arange(num_frames, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def masked_mean(
+    features: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch frames"]
+) -> Float[Tensor, "batch dim"]:
+    """Average over the real frames of each recording; padding never counts.
+
+    Raises:
+        ValueError: A recording has no real frame.
+    """
+    num_real = mask.sum(dim=1)
+    if not torch.jit.is_tracing() and bool((num_real == 0).any()):
+        raise ValueError("a recording has no real frame to average over")
+    total = features.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    return total / num_real[:, None].to(features.dtype)
