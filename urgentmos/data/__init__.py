@@ -1,0 +1,1 @@
+"""Manifests, pairs, batches and decoded recordings for training."""
