@@ -1,0 +1,296 @@
+"""Audio files to mono waveforms at the model's rate, whole or block by block."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+"""Rate in Hz at which the shipped models listen."""
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph".split()
+)
+"""Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
+
+MIN_DURATION_S = 0.025
+"""Shorter recordings hold less than one analysis window and are refused."""
+
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Sample rates in Hz that are believed; a rate of 1 Hz would turn a small file into gigabytes."""
+
+# Of a damaged file the block in which decoding fails is lost, so blocks are short.
+_BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 12, 1 << 18
+_SILENT_LEVEL = 10 ** (-70 / 20)
+_FULL_SCALE = 0.999
+_CLIPPED_SHARE = 1e-4
+# Programs that write WAV to a pipe cannot know the length and write a huge one.
+_UNKNOWN_LENGTH = 0x7FFF0000
+_WAV_LENGTHS = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_OGG_BROKEN_OFF = "lacks an end-of-stream bit"
+
+
+class AudioError(ValueError):
+    """A recording cannot be used; the message is the reason written into its row."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One decoded recording.
+
+    Attributes:
+        waveform: Mono samples (mean over channels) at the wanted rate, float32, full scale 1.
+        sample_rate: Rate of the file in Hz.
+        channels: Channels of the file.
+        duration_s: Duration of what could be decoded.
+        resampled: Whether the waveform's rate differs from the file's.
+        flags: What a reader of its score should know: see ``AudioReader.flags``.
+    """
+
+    waveform: NDArray[np.float32]
+    sample_rate: int
+    channels: int
+    duration_s: float
+    resampled: bool
+    flags: tuple[str, ...] = ()
+
+
+class AudioReader:
+    """Decode one file block by block, in memory that depends on neither file nor header.
+
+    Use it as a context manager and run through ``blocks`` once; ``num_samples``, ``duration_s`` and
+    ``flags`` describe what was read so far and are final when the blocks are used up.
+
+    Args:
+        path: A regular file that libsndfile can decode.
+        sample_rate: Rate of the blocks in Hz.
+
+    Attributes:
+        sample_rate: Rate of the file in Hz.
+        channels: Channels of the file.
+        resampled: Whether the blocks' rate differs from the file's.
+        num_samples: Samples decoded per channel, at the file's rate.
+
+    Raises:
+        AudioError: The file is missing, unreadable, empty or not audio.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) -> None:
+        self._descriptor = _open_file(path)
+        try:
+            self._file = _open_decoder(self._descriptor)
+        except AudioError:
+            os.close(self._descriptor)
+            raise
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.resampled = self.sample_rate != sample_rate
+        self.num_samples = 0
+        self._wanted_rate = sample_rate
+        self._broken_off = False
+        self._low, self._high = np.inf, -np.inf
+        self._num_clipped = 0
+
+    def __enter__(self) -> "AudioReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        os.close(self._descriptor)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds decoded."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader of this recording's score should know.
+
+        ``truncated``: the file breaks off before its header or container says, what is there is
+        used. ``multichannel``: channels were averaged. ``resampled``. ``silent``: nothing above
+        -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 % of the samples
+        lie in runs of three or more at or beyond 0.999 of full scale.
+        """
+        silent = (self._high - self._low) / 2 < _SILENT_LEVEL
+        clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
+        flags = {
+            "truncated": self._broken_off,
+            "multichannel": self.channels > 1,
+            "resampled": self.resampled,
+            "silent": silent,
+            "clipped": clipped,
+        }
+        return tuple(name for name, is_set in flags.items() if is_set)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Decode, average the channels and resample, one block after the other.
+
+        Raises:
+            AudioError: A sample is NaN or infinite, or the whole file turns out to be too short.
+        """
+        resampler = (
+            soxr.ResampleStream(
+                self.sample_rate, self._wanted_rate, 1, dtype="float32", quality="HQ"
+            )
+            if self.resampled
+            else None
+        )
+        for mono in self._decode():
+            yield mono if resampler is None else resampler.resample_chunk(mono)
+        if resampler is not None:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self._broken_off = self._broken_off or self._header_claims_more()
+        if self.num_samples == 0:
+            raise AudioError("no samples: the file has a header and no audio")
+        if self.duration_s < MIN_DURATION_S:
+            raise AudioError(
+                f"too short: {self.num_samples} samples, {1000 * self.duration_s:.3g} ms; "
+                f"at least {1000 * MIN_DURATION_S:.0f} ms is needed"
+            )
+
+    def _decode(self) -> Iterator[NDArray[np.float32]]:
+        num_frames = min(_BLOCK_FRAMES, max(1, _MAX_BLOCK_SAMPLES // self.channels))
+        buffer = np.empty((num_frames, self.channels), np.float32)
+        while True:
+            try:
+                block = self._file.read(out=buffer)
+            except soundfile.LibsndfileError:
+                self._broken_off = True
+                return
+            if len(block) == 0:
+                return
+            self._measure(block)
+            # One channel: a copy, since the buffer is filled again.
+            yield block.mean(axis=1) if self.channels > 1 else block[:, 0].copy()
+
+    def _measure(self, block: NDArray[np.float32]) -> None:
+        low, high = float(block.min()), float(block.max())
+        if not np.isfinite(low + high):
+            position = int(np.argmin(np.isfinite(block).all(axis=1))) + self.num_samples
+            what = "NaN" if np.isnan(block).any() else "infinite"
+            raise AudioError(f"{what} samples, the first at {position / self.sample_rate:.3f} s")
+        self.num_samples += len(block)
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        if max(high, -low) >= _FULL_SCALE:
+            full = np.abs(block) >= _FULL_SCALE
+            self._num_clipped += int(np.sum(full[2:] & full[1:-1] & full[:-2]))
+
+    def _header_claims_more(self) -> bool:
+        log = self._file.extra_info
+        lengths = _WAV_LENGTHS.search(log)
+        if lengths is not None:
+            claimed, present = int(lengths[1]), int(lengths[2])
+            return present < claimed < _UNKNOWN_LENGTH
+        return _OGG_BROKEN_OFF in log or 0 < self.num_samples < 0.98 * self._file.frames
+
+
+def read_audio(path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) -> Audio:
+    """Read a whole recording (WAV, FLAC, OGG Vorbis, Opus, MP3 and what else libsndfile decodes).
+
+    Args:
+        path: File to read.
+        sample_rate: Wanted rate in Hz; the file is resampled with soxr (HQ) where it differs.
+
+    Raises:
+        AudioError: The recording cannot be used; the message is the reason.
+    """
+    with AudioReader(path, sample_rate=sample_rate) as reader:
+        waveform = np.concatenate(list(reader.blocks()))
+        return Audio(
+            waveform=waveform,
+            sample_rate=reader.sample_rate,
+            channels=reader.channels,
+            duration_s=reader.duration_s,
+            resampled=reader.resampled,
+            flags=reader.flags,
+        )
+
+
+def find_audio(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """List recordings: files as given, folders searched for ``AUDIO_SUFFIXES``.
+
+    Folders are searched recursively and sorted by path; links are followed, loops are not; files
+    and folders whose name starts with a dot are left out. A path is listed once. A file given by
+    name is listed even if it does not exist, so that it gets its row.
+
+    Raises:
+        AudioError: A folder holds no audio.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(_walk(path), key=lambda file: file.parts)
+            if not inside:
+                suffixes = " ".join(sorted(AUDIO_SUFFIXES))
+                raise AudioError(f"no audio in folder {str(path)!r}; looked for {suffixes}")
+            found.update(dict.fromkeys(inside))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield Path(parent, name)
+
+
+def _open_file(path: str | os.PathLike[str]) -> int:
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError as error:
+        raise AudioError("no such file") from error
+    except PermissionError as error:
+        raise AudioError("no permission to read the file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"cannot be opened: {reason}") from error
+    status = os.fstat(descriptor)
+    problems: Sequence[tuple[bool, str]] = (
+        (stat.S_ISDIR(status.st_mode), "is a folder, not a file"),
+        (not stat.S_ISREG(status.st_mode), "is not a regular file"),
+        (status.st_size == 0, "empty file (0 bytes)"),
+    )
+    for is_so, reason in problems:
+        if is_so:
+            os.close(descriptor)
+            raise AudioError(reason)
+    return descriptor
+
+
+def _open_decoder(descriptor: int) -> soundfile.SoundFile:
+    try:
+        # By descriptor and not by name: libsndfile then judges by content, and a text file called
+        # speech.vox is not taken for headerless audio.
+        file = soundfile.SoundFile(descriptor, closefd=False)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
+        raise AudioError(f"not readable as audio: {reason}") from error
+    if not MIN_RATE <= file.samplerate <= MAX_RATE:
+        rate = file.samplerate
+        file.close()
+        raise AudioError(f"sample rate {rate} Hz lies outside {MIN_RATE}…{MAX_RATE} Hz")
+    return file
