@@ -17,7 +17,7 @@ SAMPLE_RATE = 16_000
 """Rate in Hz at which the shipped models listen."""
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph".split()
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
 )
 """Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
 
@@ -28,7 +28,7 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 """Sample rates in Hz that are believed; a rate of 1 Hz would turn a small file into gigabytes."""
 
 # Of a damaged file the block in which decoding fails is lost, so blocks are short.
-_BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 12, 1 << 18
+_BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 13, 1 << 18
 _SILENT_LEVEL = 10 ** (-70 / 20)
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
