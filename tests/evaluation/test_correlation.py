@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from urgentmos.evaluation.correlation import (
+    STATISTICS,
+    agreement,
+    ktau,
+    lcc,
+    mean_ranks,
+    mse,
+    srcc,
+    system_means,
+)
+
+stats = pytest.importorskip("scipy.stats")
+
+few_values = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(-3, 3)), min_size=3, max_size=40
+).filter(lambda rows: len({x for x, _ in rows}) > 1 and len({y for _, y in rows}) > 1)
+
+
+@given(few_values)
+@settings(max_examples=60, deadline=None)
+def test_correlations_with_many_ties_equal_scipy(rows: list[tuple[int, int]]) -> None:
+    x, y = np.array(rows, dtype=float).T
+    assert lcc(x, y) == pytest.approx(stats.pearsonr(x, y)[0], abs=1e-9)
+    assert srcc(x, y) == pytest.approx(stats.spearmanr(x, y)[0], abs=1e-9)
+    assert ktau(x, y) == pytest.approx(stats.kendalltau(x, y)[0], abs=1e-9)
+
+
+def test_ktau_of_a_large_set_equals_scipy() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=5000)
+    y = np.round(x + generator.normal(size=5000), 1)
+    assert ktau(x, y) == pytest.approx(stats.kendalltau(x, y)[0], abs=1e-12)
+
+
+def test_ktau_by_hand() -> None:
+    # Pairs of (1, 2, 3, 4) with (1, 3, 2, 4): five concordant, one discordant.
+    ratings, scores = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 4.0])
+    assert ktau(ratings, scores) == pytest.approx(4 / 6)
+
+
+def test_mean_ranks_shares_places_among_equals() -> None:
+    assert mean_ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
+
+
+def test_mse_by_hand() -> None:
+    assert mse(np.array([1.0, 2.0]), np.array([2.0, 4.0])) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("statistic", ["lcc", "srcc", "ktau"])
+@pytest.mark.parametrize("values", [[2.0, 2.0, 2.0], [1.0], []])
+def test_correlation_with_what_does_not_vary_is_undefined(
+    statistic: str, values: list[float]
+) -> None:
+    other = np.arange(len(values), dtype=float)
+    assert np.isnan(STATISTICS[statistic](np.array(values), other))
+    assert np.isnan(STATISTICS[statistic](other, np.array(values)))
+
+
+def test_agreement_counts_files_the_predictor_failed_on() -> None:
+    ratings = np.array([1.0, 2.0, 3.0, np.nan])
+    result = agreement(ratings, np.array([1.5, np.nan, 3.5, 4.0]), num_resamples=0)
+    assert (result.num_items, result.num_missing) == (2, 1)
+    assert result.statistics["mse"].value == pytest.approx(0.25)
+
+
+def test_bootstrap_interval_covers_the_true_correlation_nineteen_times_in_twenty() -> None:
+    generator = np.random.default_rng(1)
+    covered = []
+    for seed in range(60):
+        x = generator.normal(size=120)
+        y = 0.8 * x + 0.6 * generator.normal(size=120)  # correlation 0.8
+        interval = agreement(x, y, num_resamples=200, seed=seed).statistics["lcc"]
+        assert interval.low <= interval.value <= interval.high
+        covered.append(interval.low <= 0.8 <= interval.high)
+    assert 0.85 <= np.mean(covered) <= 1.0
+
+
+def test_agreement_is_the_same_for_the_same_seed() -> None:
+    x, y = np.random.default_rng(2).normal(size=(2, 30))
+    assert agreement(x, y, num_resamples=50) == agreement(x, y, num_resamples=50)
+
+
+def test_system_means_leave_out_files_without_a_score() -> None:
+    names, ratings, scores = system_means(
+        ["a", "b", "a", "b", "c"],
+        np.array([1.0, 2.0, 3.0, 4.0, 5.0]),
+        np.array([2.0, 2.0, 4.0, np.nan, np.nan]),
+    )
+    assert names == ["a", "b", "c"]
+    assert ratings[:2].tolist() == [2.0, 2.0]
+    assert scores[:2].tolist() == [3.0, 2.0]
+    assert np.isnan([ratings[2], scores[2]]).all()

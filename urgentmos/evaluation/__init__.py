@@ -1,0 +1,1 @@
+"""How far predictions agree with listeners: correlations, preferences, MOS-RMBench."""

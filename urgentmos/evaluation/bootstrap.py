@@ -1,0 +1,175 @@
+"""Bootstrap: intervals of a statistic, and whether two predictors on the same items differ."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Unit = Literal["recording", "pair"]
+"""What is drawn again when pairs are resampled.
+
+Pairs made of rated recordings share their recordings and are not independent: draw recordings, and
+each pair counts as often as both its members were drawn. Pairs that were judged as such, and pairs
+sampled thinly from a corpus, are drawn themselves.
+"""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its bootstrap interval.
+
+    Attributes:
+        value: The statistic on the data as they are.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much one predictor's statistic exceeds another's on the same items.
+
+    Attributes:
+        value: First minus second.
+        low: Lower end of the interval of the difference.
+        high: Upper end.
+        p_value: Two-sided: twice the share of resamples on the other side of 0, at least
+            1 / (resamples + 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def percentile_interval(
+    value: float, resampled: Float[np.ndarray, " resamples"], *, level: float = 0.95
+) -> Interval:
+    """Put the percentile interval of resampled statistics around a value.
+
+    Undefined resamples (NaN, as the correlation of one file drawn over and over) are left out.
+    """
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def paired_difference(
+    value: float, resampled: Float[np.ndarray, " resamples"], *, level: float = 0.95
+) -> Difference:
+    """Judge a difference by its resamples, made with the same draws for both predictors."""
+    interval = percentile_interval(value, resampled, level=level)
+    defined = resampled[~np.isnan(resampled)]
+    beyond = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    return Difference(value, interval.low, interval.high, p_value)
+
+
+def resamples(num_items: int, *, num_resamples: int, seed: int) -> Iterator[Int[np.ndarray, " n"]]:
+    """Draw items with replacement, again and again; nothing where there is no item."""
+    generator = np.random.default_rng(seed)
+    for _ in range(num_resamples if num_items else 0):
+        yield generator.integers(0, num_items, num_items)
+
+
+def statistic_difference(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    *,
+    ratings: Float[np.ndarray, " items"],
+    first: Float[np.ndarray, " items"],
+    second: Float[np.ndarray, " items"],
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Compare two predictors by a statistic against the same ratings.
+
+    Args:
+        statistic: One of ``correlation.STATISTICS``.
+        ratings: Rating per item; items where it or a score is NaN are left out for both.
+        first: Scores of the first predictor.
+        second: Scores of the second predictor.
+        num_resamples: Bootstrap resamples.
+        seed: Of the resampling.
+    """
+    usable = ~(np.isnan(ratings) | np.isnan(first) | np.isnan(second))
+    x, a, b = ratings[usable], first[usable], second[usable]
+    drawn = resamples(len(x), num_resamples=num_resamples, seed=seed)
+    differences = [statistic(x[i], a[i]) - statistic(x[i], b[i]) for i in drawn]
+    return paired_difference(statistic(x, a) - statistic(x, b), np.array(differences, dtype=float))
+
+
+def pair_weights(
+    pairs: Int[np.ndarray, "pairs 2"], *, unit: Unit, num_resamples: int, seed: int
+) -> Iterator[Float[np.ndarray, " pairs"]]:
+    """Say how often each pair counts in each resample.
+
+    Args:
+        pairs: The two recordings of each pair, as numbers.
+        unit: What is drawn.
+        num_resamples: How many resamples.
+        seed: Of the drawing.
+    """
+    num_units = len(pairs) if unit == "pair" else int(pairs.max(initial=-1)) + 1
+    for drawn in resamples(num_units, num_resamples=num_resamples, seed=seed):
+        counts = np.bincount(drawn, minlength=num_units).astype(float)
+        yield counts if unit == "pair" else counts[pairs[:, 0]] * counts[pairs[:, 1]]
+
+
+def accuracy_interval(
+    correct: Bool[np.ndarray, " pairs"],
+    pairs: Int[np.ndarray, "pairs 2"],
+    *,
+    unit: Unit,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Share of correct pairs with its interval; NaN without pairs."""
+    if not len(correct):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    weights = pair_weights(pairs, unit=unit, num_resamples=num_resamples, seed=seed)
+    resampled = [_weighted_share(correct, weight) for weight in weights]
+    return percentile_interval(float(correct.mean()), np.array(resampled, dtype=float))
+
+
+def accuracy_difference(
+    first: Bool[np.ndarray, " pairs"],
+    second: Bool[np.ndarray, " pairs"],
+    pairs: Int[np.ndarray, "pairs 2"],
+    *,
+    unit: Unit,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Compare two predictors by the pairs that each got right.
+
+    Args:
+        first: Which pairs the first predictor got right.
+        second: The same of the second.
+        pairs: The two recordings of each pair, as numbers.
+        unit: What is drawn.
+        num_resamples: Bootstrap resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: There are no pairs.
+    """
+    if not len(first):
+        raise ValueError("expected at least one pair to compare two predictors on, got none")
+    gain = first.astype(float) - second.astype(float)
+    weights = pair_weights(pairs, unit=unit, num_resamples=num_resamples, seed=seed)
+    resampled = [_weighted_share(gain, weight) for weight in weights]
+    return paired_difference(float(gain.mean()), np.array(resampled, dtype=float))
+
+
+def _weighted_share(values: np.ndarray, weights: Float[np.ndarray, " pairs"]) -> float:
+    total = weights.sum()
+    return float(values @ weights / total) if total else float("nan")

@@ -1,0 +1,153 @@
+"""Preferences: three verdicts with a tie threshold, strict order, and how they are counted.
+
+Two ways lead to a preference: a preference head gives P(A better), P(tie), P(B better); a predictor
+of scores gives a difference, of which at most δ is a tie (UrgentMOS, Eq. 6). Both become
+`Preferences`, and everything else is the same for both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
+"""Verdicts; the first three in the class order of the preference head."""
+
+DELTA = 0.5
+"""Tie threshold of UrgentMOS on a five-point scale."""
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What one predictor says about each of some pairs.
+
+    Attributes:
+        verdicts: ``A_BETTER``, ``TIE``, ``B_BETTER``, or ``NO_ANSWER`` where a recording of the
+            pair could not be scored.
+        leanings: Positive where A, negative where B is held to be better, however slightly; 0
+            where neither is, NaN without an answer.
+    """
+
+    verdicts: Int[np.ndarray, " pairs"]
+    leanings: Float[np.ndarray, " pairs"]
+
+
+def verdicts_from_differences(
+    differences: Float[np.ndarray, " pairs"], *, delta: float
+) -> Int[np.ndarray, " pairs"]:
+    """Turn differences (A minus B) into verdicts: a tie where at most δ apart (Eq. 6)."""
+    verdicts = np.full(len(differences), TIE)
+    verdicts[differences > delta] = A_BETTER
+    verdicts[differences < -delta] = B_BETTER
+    verdicts[np.isnan(differences)] = NO_ANSWER
+    return verdicts
+
+
+def preferences_from_scores(
+    scores: Float[np.ndarray, " recordings"],
+    pairs: Int[np.ndarray, "pairs 2"],
+    *,
+    delta: float = DELTA,
+) -> Preferences:
+    """Derive preferences from the scores of the two recordings of each pair.
+
+    Args:
+        scores: Higher is better; NaN where the predictor failed.
+        pairs: The two recordings of each pair, as places in ``scores``.
+        delta: Largest difference that is a tie.
+    """
+    differences = scores[pairs[:, 0]] - scores[pairs[:, 1]]
+    return Preferences(verdicts_from_differences(differences, delta=delta), differences)
+
+
+def preferences_from_probabilities(
+    probabilities: Float[np.ndarray, "pairs 3"],
+) -> Preferences:
+    """Read preferences off the probabilities of A better, tie and B better.
+
+    The verdict is the likeliest class; where A and B are equally likely it is a tie, so that the
+    order of the pair never matters. The leaning is P(A) - P(B): it orders the pair strictly even
+    where the verdict is a tie.
+    """
+    a, tie, b = probabilities.T
+    verdicts = np.full(len(probabilities), TIE)
+    verdicts[(a > tie) & (a > b)] = A_BETTER
+    verdicts[(b > tie) & (b > a)] = B_BETTER
+    verdicts[np.isnan(probabilities).any(axis=1)] = NO_ANSWER
+    return Preferences(verdicts, a - b)
+
+
+def correct_verdicts(
+    labels: Int[np.ndarray, " pairs"], preferences: Preferences
+) -> Bool[np.ndarray, " pairs"]:
+    """Say which verdicts are right, ties among them: their mean is acc_δ.
+
+    A pair without an answer is a wrong answer.
+    """
+    correct: Bool[np.ndarray, " pairs"] = labels == preferences.verdicts
+    return correct
+
+
+def correct_orders(
+    differences: Float[np.ndarray, " pairs"], preferences: Preferences
+) -> Bool[np.ndarray, " pairs"]:
+    """Say which pairs are strictly ordered as listeners order them: their mean is acc_0.
+
+    Args:
+        differences: Rating of A minus rating of B; ties must be left out before.
+        preferences: The predictor's. Only the leaning counts: a leaning of exactly 0, or none, is
+            wrong.
+
+    Raises:
+        ValueError: A difference is 0 or NaN.
+    """
+    if np.any(differences == 0) or np.isnan(differences).any():
+        raise ValueError("expected pairs with different ratings, got a tie or a missing rating")
+    correct: Bool[np.ndarray, " pairs"] = np.sign(differences) == np.sign(preferences.leanings)
+    return correct
+
+
+def confusion(
+    labels: Int[np.ndarray, " pairs"], preferences: Preferences
+) -> Int[np.ndarray, "3 3"]:
+    """Count verdicts (columns) for each label (rows), both in the order A better, tie, B better.
+
+    Pairs without an answer are in no column.
+    """
+    table = np.zeros((3, 3), dtype=np.int64)
+    answered = preferences.verdicts != NO_ANSWER
+    np.add.at(table, (labels[answered], preferences.verdicts[answered]), 1)
+    return table
+
+
+def order_consistency(forward: Preferences, backward: Preferences) -> float:
+    """Share of pairs whose verdict mirrors when the pair is given the other way round.
+
+    Args:
+        forward: Preferences on the pairs (A, B).
+        backward: On the same pairs as (B, A).
+    """
+    if not len(forward.verdicts):
+        return float("nan")
+    answered = (forward.verdicts != NO_ANSWER) & (backward.verdicts != NO_ANSWER)
+    mirrored = forward.verdicts == B_BETTER - backward.verdicts
+    return float(np.mean(answered & mirrored))
+
+
+def delta_sweep(
+    labels: Int[np.ndarray, " pairs"],
+    scores: Float[np.ndarray, " recordings"],
+    pairs: Int[np.ndarray, "pairs 2"],
+    *,
+    deltas: Sequence[float],
+) -> Float[np.ndarray, " deltas"]:
+    """Accuracy of a score predictor for each threshold of *its* ties (UrgentMOS, Figs. 4, 5).
+
+    The labels stay as they are; a preference head is the same for every threshold.
+    """
+    accuracies = [
+        correct_verdicts(labels, preferences_from_scores(scores, pairs, delta=delta)).mean()
+        for delta in deltas
+    ]
+    return np.array(accuracies, dtype=float)
