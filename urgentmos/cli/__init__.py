@@ -1,0 +1,99 @@
+"""The command line: one file per command, each imported when it is called."""
+
+import errno
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import typer
+
+COMMANDS = {
+    "score": "urgentmos.cli.score:score",
+    "compare": "urgentmos.cli.compare:compare",
+    "metrics": "urgentmos.cli.metrics:metrics",
+    "label": "urgentmos.cli.label:label",
+    "simulate": "urgentmos.cli.simulate:simulate",
+    "pairs": "urgentmos.cli.pairs:pairs",
+    "train": "urgentmos.cli.train:train",
+    "evaluate": "urgentmos.cli.evaluate:evaluate",
+    "import-checkpoint": "urgentmos.cli.import_checkpoint:import_checkpoint",
+}
+"""Command name to ``module:function``. The modules import heavy packages inside the functions."""
+
+EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line; the exit status is 0, 1 (some inputs failed), 2 (usage) or 130."""
+    called = [name for name in sys.argv[1:2] if name in COMMANDS]
+    build_app(called or COMMANDS)()
+
+
+def build_app(names: Iterable[str]) -> typer.Typer:
+    """Assemble the application from some of the commands.
+
+    Args:
+        names: Keys of ``COMMANDS``; only their modules are imported.
+    """
+    app = typer.Typer(
+        name="urgentmos",
+        help="Speech quality without a reference: score, compare, label, train, evaluate.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options_of_every_command)
+    for name in names:
+        module, function = COMMANDS[name].split(":")
+        if importlib.util.find_spec(module) is None:
+            continue
+        app.command(name)(_with_exit_status(getattr(importlib.import_module(module), function)))
+    return app
+
+
+def _options_of_every_command(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from urgentmos.scoring.provenance import code_version
+
+        typer.echo(f"urgentmos {code_version()}")
+        raise typer.Exit
+
+
+def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what stops a command into a message and an exit status.
+
+    Errors of this package and of the operating system are told in one line; anything else is a
+    defect and keeps its traceback.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted; what was written so far is kept", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+        except BrokenPipeError as error:
+            # The interpreter flushes stdout once more at exit: give it somewhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            typer.echo("stopped: the reader of the output closed it", err=True)
+            raise typer.Exit(EXIT_SOME_FAILED) from error
+        except OSError as error:
+            typer.echo(f"urgentmos: {error}", err=True)
+            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+            raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
+        except (ValueError, ImportError) as error:
+            if not type(error).__module__.startswith("urgentmos."):
+                raise
+            typer.echo(f"urgentmos: {error}", err=True)
+            raise typer.Exit(EXIT_USAGE) from error
+
+    return run

@@ -1,0 +1,1 @@
+"""Recordings to rows: decoding, windows, batches, provenance, resume."""
