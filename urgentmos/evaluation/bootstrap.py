@@ -6,6 +6,10 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""A number that says how two series agree, as in ``correlation.STATISTICS``."""
 
 Unit = Literal["recording", "pair"]
 """What is drawn again when pairs are resampled.
@@ -50,7 +54,7 @@ class Difference:
 
 
 def percentile_interval(
-    value: float, resampled: Float[np.ndarray, " resamples"], *, level: float = 0.95
+    value: float, resampled: Float[NDArray[np.float64], " resamples"], *, level: float = 0.95
 ) -> Interval:
     """Put the percentile interval of resampled statistics around a value.
 
@@ -64,7 +68,7 @@ def percentile_interval(
 
 
 def paired_difference(
-    value: float, resampled: Float[np.ndarray, " resamples"], *, level: float = 0.95
+    value: float, resampled: Float[NDArray[np.float64], " resamples"], *, level: float = 0.95
 ) -> Difference:
     """Judge a difference by its resamples, made with the same draws for both predictors."""
     interval = percentile_interval(value, resampled, level=level)
@@ -74,7 +78,9 @@ def paired_difference(
     return Difference(value, interval.low, interval.high, p_value)
 
 
-def resamples(num_items: int, *, num_resamples: int, seed: int) -> Iterator[Int[np.ndarray, " n"]]:
+def resamples(
+    num_items: int, *, num_resamples: int, seed: int
+) -> Iterator[Int[NDArray[np.int64], " n"]]:
     """Draw items with replacement, again and again; nothing where there is no item."""
     generator = np.random.default_rng(seed)
     for _ in range(num_resamples if num_items else 0):
@@ -82,11 +88,11 @@ def resamples(num_items: int, *, num_resamples: int, seed: int) -> Iterator[Int[
 
 
 def statistic_difference(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
+    statistic: Statistic,
     *,
-    ratings: Float[np.ndarray, " items"],
-    first: Float[np.ndarray, " items"],
-    second: Float[np.ndarray, " items"],
+    ratings: Float[NDArray[np.float64], " items"],
+    first: Float[NDArray[np.float64], " items"],
+    second: Float[NDArray[np.float64], " items"],
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
@@ -108,8 +114,8 @@ def statistic_difference(
 
 
 def pair_weights(
-    pairs: Int[np.ndarray, "pairs 2"], *, unit: Unit, num_resamples: int, seed: int
-) -> Iterator[Float[np.ndarray, " pairs"]]:
+    pairs: Int[NDArray[np.int64], "pairs 2"], *, unit: Unit, num_resamples: int, seed: int
+) -> Iterator[Float[NDArray[np.float64], " pairs"]]:
     """Say how often each pair counts in each resample.
 
     Args:
@@ -125,8 +131,8 @@ def pair_weights(
 
 
 def accuracy_interval(
-    correct: Bool[np.ndarray, " pairs"],
-    pairs: Int[np.ndarray, "pairs 2"],
+    correct: Bool[NDArray[np.bool_], " pairs"],
+    pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     unit: Unit,
     num_resamples: int = 1000,
@@ -141,9 +147,9 @@ def accuracy_interval(
 
 
 def accuracy_difference(
-    first: Bool[np.ndarray, " pairs"],
-    second: Bool[np.ndarray, " pairs"],
-    pairs: Int[np.ndarray, "pairs 2"],
+    first: Bool[NDArray[np.bool_], " pairs"],
+    second: Bool[NDArray[np.bool_], " pairs"],
+    pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     unit: Unit,
     num_resamples: int = 1000,
@@ -170,6 +176,8 @@ def accuracy_difference(
     return paired_difference(float(gain.mean()), np.array(resampled, dtype=float))
 
 
-def _weighted_share(values: np.ndarray, weights: Float[np.ndarray, " pairs"]) -> float:
+def _weighted_share(
+    values: NDArray[np.float64] | NDArray[np.bool_], weights: Float[NDArray[np.float64], " pairs"]
+) -> float:
     total = weights.sum()
     return float(values @ weights / total) if total else float("nan")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import Interval, percentile_interval, resamples
 
-Vector = Float[np.ndarray, " items"]
+Vector = Float[NDArray[np.float64], " items"]
 
 
 def mse(ratings: Vector, scores: Vector) -> float:
@@ -67,16 +68,16 @@ def mean_ranks(values: Vector) -> Vector:
     return shared
 
 
-def _dense_ranks(values: Vector) -> Int[np.ndarray, " items"]:
+def _dense_ranks(values: Vector) -> Int[NDArray[np.int64], " items"]:
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
-def _tied_pairs(ranks: Int[np.ndarray, " items"]) -> int:
+def _tied_pairs(ranks: Int[NDArray[np.int64], " items"]) -> int:
     counts = np.unique(ranks, return_counts=True)[1].astype(np.int64)
     return int(np.sum(counts * (counts - 1) // 2))
 
 
-def _count_inversions(ranks: Int[np.ndarray, " items"]) -> int:
+def _count_inversions(ranks: Int[NDArray[np.int64], " items"]) -> int:
     """Count pairs in which the larger value comes first, one bit of the values at a time.
 
     Two values first differ at some bit. Among values equal in all higher bits, the pair is inverted

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
 A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 """Verdicts; the first three in the class order of the preference head."""
@@ -29,13 +30,13 @@ class Preferences:
             where neither is, NaN without an answer.
     """
 
-    verdicts: Int[np.ndarray, " pairs"]
-    leanings: Float[np.ndarray, " pairs"]
+    verdicts: Int[NDArray[np.int64], " pairs"]
+    leanings: Float[NDArray[np.float64], " pairs"]
 
 
 def verdicts_from_differences(
-    differences: Float[np.ndarray, " pairs"], *, delta: float
-) -> Int[np.ndarray, " pairs"]:
+    differences: Float[NDArray[np.float64], " pairs"], *, delta: float
+) -> Int[NDArray[np.int64], " pairs"]:
     """Turn differences (A minus B) into verdicts: a tie where at most δ apart (Eq. 6)."""
     verdicts = np.full(len(differences), TIE)
     verdicts[differences > delta] = A_BETTER
@@ -45,8 +46,8 @@ def verdicts_from_differences(
 
 
 def preferences_from_scores(
-    scores: Float[np.ndarray, " recordings"],
-    pairs: Int[np.ndarray, "pairs 2"],
+    scores: Float[NDArray[np.float64], " recordings"],
+    pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     delta: float = DELTA,
 ) -> Preferences:
@@ -62,7 +63,7 @@ def preferences_from_scores(
 
 
 def preferences_from_probabilities(
-    probabilities: Float[np.ndarray, "pairs 3"],
+    probabilities: Float[NDArray[np.float64], "pairs 3"],
 ) -> Preferences:
     """Read preferences off the probabilities of A better, tie and B better.
 
@@ -79,19 +80,19 @@ def preferences_from_probabilities(
 
 
 def correct_verdicts(
-    labels: Int[np.ndarray, " pairs"], preferences: Preferences
-) -> Bool[np.ndarray, " pairs"]:
+    labels: Int[NDArray[np.int64], " pairs"], preferences: Preferences
+) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which verdicts are right, ties among them: their mean is acc_δ.
 
     A pair without an answer is a wrong answer.
     """
-    correct: Bool[np.ndarray, " pairs"] = labels == preferences.verdicts
+    correct: Bool[NDArray[np.bool_], " pairs"] = labels == preferences.verdicts
     return correct
 
 
 def correct_orders(
-    differences: Float[np.ndarray, " pairs"], preferences: Preferences
-) -> Bool[np.ndarray, " pairs"]:
+    differences: Float[NDArray[np.float64], " pairs"], preferences: Preferences
+) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which pairs are strictly ordered as listeners order them: their mean is acc_0.
 
     Args:
@@ -104,13 +105,15 @@ def correct_orders(
     """
     if np.any(differences == 0) or np.isnan(differences).any():
         raise ValueError("expected pairs with different ratings, got a tie or a missing rating")
-    correct: Bool[np.ndarray, " pairs"] = np.sign(differences) == np.sign(preferences.leanings)
+    correct: Bool[NDArray[np.bool_], " pairs"] = np.sign(differences) == np.sign(
+        preferences.leanings
+    )
     return correct
 
 
 def confusion(
-    labels: Int[np.ndarray, " pairs"], preferences: Preferences
-) -> Int[np.ndarray, "3 3"]:
+    labels: Int[NDArray[np.int64], " pairs"], preferences: Preferences
+) -> Int[NDArray[np.int64], "3 3"]:
     """Count verdicts (columns) for each label (rows), both in the order A better, tie, B better.
 
     Pairs without an answer are in no column.
@@ -136,12 +139,12 @@ def order_consistency(forward: Preferences, backward: Preferences) -> float:
 
 
 def delta_sweep(
-    labels: Int[np.ndarray, " pairs"],
-    scores: Float[np.ndarray, " recordings"],
-    pairs: Int[np.ndarray, "pairs 2"],
+    labels: Int[NDArray[np.int64], " pairs"],
+    scores: Float[NDArray[np.float64], " recordings"],
+    pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     deltas: Sequence[float],
-) -> Float[np.ndarray, " deltas"]:
+) -> Float[NDArray[np.float64], " deltas"]:
     """Accuracy of a score predictor for each threshold of *its* ties (UrgentMOS, Figs. 4, 5).
 
     The labels stay as they are; a preference head is the same for every threshold.

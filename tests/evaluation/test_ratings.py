@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from urgentmos.evaluation.ratings import RatingError, read_rated_corpora
+
+RATED = {
+    "audio_path": "a/c0_f1.flac",
+    "uid": "c0:f1",
+    "system_id": "c0",
+    "reference_id": "f1",
+    "duration": 4.0,
+    "rating": 3.5,
+    "scale": "ACR 1-5",
+    "votes": 7,
+    "corpus": "p835",
+}
+PUBLIC = {
+    "audio_path": "a.wav",
+    "uid": "s:r",
+    "system_id": "s",
+    "reference_id": "r",
+    "duration": 1.0,
+    "metrics": {"mos_overall": 4.0, "pesq": 2.0},
+    "meta": {"split": "validation"},
+}
+
+
+def _write(folder: Path, *records: dict[str, object]) -> Path:
+    path = folder / "rated.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_one_manifest_holds_corpora_on_their_own_scales(tmp_path: Path) -> None:
+    mushra = {**RATED, "scale": "MUSHRA 0-100", "rating": 60, "corpus": "lj"}
+    first, second = read_rated_corpora(_write(tmp_path, RATED, mushra))
+    assert (first.name, first.scale, first.ratings.tolist()) == ("p835", (1.0, 5.0), [3.5])
+    assert (second.name, second.scale, second.ratings.tolist()) == ("lj", (0.0, 100.0), [60.0])
+    assert first.recordings[0].audio_path == tmp_path / "a/c0_f1.flac"
+    assert first.recordings[0].meta["votes"] == 7
+
+
+def test_delta_is_the_same_share_of_every_scale(tmp_path: Path) -> None:
+    mushra = {**RATED, "scale": "MUSHRA 0-100", "rating": 60, "corpus": "lj"}
+    first, second = read_rated_corpora(_write(tmp_path, RATED, mushra))
+    assert (first.rescale_delta(0.5), second.rescale_delta(0.5)) == (0.5, 12.5)
+
+
+def test_public_manifest_gives_ratings_and_labels_named_after_the_file(tmp_path: Path) -> None:
+    unlabelled = {**PUBLIC, "uid": "s:q", "metrics": {"pesq": 3.0}}
+    (corpus,) = read_rated_corpora(_write(tmp_path, PUBLIC, unlabelled))
+    assert corpus.name == "rated"
+    np.testing.assert_array_equal(corpus.ratings, [4.0, np.nan])
+    np.testing.assert_array_equal(corpus.labels("pesq"), [2.0, 3.0])
+
+
+def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
+    path = _write(tmp_path, PUBLIC)
+    assert len(read_rated_corpora(path, split="validation")[0].recordings) == 1
+    with pytest.raises(RatingError, match=r"split 'test'.*\['validation'\]"):
+        read_rated_corpora(path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rating": 5.5}, r"expected a rating in 1 to 5, got 5\.5"),
+        ({"rating": "good"}, "expected text and numbers"),
+        ({"scale": "ACR"}, "ends with a range"),
+    ],
+)
+def test_unusable_rating_is_an_error_that_names_the_file(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = _write(tmp_path, {**RATED, **change})
+    with pytest.raises(RatingError, match=message) as error:
+        read_rated_corpora(path)
+    assert str(path) in str(error.value)
+
+
+def test_missing_field_duplicate_uid_and_empty_manifest_are_errors(tmp_path: Path) -> None:
+    without = {name: value for name, value in RATED.items() if name != "system_id"}
+    with pytest.raises(RatingError, match=r"rated.jsonl:2: 'system_id' is missing"):
+        read_rated_corpora(_write(tmp_path, RATED, without))
+    with pytest.raises(RatingError, match="uid 'c0:f1' comes twice in corpus 'p835'"):
+        read_rated_corpora(_write(tmp_path, RATED, RATED))
+    with pytest.raises(RatingError, match="expected recordings, got none"):
+        read_rated_corpora(_write(tmp_path))
+
+
+def test_ratings_on_two_scales_in_one_corpus_are_an_error(tmp_path: Path) -> None:
+    other = {**RATED, "uid": "c1:f1", "scale": "MUSHRA 0-100"}
+    with pytest.raises(RatingError, match="several scales"):
+        read_rated_corpora(_write(tmp_path, RATED, other))

@@ -1,0 +1,174 @@
+"""Rated recordings, one corpus at a time, each on its own rating scale."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from urgentmos.data.manifest import Recording, read_manifest
+
+Scale = tuple[float, float]
+"""Lowest and highest rating possible."""
+
+FIVE_POINT: Scale = (1.0, 5.0)
+"""Scale of absolute category ratings (ITU-T P.800)."""
+
+_SCALE = re.compile(r"(-?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
+Rated = tuple[Recording, Scale]
+_RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
+
+
+class RatingError(ValueError):
+    """Ratings cannot be used; the message names file, line and what was expected."""
+
+
+@dataclass(frozen=True)
+class RatedCorpus:
+    """The recordings of one listening test.
+
+    Ratings of different corpora are never compared: listeners, scales and instructions differ.
+
+    Attributes:
+        name: Corpus.
+        recordings: Its recordings; the rating is the label ``mos``, whatever the scale.
+        scale: Lowest and highest rating possible.
+    """
+
+    name: str
+    recordings: Sequence[Recording]
+    scale: Scale = FIVE_POINT
+
+    @property
+    def ratings(self) -> Float[NDArray[np.float64], " recordings"]:
+        """Rating of each recording; NaN where there is none."""
+        return self.labels("mos")
+
+    def labels(self, metric: str) -> Float[NDArray[np.float64], " recordings"]:
+        """Label of each recording on one metric; NaN where there is none."""
+        return np.array([r.metrics.get(metric, np.nan) for r in self.recordings], dtype=float)
+
+    def rescale_delta(self, delta: float) -> float:
+        """Turn a difference on a five-point scale into the same share of this corpus's scale."""
+        low, high = self.scale
+        return delta * (high - low) / (FIVE_POINT[1] - FIVE_POINT[0])
+
+
+def read_rated_corpora(
+    path: str | Path, *, labels: Sequence[str | Path] = (), split: str | None = None
+) -> list[RatedCorpus]:
+    """Read the corpora of one manifest.
+
+    Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
+    five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
+    that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, and any further
+    field.
+
+    Args:
+        path: JSON lines; relative audio paths resolve against its folder.
+        labels: Label tables to merge into a manifest of the public form.
+        split: Keep only recordings whose ``meta.split`` is this one.
+
+    Returns:
+        Corpora in order of first appearance; the file's name where a recording names none.
+
+    Raises:
+        RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
+            scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
+        ManifestError: The public form is broken.
+    """
+    path = Path(path)
+    if _has_ratings(path):
+        if labels:
+            raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
+        rated = [_parse_rated(record, path, number) for number, record in _read_lines(path)]
+    else:
+        rated = [(recording, FIVE_POINT) for recording in read_manifest(path, labels=labels)]
+    chosen = [row for row in rated if split is None or row[0].meta.get("split") == split]
+    if not chosen:
+        splits = sorted({str(recording.meta.get("split")) for recording, _ in rated})
+        raise RatingError(
+            f"{path}: expected recordings of split {split!r}; it has the splits {splits}"
+            if rated
+            else f"{path}: expected recordings, got none"
+        )
+    by_corpus: dict[str, list[Rated]] = {}
+    for row in chosen:
+        by_corpus.setdefault(str(row[0].meta.get("corpus", path.stem)), []).append(row)
+    return [_build_corpus(name, rows, path) for name, rows in by_corpus.items()]
+
+
+def _build_corpus(name: str, rows: Sequence[Rated], path: Path) -> RatedCorpus:
+    scales = sorted({scale for _, scale in rows})
+    if len(scales) > 1:
+        raise RatingError(f"{path}: corpus {name!r} has ratings on several scales: {scales}")
+    low, high = scales[0]
+    seen: set[str] = set()
+    for recording, _ in rows:
+        if recording.uid in seen:
+            raise RatingError(f"{path}: uid {recording.uid!r} comes twice in corpus {name!r}")
+        seen.add(recording.uid)
+        rating = recording.metrics.get("mos", low)
+        if not low <= rating <= high:
+            raise RatingError(
+                f"{path}: {recording.uid!r}: expected a rating in {low:g} to {high:g}, "
+                f"got {rating:g}"
+            )
+    return RatedCorpus(name, [recording for recording, _ in rows], scales[0])
+
+
+def _has_ratings(path: Path) -> bool:
+    first = next(_read_lines(path), None)
+    return first is not None and "rating" in first[1]
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise RatingError(f"{path}:{number}: not JSON: {error}") from error
+            if not isinstance(record, dict):
+                raise RatingError(f"{path}:{number}: expected an object, got {record!r}")
+            yield number, record
+
+
+def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
+    where = f"{path}:{number}"
+    missing = [name for name in _RATED_FIELDS if name not in record]
+    if missing:
+        raise RatingError(
+            f"{where}: {missing[0]!r} is missing; expected {', '.join(_RATED_FIELDS)}"
+        )
+    try:
+        recording = Recording(
+            audio_path=path.parent / record["audio_path"],
+            uid=str(record["uid"]),
+            system_id=str(record["system_id"]),
+            reference_id=str(record["reference_id"]),
+            duration=float(record["duration"]),
+            metrics={"mos": float(record["rating"])},
+            meta={name: value for name, value in record.items() if name not in _RATED_FIELDS},
+        )
+    except (TypeError, ValueError) as error:
+        raise RatingError(f"{where}: expected text and numbers, got {record}: {error}") from error
+    return recording, _parse_scale(record.get("scale"), where=where)
+
+
+def _parse_scale(scale: object, *, where: str) -> Scale:
+    if scale is None:
+        return FIVE_POINT
+    match = _SCALE.search(str(scale))
+    if match is None:
+        raise RatingError(
+            f"{where}: scale: expected text that ends with a range, as 'ACR 1-5', got {scale!r}"
+        )
+    return float(match[1]), float(match[2])
