@@ -1,0 +1,106 @@
+"""Batches of waveforms and labels, made from plans."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from urgentmos.data.manifest import Recording
+from urgentmos.data.pairs import PairTable
+from urgentmos.data.sampler import BatchPlan, Progress
+from urgentmos.data.waveforms import Waveforms
+
+
+class Batch(NamedTuple):
+    """Recordings with their labels, and the pairs among them.
+
+    Attributes:
+        waveform: Padded with zeros.
+        lengths: Real samples of each recording.
+        labels: One column per metric; NaN where there is no label.
+        pairs: Rows (A, B) that index the recordings.
+        cmos: Comparison score of each pair; NaN where it is unknown.
+        preference: +1 A better, 0 tie, -1 B better; 0 where it is unknown.
+        label_counts: Labels of each metric in the global batch.
+        pair_count: Pairs with a target in the global batch.
+        after: Progress once this batch is used.
+    """
+
+    waveform: Float[Tensor, "batch samples"]
+    lengths: Int[Tensor, " batch"]
+    labels: Float[Tensor, "batch metrics"]
+    pairs: Int[Tensor, "pairs 2"]
+    cmos: Float[Tensor, " pairs"]
+    preference: Int[Tensor, " pairs"]
+    label_counts: Float[Tensor, " metrics"]
+    pair_count: Float[Tensor, ""]
+    after: Progress
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move the tensors to a device."""
+        moved = {
+            name: part.to(device, non_blocking=True)
+            for name, part in self._asdict().items()
+            if isinstance(part, Tensor)
+        }
+        return self._replace(**moved)
+
+
+class BatchDataset(Dataset[Batch]):
+    """Turn a `BatchPlan` into a `Batch`: ``dataset[plan]``.
+
+    Args:
+        waveforms: Where the recordings come from.
+        labels: One row per recording, one column per metric, NaN where there is none.
+        table: Gives the targets of pairs; None where no pair is ever planned.
+    """
+
+    def __init__(
+        self, waveforms: Waveforms, labels: NDArray[np.float32], *, table: PairTable | None = None
+    ) -> None:
+        self._waveforms = waveforms
+        self._labels = labels
+        self._table = table
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        """Read the audio and look up the labels of one batch."""
+        waveform = np.zeros((len(plan.recordings), plan.lengths.max()), dtype=np.float32)
+        for row, recording, start, length in zip(
+            waveform, plan.recordings.tolist(), plan.starts.tolist(), plan.lengths.tolist(),
+            strict=True,
+        ):  # fmt: skip
+            self._waveforms.read_into(row[:length], recording, start=start)
+        labels = self._labels[plan.recordings]
+        cmos, preference = self._targets(plan.recordings[plan.pairs])
+        if not plan.weighted:
+            labels, cmos = np.full_like(labels, np.nan), np.full_like(cmos, np.nan)
+        label_counts = (~np.isnan(self._labels[plan.all_recordings])).sum(axis=0)
+        pair_count = (~np.isnan(self._targets(plan.all_pairs)[0])).sum()
+        return Batch(
+            waveform=torch.from_numpy(waveform),
+            lengths=torch.from_numpy(plan.lengths),
+            labels=torch.from_numpy(labels),
+            pairs=torch.from_numpy(plan.pairs),
+            cmos=torch.from_numpy(cmos.astype(np.float32)),
+            preference=torch.from_numpy(preference),
+            label_counts=torch.from_numpy(label_counts.astype(np.float32)),
+            pair_count=torch.tensor(float(pair_count)),
+            after=plan.after,
+        )
+
+    def _targets(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        if self._table is None:
+            return np.full(len(pairs), np.nan), np.zeros(len(pairs), dtype=np.int64)
+        targets = self._table.compare(pairs[:, 0], pairs[:, 1])
+        return targets.cmos, targets.preference
+
+
+def label_matrix(recordings: Sequence[Recording], metrics: Sequence[str]) -> NDArray[np.float32]:
+    """Lay labels out as one row per recording and one column per metric, NaN where missing."""
+    rows = [[recording.metrics.get(name, np.nan) for name in metrics] for recording in recordings]
+    return np.array(rows, dtype=np.float32).reshape(len(recordings), len(metrics))

@@ -1,0 +1,348 @@
+"""Pairs: who may be compared with whom, and which of the two is better.
+
+Two recordings are compared by their MOS labels (UrgentMOS, Eq. 6), or by known strength: of two
+versions of one utterance that differ only in how strong their distortion is, the weaker is better.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from urgentmos.data.manifest import Pair, Recording
+
+Values = NDArray[np.float64]
+Positions = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+Matching = Literal["ref", "corpus", "any", "strength"]
+"""Which recordings may form a pair: of the same reference content (within a corpus), of the same
+corpus, any two, or of the same distortion family (``meta.family``) at different strengths."""
+
+MATCHINGS: tuple[Matching, ...] = get_args(Matching)
+
+STRENGTH_CMOS = 1.0
+"""CMOS of a pair known only by strength; natively paired corpora say +1 and -1 in the same way."""
+
+
+class PairError(ValueError):
+    """The recordings cannot be paired as asked."""
+
+
+def preference(cmos: Values, *, delta: float) -> Positions:
+    """Turn score differences into preferences (UrgentMOS, Eq. 6).
+
+    The public UrgentMOS code calls +delta and -delta both "A better"; here a difference of exactly
+    delta is a tie, as in the paper, so swapping A and B always mirrors the label.
+
+    Args:
+        cmos: Score of A minus score of B.
+        delta: Largest difference that is a tie.
+
+    Returns:
+        +1 where A is better, -1 where B is better, 0 for a tie.
+    """
+    return (cmos > delta).astype(np.int64) - (cmos < -delta).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PairTargets:
+    """What is known about pairs of recordings.
+
+    Attributes:
+        cmos: Comparison score, positive where A is better; NaN where nothing is known.
+        preference: +1, 0, -1 as in `preference`; 0 where nothing is known.
+    """
+
+    cmos: Values
+    preference: Positions
+
+
+class PairTable:
+    """Recordings laid out so that partners and targets are found without listing all pairs.
+
+    Args:
+        recordings: The recordings; pairs name them by position.
+        delta: Largest MOS difference that is a tie.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], *, delta: float) -> None:
+        self.delta = delta
+        self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
+        self.strength = np.array([_strength(r) for r in recordings])
+        self._file = _number(str(r.audio_path) for r in recordings)
+        self.family = _number(_key(r, "strength") for r in recordings)
+        self._groups: dict[Matching, _Groups] = {
+            matching: _Groups(_number(_key(r, matching) for r in recordings))
+            for matching in MATCHINGS
+        }
+
+    def compare(self, a: Positions, b: Positions) -> PairTargets:
+        """Say which of two recordings is better, from their strengths or else their labels.
+
+        Within a family the preference follows the known strength. Its CMOS is the difference of
+        the MOS labels where both exist, but never on the wrong side of zero.
+        """
+        cmos = self.mos[a] - self.mos[b]
+        by_label = preference(cmos, delta=self.delta)
+        # A recording without a family has strength NaN, and so compares with nothing.
+        by_strength = np.where(
+            self.family[a] == self.family[b], np.sign(self.strength[b] - self.strength[a]), 0.0
+        )
+        known = np.abs(by_strength) == 1
+        agreeing = np.where(np.isnan(cmos), STRENGTH_CMOS, np.maximum(cmos * by_strength, 0.0))
+        cmos = np.where(known, by_strength * agreeing, cmos)
+        return PairTargets(
+            cmos=cmos, preference=np.where(known, np.nan_to_num(by_strength), by_label).astype(int)
+        )
+
+    def draw_partners(
+        self, weights: Mapping[Matching, float], rng: np.random.Generator
+    ) -> Positions:
+        """Draw one partner for every recording.
+
+        Args:
+            weights: How often each matching is used. Where a recording has no partner in the
+                matching it drew, another matching that has one is drawn by the same weights.
+            rng: Source of randomness.
+
+        Returns:
+            Position of each recording's partner; -1 where no matching has one.
+        """
+        num_recordings = len(self.mos)
+        names = [name for name in MATCHINGS if weights.get(name, 0.0) > 0]
+        chance = np.array([weights[name] for name in names]).reshape(-1, 1)
+        available = np.stack(
+            [np.broadcast_to(self._groups[name].size_of_each > 1, num_recordings) for name in names]
+            or [np.zeros(num_recordings, dtype=bool)]
+        )
+        # Gumbel's trick: the largest log weight plus Gumbel noise is a draw by weight.
+        with np.errstate(divide="ignore"):
+            appeal = np.log(np.where(available, chance if names else 0.0, 0.0))
+        choice = np.argmax(appeal + rng.gumbel(size=appeal.shape), axis=0)
+        partners = np.full(num_recordings, -1)
+        for number, name in enumerate(names):
+            candidates = self._groups[name].draw_partners(rng)
+            chosen = (choice == number) & available[number]
+            partners[chosen] = candidates[chosen]
+        same_file = (partners >= 0) & (self._file[partners] == self._file)
+        partners[same_file] = -1
+        return partners
+
+    def pairs(
+        self, matching: Matching, *, ordered: bool, cap: int | None, tie: float, seed: int
+    ) -> tuple[Positions, Positions]:
+        """List pairs of one matching that have a label, at most ``cap``, drawn at random."""
+        groups = self._groups[matching]
+        if matching != "strength":
+            groups = groups.restricted_to(~np.isnan(self.mos))
+        total = groups.num_pairs(ordered=ordered)
+        rng = np.random.default_rng(seed)
+        kept = np.empty(0, dtype=np.int64)
+        seen = kept
+        # Far more pairs than wanted: draw numbers of pairs instead of listing them all.
+        while cap is not None and len(kept) < cap and total > 4 * max(cap, len(seen)):
+            drawn = np.setdiff1d(rng.integers(total, size=2 * cap), seen)
+            seen = np.union1d(seen, drawn)
+            rng.shuffle(drawn)
+            valid = self._valid(*groups.pair(drawn, ordered=ordered), matching=matching, tie=tie)
+            kept = np.concatenate([kept, drawn[valid]])
+        if cap is None or len(kept) < cap:
+            kept = np.arange(total)
+            valid = self._valid(*groups.pair(kept, ordered=ordered), matching=matching, tie=tie)
+            kept = kept[valid]
+            if cap is not None and len(kept) > cap:
+                kept = rng.choice(kept, size=cap, replace=False)
+        return groups.pair(np.sort(kept[:cap]), ordered=ordered)
+
+    def _valid(
+        self,
+        a: Positions,
+        b: Positions,
+        *,
+        matching: Matching,
+        tie: float,
+    ) -> Mask:
+        valid: Mask = self._file[a] != self._file[b]
+        if matching == "strength":
+            valid &= self.strength[a] != self.strength[b]
+        else:
+            valid &= np.abs(self.mos[a] - self.mos[b]) > tie
+        return valid
+
+
+def make_pairs(
+    recordings: Sequence[Recording],
+    *,
+    matching: Matching,
+    ordered: bool = False,
+    cap: int | None = None,
+    drop_ties_within: float | None = None,
+    seed: int = 0,
+) -> list[Pair]:
+    """Make pairs with their CMOS from rated recordings.
+
+    A recording is never paired with its own file; recordings without a ``mos`` label are left out,
+    except from ``strength`` pairs, whose CMOS is then +1 or -1. Large sets are sampled without
+    listing all pairs.
+
+    Args:
+        recordings: Rated recordings.
+        matching: Which of them may be compared.
+        ordered: Also the pair (B, A) for each (A, B).
+        cap: Largest number of pairs; beyond it they are drawn at random.
+        drop_ties_within: Leave out pairs whose MOS differ by no more; None keeps every pair.
+            It does not touch ``strength`` pairs, whose order is known.
+        seed: Seed of the draw.
+
+    Returns:
+        Pairs in the order of the recordings.
+
+    Raises:
+        PairError: No two recordings can be paired this way.
+    """
+    if matching not in MATCHINGS:
+        raise PairError(f"unknown matching {matching!r}; known: {', '.join(MATCHINGS)}")
+    table = PairTable(recordings, delta=0.0)
+    tie = -1.0 if drop_ties_within is None else drop_ties_within
+    a, b = table.pairs(matching, ordered=ordered, cap=cap, tie=tie, seed=seed)
+    if len(a) == 0:
+        raise PairError(_why_no_pairs(recordings, matching))
+    cmos = table.compare(a, b).cmos if matching == "strength" else table.mos[a] - table.mos[b]
+    return [
+        Pair(
+            a=recordings[i].audio_path,
+            b=recordings[j].audio_path,
+            cmos=float(value),
+            durations=(recordings[i].duration, recordings[j].duration),
+        )
+        for i, j, value in zip(a, b, cmos, strict=True)
+    ]
+
+
+def cap_pairs(
+    pairs: Sequence[Pair], *, cap: int | None, drop_ties_within: float | None, seed: int
+) -> list[Pair]:
+    """Choose among natively paired recordings, with the rules of `make_pairs`."""
+    kept = [p for p in pairs if drop_ties_within is None or abs(p.cmos) > drop_ties_within]
+    if cap is None or len(kept) <= cap:
+        return kept
+    chosen = np.random.default_rng(seed).choice(len(kept), size=cap, replace=False)
+    return [kept[i] for i in np.sort(chosen)]
+
+
+class _Groups:
+    """Members of each group, side by side in one array.
+
+    ::
+
+        members  [ 4 7 9 | 0 2 | 1 3 5 6 ]
+        starts     0       3     5
+        sizes      3       2     4
+    """
+
+    def __init__(self, keys: Positions) -> None:
+        self._keys = keys
+        order = np.argsort(keys, kind="stable")
+        self._members = order[keys[order] >= 0]
+        _, self._starts, self._sizes = np.unique(
+            keys[self._members], return_index=True, return_counts=True
+        )
+        group_of_member = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        self.size_of_each = np.zeros(len(keys), dtype=np.int64)
+        self.size_of_each[self._members] = self._sizes[group_of_member]
+        self._start_of_member = self._starts[group_of_member]
+
+    def restricted_to(self, mask: Mask) -> "_Groups":
+        return _Groups(np.where(mask, self._keys, -1))
+
+    def draw_partners(self, rng: np.random.Generator) -> Positions:
+        """Draw another member of each recording's group; the recording itself if it is alone."""
+        size = self.size_of_each[self._members]
+        place = np.arange(len(self._members)) - self._start_of_member
+        step = 1 + rng.integers(np.maximum(size - 1, 1))
+        partners = np.arange(len(self._keys))
+        partners[self._members] = self._members[self._start_of_member + (place + step) % size]
+        return partners
+
+    def num_pairs(self, *, ordered: bool) -> int:
+        return int(self._pairs_per_group(ordered).sum())
+
+    def pair(self, number: Positions, *, ordered: bool) -> tuple[Positions, Positions]:
+        """Name the two recordings of each numbered pair."""
+        ends = np.cumsum(self._pairs_per_group(ordered))
+        group = np.searchsorted(ends, number, side="right")
+        rest = number - (ends - self._pairs_per_group(ordered))[group]
+        others = self._sizes[group] - 1
+        # Every ordered pair is (row, column skipping the row): n rows of n - 1. Half as many rows
+        # hold the unordered ones: the end of each row folds into the row that mirrors it.
+        #     n = 4   row 0: 01 02 03          n = 5   row 0: 01 02 03 04
+        #             row 1: 12 13 | 23                row 1: 12 13 14 | 34
+        #                                              (row 2: 23 24)
+        if ordered:
+            first, second = rest // others, rest % others
+            second = second + (second >= first)
+        else:
+            first, second = _unfold(rest, self._sizes[group])
+        start = self._starts[group]
+        return self._members[start + first], self._members[start + second]
+
+    def _pairs_per_group(self, ordered: bool) -> Positions:
+        pairs: Positions = self._sizes * (self._sizes - 1)
+        return pairs if ordered else pairs // 2
+
+
+def _unfold(number: Positions, size: Positions) -> tuple[Positions, Positions]:
+    row, column = number // (size - 1), number % (size - 1)
+    in_row = column < size - 1 - row
+    first = np.where(in_row, row, size - 1 - row)
+    second = np.where(in_row, row + 1 + column, column + 1)
+    return first, second
+
+
+def _strength(recording: Recording) -> float:
+    if recording.meta.get("family") is None:
+        return float("nan")
+    strength = recording.meta.get("strength")
+    if isinstance(strength, bool) or not isinstance(strength, int | float | None):
+        raise PairError(
+            f"recording {recording.uid!r}: meta.strength: expected a number, got {strength!r}"
+        )
+    return float("nan") if strength is None else float(strength)
+
+
+def _key(recording: Recording, matching: Matching) -> Hashable | None:
+    corpus = recording.meta.get("corpus")
+    if matching == "ref":
+        return (corpus, recording.reference_id)
+    if matching == "corpus":
+        return (corpus,)
+    if matching == "any":
+        return True
+    family = recording.meta.get("family")
+    return None if family is None or recording.meta.get("strength") is None else str(family)
+
+
+def _number(keys: Iterable[Hashable | None]) -> Positions:
+    number_by_key: dict[Hashable, int] = {}
+    return np.array(
+        [-1 if key is None else number_by_key.setdefault(key, len(number_by_key)) for key in keys],
+        dtype=np.int64,
+    )
+
+
+def _why_no_pairs(recordings: Sequence[Recording], matching: Matching) -> str:
+    rated = sum("mos" in recording.metrics for recording in recordings)
+    families = sum("family" in recording.meta for recording in recordings)
+    return (
+        f"no pairs by {matching!r}: of {len(recordings)} recordings {rated} have a 'mos' label and "
+        f"{families} a meta.family; a pair needs two with the same "
+        + {
+            "ref": "reference_id",
+            "corpus": "meta.corpus",
+            "any": "manifest",
+            "strength": "meta.family and different meta.strength",
+        }[matching]
+    )

@@ -1,0 +1,159 @@
+"""Waveforms of a manifest: decoded as they are asked for, or once into one file.
+
+The cache is two files: ``NAME`` holds all waveforms end to end (mono, 16 kHz, little-endian 16-bit
+integers), ``NAME.json`` their lengths in manifest order and a digest of what was decoded. A cache
+of other recordings is refused, not overwritten.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from urgentmos.audio import SAMPLE_RATE, AudioError, read_audio
+from urgentmos.data.manifest import ManifestError, Recording
+
+_FULL_SCALE = 32767
+
+
+class Waveforms(Protocol):
+    """Where recordings come from.
+
+    Attributes:
+        lengths: Samples of each recording.
+    """
+
+    lengths: NDArray[np.int64]
+
+    def read(self, position: int) -> NDArray[np.float32]:
+        """Return the whole waveform of one recording."""
+        ...
+
+    def read_into(self, row: NDArray[np.float32], position: int, *, start: int) -> None:
+        """Fill a row with a recording's samples from ``start`` on."""
+        ...
+
+
+class DecodedWaveforms:
+    """Decode each recording every time it is asked for."""
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        self._paths = [recording.audio_path for recording in recordings]
+        durations = np.array([recording.duration for recording in recordings])
+        self.lengths = np.maximum(np.rint(durations * SAMPLE_RATE), 1).astype(np.int64)
+
+    def read(self, position: int) -> NDArray[np.float32]:
+        """Decode one recording.
+
+        Raises:
+            ManifestError: It cannot be decoded.
+        """
+        return _decode(self._paths[position])
+
+    def read_into(self, row: NDArray[np.float32], position: int, *, start: int) -> None:
+        """Decode one recording and copy a part.
+
+        Raises:
+            ManifestError: It cannot be decoded, or is shorter than the manifest says.
+        """
+        waveform = self.read(position)
+        missing = start + len(row) - len(waveform)
+        # Durations in a manifest are rounded: a hundredth of a second may be missing, not more.
+        if missing > SAMPLE_RATE // 100:
+            raise ManifestError(
+                f"{self._paths[position]}: the manifest says "
+                f"{self.lengths[position] / SAMPLE_RATE:.2f} s, the file has "
+                f"{len(waveform) / SAMPLE_RATE:.2f} s"
+            )
+        start = max(0, start - max(0, missing))
+        part = waveform[start : start + len(row)]
+        row[: len(part)] = part
+
+
+class CachedWaveforms:
+    """Read recordings from a cache file that the operating system keeps in memory."""
+
+    def __init__(self, path: Path, lengths: NDArray[np.int64]) -> None:
+        self.lengths = lengths
+        self._ends = np.cumsum(lengths)
+        self._samples = np.memmap(path, dtype="<i2", mode="r")
+
+    def read(self, position: int) -> NDArray[np.float32]:
+        """Return one recording."""
+        row = np.empty(self.lengths[position], dtype=np.float32)
+        self.read_into(row, position, start=0)
+        return row
+
+    def read_into(self, row: NDArray[np.float32], position: int, *, start: int) -> None:
+        """Copy a part of one recording."""
+        begin = self._ends[position] - self.lengths[position] + start
+        np.multiply(self._samples[begin : begin + len(row)], np.float32(1 / _FULL_SCALE), out=row)
+
+
+def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWaveforms:
+    """Open the cache of these recordings, decoding them first if it does not exist.
+
+    Raises:
+        ManifestError: A recording cannot be decoded, or the cache holds other recordings.
+    """
+    path = Path(path)
+    index = path.with_name(path.name + ".json")
+    digest = _audio_digest(recordings)
+    if not index.exists():
+        _build(path, index, recordings, digest=digest)
+    content = json.loads(index.read_text(encoding="utf-8"))
+    if content["digest"] != digest:
+        raise ManifestError(
+            f"{path}: this cache was made from other recordings, or they have changed since; "
+            f"delete it and {index.name} to make it again, or name another cache"
+        )
+    return CachedWaveforms(path, np.array(content["lengths"], dtype=np.int64))
+
+
+def _build(path: Path, index: Path, recordings: Sequence[Recording], *, digest: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lengths = []
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        decoded = _decode_all([recording.audio_path for recording in recordings])
+        for waveform in tqdm(decoded, total=len(recordings), desc="caching audio", unit="file"):
+            scaled = np.clip(waveform, -1, 1) * _FULL_SCALE
+            file.write(np.rint(scaled).astype("<i2").tobytes())
+            lengths.append(len(waveform))
+    os.replace(partial, path)
+    content = {"digest": digest, "sample_rate": SAMPLE_RATE, "lengths": lengths}
+    index.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _decode_all(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
+    # A few at a time: a plain map would decode the whole corpus ahead of the writer.
+    remaining = iter(paths)
+    with ThreadPoolExecutor() as pool:
+        while block := list(islice(remaining, 256)):
+            yield from pool.map(_decode, block)
+
+
+def _decode(path: Path) -> NDArray[np.float32]:
+    try:
+        return read_audio(path, sample_rate=SAMPLE_RATE).waveform
+    except AudioError as error:
+        raise ManifestError(f"{path}: cannot be used for training: {error}") from error
+
+
+def _audio_digest(recordings: Sequence[Recording]) -> str:
+    digest = hashlib.sha256()
+    for recording in recordings:
+        try:
+            size = recording.audio_path.stat().st_size
+        except OSError as error:
+            raise ManifestError(f"{recording.audio_path}: {error.strerror}") from error
+        digest.update(f"{recording.uid}\0{recording.audio_path.name}\0{size}\n".encode())
+    return digest.hexdigest()
