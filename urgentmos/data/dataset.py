@@ -28,6 +28,7 @@ class Batch(NamedTuple):
         preference: +1 A better, 0 tie, -1 B better; 0 where it is unknown.
         label_counts: Labels of each metric in the global batch.
         pair_count: Pairs with a target in the global batch.
+        decided_count: Those of them that are no exact draw.
         after: Progress once this batch is used.
     """
 
@@ -39,16 +40,15 @@ class Batch(NamedTuple):
     preference: Int[Tensor, " pairs"]
     label_counts: Float[Tensor, " metrics"]
     pair_count: Float[Tensor, ""]
+    decided_count: Float[Tensor, ""]
     after: Progress
 
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
-        moved = {
-            name: part.to(device, non_blocking=True)
-            for name, part in self._asdict().items()
-            if isinstance(part, Tensor)
-        }
-        return self._replace(**moved)
+        return Batch._make(
+            part.to(device, non_blocking=True) if isinstance(part, Tensor) else part
+            for part in self
+        )
 
 
 class BatchDataset(Dataset[Batch]):
@@ -80,7 +80,9 @@ class BatchDataset(Dataset[Batch]):
         if not plan.weighted:
             labels, cmos = np.full_like(labels, np.nan), np.full_like(cmos, np.nan)
         label_counts = (~np.isnan(self._labels[plan.all_recordings])).sum(axis=0)
-        pair_count = (~np.isnan(self._targets(plan.all_pairs)[0])).sum()
+        all_cmos, all_preference = self._targets(plan.all_pairs)
+        known = ~np.isnan(all_cmos)
+        decided = known & ((all_cmos != 0) | (all_preference != 0))
         return Batch(
             waveform=torch.from_numpy(waveform),
             lengths=torch.from_numpy(plan.lengths),
@@ -89,7 +91,8 @@ class BatchDataset(Dataset[Batch]):
             cmos=torch.from_numpy(cmos.astype(np.float32)),
             preference=torch.from_numpy(preference),
             label_counts=torch.from_numpy(label_counts.astype(np.float32)),
-            pair_count=torch.tensor(float(pair_count)),
+            pair_count=torch.tensor(float(known.sum())),
+            decided_count=torch.tensor(float(decided.sum())),
             after=plan.after,
         )
 

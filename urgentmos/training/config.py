@@ -1,0 +1,211 @@
+"""What states a training run completely."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from urgentmos.data.pairs import MATCHINGS, Matching
+from urgentmos.metrics import get_metric
+from urgentmos.model.config import ModelConfig
+
+
+@dataclass
+class DataConfig:
+    """What is trained on, and how it is cut into batches.
+
+    Attributes:
+        manifests: Manifests in JSON lines; uids are unique across them.
+        labels: Label tables merged onto the manifests.
+        validation_share: Share of the contents (``reference_id``) held out where ``meta.split``
+            says neither ``train`` nor ``validation``.
+        cache: File that holds all decoded waveforms; made once. None decodes in every epoch.
+        max_seconds: Longest part of a recording heard at once; the rest is cut at random.
+        min_seconds: Shortest part heard when recordings are cut at random.
+        min_share: Smallest share of a recording heard; 1 cuts only what is too long.
+        batch_seconds: Padded seconds per batch and process, partners counted.
+        workers: Processes that read audio; 0 reads in the training process.
+        pairs: Weight of each matching by which partners are drawn; empty draws none.
+        delta: Largest MOS difference that is a tie (UrgentMOS, Eq. 6).
+    """
+
+    manifests: list[str]
+    labels: list[str] = field(default_factory=list)
+    validation_share: float = 0.05
+    cache: str | None = None
+    max_seconds: float = 10.0
+    min_seconds: float = 2.0
+    min_share: float = 1.0
+    batch_seconds: float = 300.0
+    workers: int = 0
+    pairs: dict[str, float] = field(default_factory=lambda: {"ref": 1.0})
+    delta: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.manifests:
+            raise ValueError("manifests: expected at least one")
+        for name, weight in self.pairs.items():
+            if name not in MATCHINGS:
+                raise ValueError(f"pairs: unknown matching {name!r}; known: {', '.join(MATCHINGS)}")
+            if weight < 0:
+                raise ValueError(f"pairs.{name}: expected a weight of 0 or more, got {weight}")
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(
+                f"validation_share: expected 0 to below 1, got {self.validation_share}"
+            )
+        if not 0 < self.min_share <= 1:
+            raise ValueError(f"min_share: expected above 0, up to 1, got {self.min_share}")
+        if self.delta < 0:
+            raise ValueError(f"delta: expected 0 or more, got {self.delta}")
+        if self.batch_seconds < 2 * self.max_seconds:
+            raise ValueError(
+                f"batch_seconds: {self.batch_seconds} s cannot hold two recordings of up to "
+                f"max_seconds = {self.max_seconds} s"
+            )
+
+    @property
+    def matching(self) -> dict[Matching, float]:
+        """The matchings that are used, by weight."""
+        return {name: self.pairs[name] for name in MATCHINGS if self.pairs.get(name, 0.0) > 0}
+
+
+@dataclass
+class ObjectivesConfig:
+    """What is minimised: the weighted sum of these losses; see `urgentmos.training.losses`.
+
+    Attributes:
+        absolute: Weight of the masked multi-metric loss.
+        preference: Weight of CMOS and cross-entropy of the preference head.
+        bradley_terry: Weight of Bradley-Terry on differences of the ``mos`` score.
+        qamro: Weight of QAMRO on the ``mos`` score.
+        regression: Penalty of the absolute loss.
+        metric_weights: Weight of a metric in the absolute loss, 1 where not named.
+        bradley_terry_weighting: ``mos_difference`` weighs clear pairs more, after MOS-RMBench.
+        widest_gap: MOS gap that then weighs most.
+    """
+
+    absolute: float = 0.5
+    preference: float = 0.5
+    bradley_terry: float = 0.0
+    qamro: float = 0.0
+    regression: Literal["mse", "l1", "huber"] = "mse"
+    metric_weights: dict[str, float] = field(default_factory=dict)
+    bradley_terry_weighting: Literal["none", "mos_difference"] = "none"
+    widest_gap: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check that something is minimised, and the metric names."""
+        for name, weight in (*self.weights.items(), *self.metric_weights.items()):
+            if weight < 0:
+                raise ValueError(f"{name}: expected a weight of 0 or more, got {weight}")
+        if not any(self.weights.values()):
+            raise ValueError("every objective has weight 0; expected at least one above 0")
+        if self.widest_gap <= 0:
+            raise ValueError(f"widest_gap: expected above 0, got {self.widest_gap}")
+        self.metric_weights = {
+            get_metric(name).name: weight for name, weight in self.metric_weights.items()
+        }
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each objective."""
+        return {
+            "absolute": self.absolute,
+            "preference": self.preference,
+            "bradley_terry": self.bradley_terry,
+            "qamro": self.qamro,
+        }
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW and its learning rate.
+
+    Attributes:
+        lr: Highest learning rate.
+        weight_decay: On matrices and kernels; norms, biases and layer weights are spared.
+        betas: Decay of the two moments.
+        schedule: After the warm-up: ``constant``, ``linear`` to 0, or ``cosine`` to 0 (with a
+            warm-up this is the one-cycle policy).
+        warmup_steps: Steps in which the rate rises from 0.
+        clip: Largest gradient norm.
+        accumulate: Batches per step.
+        ema_decay: Decay of the averaged weights that are validated and exported; 0 uses the
+            weights as they are.
+    """
+
+    lr: float = 3e-5
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    clip: float = 1.0
+    accumulate: int = 1
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.lr <= 0 or self.clip <= 0:
+            raise ValueError(f"lr and clip: expected above 0, got {self.lr} and {self.clip}")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate: expected at least 1, got {self.accumulate}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps: expected 0 or more, got {self.warmup_steps}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay: expected 0 to below 1, got {self.ema_decay}")
+
+
+@dataclass
+class RunConfig:
+    """A whole run: what is trained, on what, to which end and for how long.
+
+    Attributes:
+        model: The model.
+        data: Recordings, pairs and batches.
+        output: Run folder.
+        steps: Optimizer steps.
+        objectives: What is minimised.
+        optimizer: AdamW and its learning rate.
+        seed: Seed of weights, order, partners, windows and dropout.
+        precision: ``bf16`` runs matrix products and convolutions in bfloat16.
+        validate_every: Steps between validations; the last step is always validated.
+        save_every: Steps between checkpoints; the last step is always saved.
+        log_every: Steps between points of the curves.
+        best_by: Validation figure that the best model maximises.
+        max_minutes: Stop, resumably, after the step that passes this time; None does not.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    output: str
+    steps: int = 20000
+    objectives: ObjectivesConfig = field(default_factory=ObjectivesConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_every: int = 1000
+    save_every: int = 1000
+    log_every: int = 20
+    best_by: str = "lcc/mean"
+    max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no single part can see."""
+        if min(self.steps, self.validate_every, self.save_every, self.log_every) < 1:
+            raise ValueError(
+                "steps, validate_every, save_every and log_every: expected at least 1, got "
+                f"{self.steps}, {self.validate_every}, {self.save_every} and {self.log_every}"
+            )
+        weights = self.objectives.weights
+        if (self.model.preference is not None) != (weights["preference"] > 0):
+            raise ValueError(
+                "objectives.preference is above 0 exactly where model.preference is set: an "
+                f"untrained head must not be shipped; got {weights['preference']} and "
+                f"{'a' if self.model.preference else 'no'} preference head"
+            )
+        if (weights["preference"] or weights["bradley_terry"]) and not self.data.matching:
+            raise ValueError("preference and bradley_terry need pairs; data.pairs draws none")
+        if (weights["bradley_terry"] or weights["qamro"]) and "mos" not in self.model.metrics:
+            raise ValueError("bradley_terry and qamro rank the 'mos' score, which no group has")
+        for name in self.objectives.metric_weights:
+            if name not in self.model.metrics:
+                raise ValueError(f"objectives.metric_weights: the model does not predict {name!r}")

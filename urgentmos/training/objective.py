@@ -1,0 +1,114 @@
+"""One training step's forward pass: network outputs to the weighted sum of the objectives."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from urgentmos.data.dataset import Batch
+from urgentmos.metrics import METRICS
+from urgentmos.model.network import AssessorNetwork, NetworkOutput
+from urgentmos.training.config import ObjectivesConfig
+from urgentmos.training.losses import (
+    absolute_loss,
+    bradley_terry_loss,
+    mos_difference_weight,
+    preference_loss,
+    qamro_loss,
+)
+
+
+class Objective(nn.Module):
+    """The network together with what it is trained for.
+
+    The loss is computed inside ``forward`` so that whatever wraps a module for several processes,
+    or for mixed precision, sees every parameter used in one forward pass.
+
+    Args:
+        network: Network to train.
+        config: Weights of the objectives.
+        num_processes: Processes that share a step; their gradients are averaged.
+    """
+
+    scales: Tensor
+    metric_weights: Tensor
+
+    def __init__(
+        self, network: AssessorNetwork, config: ObjectivesConfig, *, num_processes: int = 1
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._config = config
+        self._num_processes = num_processes
+        metrics = network.metrics
+        scales = [METRICS[name].scale for name in metrics]
+        weights = [config.metric_weights.get(name, 1.0) for name in metrics]
+        self.register_buffer("scales", torch.tensor(scales), persistent=False)
+        self.register_buffer("metric_weights", torch.tensor(weights), persistent=False)
+
+    def forward(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Compute the loss of one batch.
+
+        Returns:
+            The weighted sum, and each objective's own value, detached. Averaged over processes,
+            both are those of the global batch. QAMRO is the exception: it ranks within a process.
+        """
+        output: NetworkOutput = self.network(batch.waveform, batch.lengths)
+        terms = self._terms(output, batch)
+        total = torch.zeros((), device=batch.waveform.device)
+        for name, value in terms.items():
+            total = total + self._config.weights[name] * value
+        return total, {name: value.detach() for name, value in terms.items()}
+
+    def _terms(self, output: NetworkOutput, batch: Batch) -> dict[str, Tensor]:
+        weights = self._config.weights
+        terms: dict[str, Tensor] = {}
+        scores = {name: score.float() for name, score in output.scores.items()}
+        if weights["absolute"]:
+            terms["absolute"] = self._num_processes * absolute_loss(
+                torch.stack([scores[name] for name in self.network.metrics], dim=1),
+                batch.labels,
+                scales=self.scales,
+                weights=self.metric_weights,
+                regression=self._config.regression,
+                counts=batch.label_counts,
+            )
+        if weights["preference"]:
+            terms["preference"] = self._num_processes * self._preference(output, batch)
+        if weights["bradley_terry"]:
+            terms["bradley_terry"] = self._num_processes * self._bradley_terry(scores["mos"], batch)
+        if weights["qamro"]:
+            labels = batch.labels[:, self.network.metrics.index("mos")]
+            terms["qamro"] = qamro_loss(scores["mos"], labels)
+        return terms
+
+    def _preference(self, output: NetworkOutput, batch: Batch) -> Tensor:
+        pairs, target_cmos, preference = batch.pairs, batch.cmos, batch.preference
+        if len(pairs) == 0:
+            # The head must be part of every step's graph, so a recording meets itself, unlabelled.
+            pairs = torch.zeros((1, 2), dtype=torch.int64, device=batch.pairs.device)
+            target_cmos = torch.full_like(pairs[:, 0], torch.nan, dtype=torch.float32)
+            preference = torch.zeros_like(pairs[:, 0])
+        frames, mask = output.frames, output.mask
+        if frames is None:
+            raise ValueError("the preference objective needs a network with a preference head")
+        both = torch.cat([pairs, pairs.flip(1)])
+        compared = self.network.compare_frames(
+            frames[both[:, 0]], mask[both[:, 0]], frames[both[:, 1]], mask[both[:, 1]]
+        )
+        return preference_loss(
+            compared.cmos.float(),
+            compared.logits.float(),
+            target_cmos=torch.cat([target_cmos, -target_cmos]),
+            target_preference=torch.cat([preference, -preference]),
+            count=2 * batch.pair_count,
+        )
+
+    def _bradley_terry(self, scores: Tensor, batch: Batch) -> Tensor:
+        a, b = batch.pairs.unbind(1)
+        direction = torch.where(batch.cmos == 0, batch.preference, batch.cmos.sign())
+        weights = None
+        if self._config.bradley_terry_weighting == "mos_difference":
+            weights = mos_difference_weight(batch.cmos.abs(), widest=self._config.widest_gap)
+        return bradley_terry_loss(
+            scores[a] - scores[b], direction=direction, weights=weights, count=batch.decided_count
+        )

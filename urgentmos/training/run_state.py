@@ -1,0 +1,170 @@
+"""Where a run stands, on disk: weights, optimizer, average, progress and random state.
+
+A folder of safetensors and JSON, without pickle::
+
+    model.safetensors      weights by name
+    optimizer.safetensors  AdamW state as PARAMETER/KEY
+    average.safetensors    moving average by parameter name, where the run keeps one
+    random_RANK.safetensors  torch's random state of each process
+    state.json             step, epoch, batch, best figure
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
+)
+
+from urgentmos.data.sampler import Progress
+from urgentmos.training.optimization import MovingAverage
+
+# Gathered whole, a state fits any number of processes, sharded or not.
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+class RunStateError(ValueError):
+    """A run folder cannot be resumed with this configuration."""
+
+
+@dataclass
+class RunState:
+    """Counters of a run.
+
+    Attributes:
+        step: Optimizer steps made.
+        epoch: Times all recordings have been visited.
+        batch: Batches used of this epoch.
+        best: Best validation figure so far; None before the first validation.
+        best_step: Step it was reached at.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+    best_step: int = 0
+
+    @property
+    def progress(self) -> Progress:
+        """Where the data stands."""
+        return Progress(self.epoch, self.batch)
+
+
+def save_run_state(
+    folder: Path,
+    state: RunState,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: MovingAverage | None,
+    rank: int,
+    barrier: Any,
+) -> None:
+    """Write a checkpoint, replacing the one in the folder only once it is whole.
+
+    Every process calls it. ``barrier`` is a callable that waits for all of them.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
+    if rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    barrier()
+    save_file(_random_state(), partial / f"random_{rank}.safetensors")
+    if rank == 0:
+        save_file(_contiguous(weights), partial / "model.safetensors")
+        save_file(_flat(moments), partial / "optimizer.safetensors")
+        if average is not None:
+            named = {str(i): tensor for i, tensor in enumerate(average.average)}
+            save_file(_contiguous(named), partial / "average.safetensors")
+        (partial / "state.json").write_text(json.dumps(asdict(state), indent=2) + "\n")
+    barrier()
+    if rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    barrier()
+
+
+def load_run_state(
+    folder: Path,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: MovingAverage | None,
+    rank: int,
+) -> RunState:
+    """Restore a checkpoint in place.
+
+    Raises:
+        RunStateError: There is none, or it belongs to another model or configuration.
+    """
+    if not (folder / "state.json").exists():
+        raise RunStateError(f"{folder}: nothing to resume from; start without --resume")
+    state = RunState(**json.loads((folder / "state.json").read_text()))
+    weights = load_file(folder / "model.safetensors")
+    _, moments = get_state_dict(module, optimizer, options=_WHOLE)
+    saved = load_file(folder / "optimizer.safetensors")
+    _fill(moments, saved, where=folder / "optimizer.safetensors")
+    try:
+        set_state_dict(
+            module, optimizer, model_state_dict=weights, optim_state_dict=moments, options=_WHOLE
+        )
+    except RuntimeError as error:
+        raise RunStateError(f"{folder}: made by another model: {error}") from error
+    if average is not None:
+        path = folder / "average.safetensors"
+        if not path.exists():
+            raise RunStateError(f"{path} is missing: that run kept no average (ema_decay: 0)")
+        named = load_file(path)
+        average.load(named[str(i)] for i in range(len(named)))
+    random = folder / f"random_{rank}.safetensors"
+    if not random.exists():
+        raise RunStateError(f"{random} is missing: the run had fewer processes")
+    _restore_random(load_file(random))
+    return state
+
+
+def _flat(moments: dict[str, Any]) -> dict[str, Tensor]:
+    flat = {
+        f"{name}/{key}": value
+        for name, values in moments["state"].items()
+        for key, value in values.items()
+    }
+    return _contiguous(flat)
+
+
+def _fill(moments: dict[str, Any], saved: dict[str, Tensor], *, where: Path) -> None:
+    expected = set(_flat(moments))
+    if expected != set(saved):
+        odd = sorted(expected ^ set(saved))[0]
+        raise RunStateError(f"{where}: made by another model or objective: {odd!r} does not match")
+    for name, values in moments["state"].items():
+        for key in values:
+            values[key] = saved[f"{name}/{key}"]
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _random_state() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random(states: dict[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,180 @@
+"""How well the network follows labels and preferences it was not trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from urgentmos.data.dataset import label_matrix
+from urgentmos.data.manifest import Recording
+from urgentmos.data.pairs import Matching, PairTable, Positions
+from urgentmos.data.sampler import plan_whole_recordings
+from urgentmos.data.waveforms import Waveforms
+from urgentmos.model.network import AssessorNetwork
+
+# Compared on each validation; more would cost more than the scores themselves.
+_MAX_PAIRS = 400
+_PAIRS_AT_ONCE = 32
+_MATCHINGS: tuple[Matching, ...] = ("ref", "strength")
+
+
+def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Linear correlation (LCC); NaN for fewer than two items or a constant."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation (SRCC); equal values share their mean rank."""
+    return correlation(_ranks(x), _ranks(y))
+
+
+def _ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+@dataclass
+class _Pairs:
+    a: Positions
+    b: Positions
+    better_a: NDArray[np.bool_]
+
+
+class Validation:
+    """Validation recordings, and the pairs among them, fixed for a run.
+
+    Pairs are up to 400 of one reference content whose MOS labels differ by more than delta, and up
+    to 400 of one distortion family.
+
+    Args:
+        recordings: Validation recordings.
+        waveforms: Their waveforms.
+        metrics: Metrics of the model.
+        batch_samples: Bound on padded samples.
+        delta: Largest MOS difference that is a tie.
+        rank: This process.
+        num_ranks: Processes that share the work.
+    """
+
+    def __init__(
+        self,
+        recordings: list[Recording],
+        waveforms: Waveforms,
+        *,
+        metrics: list[str],
+        batch_samples: int,
+        delta: float,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self._waveforms = waveforms
+        self._labels = label_matrix(recordings, metrics).astype(np.float64)
+        self._metrics = metrics
+        batches = plan_whole_recordings(waveforms.lengths, batch_samples=batch_samples)
+        self._batches = batches[rank::num_ranks]
+        table = PairTable(recordings, delta=delta)
+        self._pairs = {name: _choose_pairs(table, name, tie=delta) for name in _MATCHINGS}
+        self._rank, self._num_ranks = rank, num_ranks
+        self._device = torch.device("cpu")
+
+    @torch.no_grad()
+    def score(self, network: AssessorNetwork, *, device: torch.device) -> Tensor:
+        """Score this process's share; rows of the others are 0, so that shares add up.
+
+        Returns:
+            One row per recording, one column per metric.
+        """
+        scores = torch.zeros(self._labels.shape, device=device, dtype=torch.float32)
+        for batch in self._batches:
+            output = network(*self._load(batch, device))
+            stacked = torch.stack([output.scores[name].float() for name in self._metrics], dim=1)
+            scores[torch.from_numpy(batch).to(device)] = stacked
+        return scores
+
+    @torch.no_grad()
+    def compare(self, network: AssessorNetwork, *, device: torch.device) -> dict[str, float]:
+        """Compare the chosen pairs with the preference head, both orders averaged.
+
+        Returns:
+            Accuracy of the sign of the CMOS per matching.
+        """
+        accuracies = {}
+        for name, pairs in self._pairs.items():
+            if not len(pairs.a):
+                continue
+            cmos = np.concatenate(
+                [
+                    self._cmos(
+                        network,
+                        pairs.a[i : i + _PAIRS_AT_ONCE],
+                        pairs.b[i : i + _PAIRS_AT_ONCE],
+                        device,
+                    )
+                    for i in range(0, len(pairs.a), _PAIRS_AT_ONCE)
+                ]
+            )
+            accuracies[f"compare_accuracy/{name}"] = _accuracy(cmos, pairs)
+        return accuracies
+
+    def figures(self, scores: NDArray[np.float64]) -> dict[str, float]:
+        """Compute LCC and SRCC per metric, and pair accuracy of the ``mos`` score."""
+        figures: dict[str, float] = {}
+        for column, name in enumerate(self._metrics):
+            labelled = ~np.isnan(self._labels[:, column])
+            x, y = scores[labelled, column], self._labels[labelled, column]
+            figures[f"lcc/{name}"] = correlation(x, y)
+            figures[f"srcc/{name}"] = rank_correlation(x, y)
+        for kind in ("lcc", "srcc"):
+            figures[f"{kind}/mean"] = _mean_of(figures, kind)
+        if "mos" in self._metrics:
+            mos = scores[:, self._metrics.index("mos")]
+            for matching, pairs in self._pairs.items():
+                if len(pairs.a):
+                    figures[f"pair_accuracy/{matching}"] = _accuracy(
+                        mos[pairs.a] - mos[pairs.b], pairs
+                    )
+        return figures
+
+    def _cmos(
+        self, network: AssessorNetwork, a: Positions, b: Positions, device: torch.device
+    ) -> NDArray[np.float64]:
+        frames, mask = network.preference_frames(*self._load(np.concatenate([a, b]), device))
+        (frames_a, frames_b), (mask_a, mask_b) = frames.split(len(a)), mask.split(len(a))
+        forward = network.compare_frames(frames_a, mask_a, frames_b, mask_b).cmos
+        backward = network.compare_frames(frames_b, mask_b, frames_a, mask_a).cmos
+        cmos: NDArray[np.float64] = (forward - backward).double().cpu().numpy() / 2
+        return cmos
+
+    def _load(self, positions: Positions, device: torch.device) -> tuple[Tensor, Tensor]:
+        lengths = self._waveforms.lengths[positions]
+        waveform = np.zeros((len(positions), lengths.max()), dtype=np.float32)
+        for row, position, length in zip(
+            waveform, positions.tolist(), lengths.tolist(), strict=True
+        ):
+            self._waveforms.read_into(row[:length], position, start=0)
+        return torch.from_numpy(waveform).to(device), torch.from_numpy(lengths).to(device)
+
+
+def _choose_pairs(table: PairTable, matching: Matching, *, tie: float) -> _Pairs:
+    a, b = table.pairs(matching, ordered=False, cap=_MAX_PAIRS, tie=tie, seed=0)
+    better = table.mos[a] - table.mos[b]
+    if matching == "strength":
+        better = table.strength[b] - table.strength[a]
+    # Pairs of like length share a batch.
+    return _Pairs(a=a, b=b, better_a=better > 0)
+
+
+def _accuracy(difference: NDArray[np.float64], pairs: _Pairs) -> float:
+    return float(np.mean((np.sign(difference) > 0) == pairs.better_a))
+
+
+def _mean_of(figures: Mapping[str, float], kind: str) -> float:
+    values = [v for key, v in figures.items() if key.startswith(f"{kind}/") and not np.isnan(v)]
+    return float(np.mean(values)) if values else float("nan")
