@@ -1,0 +1,44 @@
+"""Speech quality without a reference: many metrics and preferences from one model.
+
+>>> import urgentmos
+>>> urgentmos.METRICS["pesq"].high
+4.65
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from urgentmos.metrics import METRICS as METRICS
+    from urgentmos.model.assessor import Assessor as Assessor
+    from urgentmos.model.assessor import Preference as Preference
+    from urgentmos.model.checkpoint import load_model as load
+    from urgentmos.quality_loss import QualityLoss as QualityLoss
+
+__version__ = "0.1.0"
+
+__all__ = ["METRICS", "Assessor", "Preference", "QualityLoss", "__version__", "load"]
+
+# Torch takes a second or more to import: each name is fetched when it is first used.
+_PLACES = {
+    "METRICS": ("urgentmos.metrics", "METRICS"),
+    "Assessor": ("urgentmos.model.assessor", "Assessor"),
+    "Preference": ("urgentmos.model.assessor", "Preference"),
+    "QualityLoss": ("urgentmos.quality_loss", "QualityLoss"),
+    "load": ("urgentmos.model.checkpoint", "load_model"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    value: object = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

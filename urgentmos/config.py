@@ -1,0 +1,228 @@
+"""Dataclasses to strict YAML or JSON and back, with dotted overrides."""
+
+import dataclasses
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+ConfigT = TypeVar("ConfigT")
+
+# PyYAML follows YAML 1.1, where 3e-5 is a string because it has no decimal point.
+_SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+class ConfigError(ValueError):
+    """A configuration that does not say what it should; the message names the key."""
+
+
+def from_dict(cls: type[ConfigT], data: Mapping[str, Any], *, where: str) -> ConfigT:
+    """Build a dataclass from plain data, refusing whatever does not fit.
+
+    Args:
+        cls: Dataclass to build; its fields may be dataclasses, ``dict[str, X]``, ``list[X]``,
+            ``tuple[X, ...]``, ``X | None``, ``Literal``, ``Path`` and plain values.
+        data: Keys and values as read from YAML or JSON.
+        where: Place of this data, which opens every error message: ``model.fusion``.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected keys and values, got {data!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}{_hint(str(key), fields)}")
+    for name, field in fields.items():
+        if name not in data and not _has_default(field):
+            raise ConfigError(f"{where}: key {name!r} is missing")
+    hints = typing.get_type_hints(cls)
+    values = {
+        str(key): _convert(value, hints[key], where=_join(where, key))
+        for key, value in data.items()
+    }
+    try:
+        return cls(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """Turn a dataclass into plain data that YAML and JSON can hold; ``from_dict`` reads it."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"expected a dataclass instance, got {config!r}")
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def load_config(cls: type[ConfigT], path: str | Path, overrides: Sequence[str] = ()) -> ConfigT:
+    """Read a YAML or JSON file into a dataclass.
+
+    Args:
+        cls: Dataclass to build.
+        path: ``.yaml``, ``.yml`` or ``.json``.
+        overrides: ``a.b.c=value`` each; the value is read as YAML and numbers count list items.
+
+    Raises:
+        ConfigError: The file or an override does not describe a ``cls``.
+        FileNotFoundError: There is no such file.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    for override in overrides:
+        data = _override(data, override)
+    return from_dict(cls, data, where=path.name)
+
+
+def save_config(config: object, path: str | Path) -> None:
+    """Write a dataclass as YAML, or as JSON where the name ends in ``.json``."""
+    path = Path(path)
+    data = to_dict(config)
+    if path.suffix == ".json":
+        text = json.dumps(data, indent=2) + "\n"
+    else:
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _convert(value: Any, hint: Any, *, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, args, where=where)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(
+                f"{where}: expected one of {', '.join(map(repr, args))}, got {value!r}"
+            )
+        return value
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where=where)  # type: ignore[arg-type]
+    if origin is list or hint is list:
+        return _convert_items(value, args[0] if args else Any, where=where)
+    if origin is tuple:
+        return _convert_tuple(value, args, where=where)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected keys and values, got {value!r}")
+        item = args[1] if args else Any
+        return {
+            str(key): _convert(each, item, where=_join(where, key)) for key, each in value.items()
+        }
+    return _convert_plain(value, hint, where=where)
+
+
+def _convert_union(value: Any, choices: tuple[Any, ...], *, where: str) -> Any:
+    if value is None and type(None) in choices:
+        return None
+    errors = []
+    for choice in choices:
+        if choice is type(None):
+            continue
+        try:
+            return _convert(value, choice, where=where)
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _convert_items(value: Any, item: Any, *, where: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{where}: expected a list, got {value!r}")
+    return [_convert(each, item, where=_join(where, index)) for index, each in enumerate(value)]
+
+
+def _convert_tuple(value: Any, args: tuple[Any, ...], *, where: str) -> tuple[Any, ...]:
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert_items(value, args[0], where=where))
+    if not isinstance(value, list | tuple) or len(value) != len(args):
+        raise ConfigError(f"{where}: expected a list of {len(args)} items, got {value!r}")
+    return tuple(
+        _convert(each, item, where=_join(where, index))
+        for index, (each, item) in enumerate(zip(value, args, strict=True))
+    )
+
+
+def _convert_plain(value: Any, hint: type, *, where: str) -> Any:
+    if hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    if hint is float and not isinstance(value, bool):
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+            return float(value)
+    # bool is a subclass of int, but `layers: true` is a mistake.
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(
+            f"{where}: expected {hint.__name__}, got {value!r} ({type(value).__name__})"
+        )
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _override(data: Any, override: str) -> Any:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"override {override!r}: expected a.b.c=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
+    return _replaced(data, dotted.split("."), value, override=override)
+
+
+def _replaced(data: Any, keys: list[str], value: Any, *, override: str) -> Any:
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(data, list):
+        if not key.isdigit() or int(key) >= len(data):
+            raise ConfigError(
+                f"override {override!r}: expected an index below {len(data)}, got {key!r}"
+            )
+        items = list(data)
+        items[int(key)] = _replaced(items[int(key)], rest, value, override=override)
+        return items
+    if data is not None and not isinstance(data, Mapping):
+        raise ConfigError(f"override {override!r}: {key!r} is inside {data!r}, which has no keys")
+    mapping = dict(data or {})
+    mapping[key] = _replaced(mapping.get(key), rest, value, override=override)
+    return mapping
+
+
+def _has_default(field: "dataclasses.Field[Any]") -> bool:
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _hint(key: str, known: Mapping[str, object]) -> str:
+    nearest = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"

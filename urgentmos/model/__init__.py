@@ -1,0 +1,1 @@
+"""The assessor: encoders, fusion, group encoders, heads, and what reads and writes them."""

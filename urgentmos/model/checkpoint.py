@@ -1,0 +1,193 @@
+"""Models on disk: safetensors and JSON, nothing that can run."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from urgentmos.config import ConfigError, from_dict, save_config
+from urgentmos.extras import require
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.config import ModelConfig
+from urgentmos.model.network import AssessorNetwork, build_assessor
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "model_card.json"
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class CheckpointError(ValueError):
+    """A model that cannot be loaded; the message says what is wrong with it."""
+
+
+def load_model(name: str | Path = "default", *, device: str | torch.device = "cpu") -> Assessor:
+    """Load a model.
+
+    Args:
+        name: A shipped model's name, a folder, or ``owner/name`` on the Hugging Face Hub.
+        device: Where the weights go.
+
+    Raises:
+        CheckpointError: There is no such model, or its files do not fit together.
+        MissingExtraError: It is on the Hub and huggingface_hub is not installed.
+    """
+    folder = find_model(name)
+    config = _read_config(folder / CONFIG_FILE)
+    network = build_assessor(config)
+    _load_weights(network, folder / WEIGHTS_FILE)
+    card = folder / CARD_FILE
+    return Assessor(
+        network,
+        config,
+        model_hash=content_hash(folder),
+        card=json.loads(card.read_text(encoding="utf-8")) if card.exists() else {},
+    ).to(device)
+
+
+def save_model(
+    folder: str | Path,
+    network: AssessorNetwork,
+    config: ModelConfig,
+    card: Mapping[str, Any],
+    *,
+    half: bool = False,
+) -> None:
+    """Write a model that ``load_model`` reads.
+
+    Args:
+        folder: Created where it does not exist.
+        network: The network; its weights are copied.
+        config: What it was built from.
+        card: Model card: plain data.
+        half: Store 16-bit floats, half the size; they are read as 32-bit.
+
+    Raises:
+        CheckpointError: A weight is not finite, or too large for 16 bits.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{name} has values that {dtype} cannot hold; nothing was saved")
+    save_file(tensors, folder / WEIGHTS_FILE)
+    save_config(config, folder / CONFIG_FILE)
+    (folder / CARD_FILE).write_text(
+        json.dumps(dict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def find_model(name: str | Path) -> Path:
+    """Find a model's folder by shipped name, path or Hub id.
+
+    Raises:
+        CheckpointError: There is none; the message lists what there is.
+    """
+    shipped = shipped_models()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+        return _fetch(name)
+    raise CheckpointError(
+        f"no model {str(name)!r}: expected a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, an "
+        f"owner/name on the Hugging Face Hub, or a shipped model "
+        f"({', '.join(shipped) or 'none is installed'})"
+    )
+
+
+def shipped_models() -> dict[str, Path]:
+    """Folders of the models that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{CONFIG_FILE}"))}
+
+
+def content_hash(folder: Path) -> str:
+    """Twelve hexadecimal digits that name configuration and weights."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _fetch(hub_id: str) -> Path:
+    hub = require("huggingface_hub", extra="encoders")
+    try:
+        folder = hub.snapshot_download(
+            hub_id, allow_patterns=[WEIGHTS_FILE, CONFIG_FILE, CARD_FILE]
+        )
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"no folder {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
+            f"{error}"
+        ) from error
+    return Path(folder)
+
+
+def _read_config(path: Path) -> ModelConfig:
+    if not path.exists():
+        raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(ModelConfig, data, where=str(path))
+    except (json.JSONDecodeError, ConfigError) as error:
+        raise CheckpointError(f"{path} does not describe a model: {error}") from error
+
+
+def _load_weights(network: AssessorNetwork, path: Path) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    _check_fit(network, stored, path)
+    network.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
+
+
+def _check_fit(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in stored]
+    headless = [
+        metric
+        for metric in network.metrics
+        if any(name.startswith(f"heads.{metric}.") for name in missing)
+    ]
+    if headless:
+        raise CheckpointError(
+            f"{path} has no weights for the heads of {', '.join(headless)}, which {CONFIG_FILE} "
+            "lists; a head without trained weights would invent numbers"
+        )
+    if missing:
+        raise CheckpointError(f"{path} lacks weights that {CONFIG_FILE} asks for: {_some(missing)}")
+    unknown = [name for name in stored if name not in expected]
+    if unknown:
+        raise CheckpointError(
+            f"{path} has weights for which {CONFIG_FILE} has no place: {_some(unknown)}"
+        )
+    for name, tensor in stored.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path} and {CONFIG_FILE} disagree: {name} is {tuple(tensor.shape)} in the file, "
+                f"{tuple(expected[name].shape)} by the configuration"
+            )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

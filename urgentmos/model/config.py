@@ -1,0 +1,119 @@
+"""What states a model completely: encoders (F), metric groups (C) and metrics (M)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from urgentmos.metrics import NATURALNESS, check_metrics, get_metric
+
+
+@dataclass
+class EncoderConfig:
+    """One encoder.
+
+    Attributes:
+        family: Name in ``ENCODERS``.
+        options: Options of that family, checked when the encoder is built.
+    """
+
+    family: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FusionConfig:
+    """Joint features of all encoders.
+
+    Attributes:
+        dim: Size of the joint features, which is also the width of every group encoder.
+    """
+
+    dim: int = 768
+
+
+@dataclass
+class GroupConfig:
+    """One metric group and its Transformer encoder.
+
+    Attributes:
+        metrics: Metrics predicted from this group.
+        layers: Transformer layers.
+        heads: Attention heads; they divide the width.
+        feedforward: Inner size of a layer's feed-forward part.
+        dropout: Share of features dropped in training.
+    """
+
+    metrics: list[str]
+    layers: int = 6
+    heads: int = 8
+    feedforward: int = 2048
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the metric names."""
+        if not self.metrics:
+            raise ValueError("a group predicts at least one metric")
+        self.metrics = check_metrics(self.metrics, [get_metric(name).name for name in self.metrics])
+
+
+@dataclass
+class PreferenceConfig:
+    """The preference module.
+
+    Attributes:
+        group: Group whose frames it compares.
+        heads: Attention heads.
+        features: What is averaged over A's frames: ``attended`` is what A's frames find in B, as
+            in the public UrgentMOS models; ``difference`` is A's frames minus that, so that a
+            linear output can state how much better A is.
+    """
+
+    group: str = NATURALNESS
+    heads: int = 4
+    features: Literal["attended", "difference"] = "attended"
+
+
+@dataclass
+class ModelConfig:
+    """A whole model.
+
+    Attributes:
+        encoders: Encoders in order.
+        fusion: Joint features.
+        groups: Metric groups by name.
+        preference: The preference module, or None for a model that only scores.
+        level: ``rms`` brings each recording to one level first, so that scores do not depend on
+            gain; ``none`` leaves it as it is.
+        sample_rate: Rate in Hz of the waveforms the model takes.
+    """
+
+    encoders: list[EncoderConfig]
+    fusion: FusionConfig
+    groups: dict[str, GroupConfig]
+    preference: PreferenceConfig | None = None
+    level: Literal["rms", "none"] = "rms"
+    sample_rate: int = 16000
+
+    def __post_init__(self) -> None:
+        """Check what no single part can see."""
+        if not self.encoders:
+            raise ValueError("a model has at least one encoder")
+        if not self.groups:
+            raise ValueError("a model has at least one metric group")
+        seen: dict[str, str] = {}
+        for name, group in self.groups.items():
+            for metric in group.metrics:
+                if metric in seen:
+                    raise ValueError(
+                        f"metric {metric!r} is in group {seen[metric]!r} and again in {name!r}"
+                    )
+                seen[metric] = name
+        if self.preference is not None and self.preference.group not in self.groups:
+            raise ValueError(
+                f"preference.group is {self.preference.group!r}; "
+                f"the groups are {', '.join(self.groups)}"
+            )
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric the model predicts, group by group."""
+        return [metric for group in self.groups.values() for metric in group.metrics]

@@ -1,0 +1,112 @@
+"""Complex-spectrum encoder: a short window with its phase, many frames per second."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
+from urgentmos.model.encoders.framing import Spectrum, num_frames
+from urgentmos.model.encoders.masked_convolution import BlockStack, ConvolutionStem
+
+_SAMPLE_RATE = 16000
+# Added to the power before it is compressed: keeps the gradient finite on silence.
+_FLOOR = 1e-8
+_COMPRESSION = 0.3
+
+
+@dataclass
+class ComplexSpectrumConfig:
+    """Options of the complex-spectrum encoder.
+
+    Attributes:
+        dim: Size of each hidden state.
+        window_ms: Length of the Hann window and of the transform.
+        hop_ms: Time between frames before the convolutions.
+        channels: Output channels of each 2-D convolution.
+        time_strides: Stride in time of each.
+        frequency_strides: Stride in frequency of each.
+        kernel: Side of the 2-D kernels.
+        blocks: Residual blocks after the stem.
+        block_kernel: Frames each block sees.
+        expansion: Inner size of a block over ``dim``.
+    """
+
+    dim: int = 192
+    window_ms: float = 20.0
+    hop_ms: float = 10.0
+    channels: list[int] = field(default_factory=lambda: [32, 48, 64, 96, 96])
+    time_strides: list[int] = field(default_factory=lambda: [1, 2, 2, 1, 1])
+    frequency_strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2, 2])
+    kernel: int = 3
+    blocks: int = 4
+    block_kernel: int = 7
+    expansion: int = 4
+
+
+class ComplexSpectrumEncoder(Encoder):
+    """Compressed complex spectrum, convolution stem, residual blocks."""
+
+    def __init__(
+        self,
+        *,
+        spectrum: Spectrum,
+        stem: ConvolutionStem,
+        blocks: BlockStack,
+        time_stride: int,
+    ) -> None:
+        """Compose the parts; ``time_stride`` is the stem's stride over all its layers."""
+        super().__init__()
+        self.spectrum = spectrum
+        self.stem = stem
+        self.blocks = blocks
+        self.dim = stem.projection.out_features
+        self.num_layers = len(blocks.blocks) + 1
+        self.frame_rate = _SAMPLE_RATE / (spectrum.hop_samples * time_stride)
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> EncoderOutput:
+        """Encode recordings; ``ceil(samples / hop)`` frames, then ``ceil`` by each stride."""
+        frame_lengths = num_frames(lengths, self.spectrum.hop_samples)
+        compressed = compress(self.spectrum(waveform))
+        features, frame_lengths = self.stem(compressed, frame_lengths)
+        return EncoderOutput(self.blocks(features, frame_lengths), frame_lengths)
+
+
+def compress(
+    spectrum: Complex[Tensor, "batch frames bins"],
+) -> Float[Tensor, "batch 2 frames bins"]:
+    """Raise the magnitude to the power 0.3 and keep the phase; real and imaginary part."""
+    power = spectrum.real.square() + spectrum.imag.square()
+    gain = (power + _FLOOR) ** ((_COMPRESSION - 1) / 2)
+    return torch.stack([spectrum.real * gain, spectrum.imag * gain], dim=1)
+
+
+def build_complex_spectrum(config: ComplexSpectrumConfig) -> ComplexSpectrumEncoder:
+    """Make the encoder from its options."""
+    spectrum = Spectrum(
+        window_samples=round(config.window_ms * _SAMPLE_RATE / 1000),
+        hop_samples=round(config.hop_ms * _SAMPLE_RATE / 1000),
+    )
+    return ComplexSpectrumEncoder(
+        spectrum=spectrum,
+        stem=ConvolutionStem(
+            in_channels=2,
+            in_bins=spectrum.num_bins,
+            channels=config.channels,
+            time_strides=config.time_strides,
+            frequency_strides=config.frequency_strides,
+            kernel=config.kernel,
+            dim=config.dim,
+        ),
+        blocks=BlockStack(
+            config.dim,
+            num_blocks=config.blocks,
+            kernel=config.block_kernel,
+            expansion=config.expansion,
+        ),
+        time_stride=math.prod(config.time_strides),
+    )

@@ -1,0 +1,52 @@
+"""What every encoder promises, whatever is inside it."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class EncoderOutput(NamedTuple):
+    """Hidden states of every layer.
+
+    Attributes:
+        hidden_states: Layers in order, the input embedding first.
+        lengths: Valid frames of each recording; what lies beyond is padding.
+    """
+
+    hidden_states: Float[Tensor, "batch layers frames dim"]
+    lengths: Int[Tensor, " batch"]
+
+
+class Encoder(nn.Module):
+    """Waveforms at 16 kHz to hidden states.
+
+    A recording's valid frames do not depend on how far its waveform is padded, nor on the other
+    recordings of the batch.
+
+    Attributes:
+        dim: Size of each hidden state.
+        num_layers: Number of hidden states given.
+        frame_rate: Frames per second.
+        min_samples: Shortest recording that can be encoded.
+        differentiable: Whether gradient reaches the waveform.
+        gradient_note: Why it does not, or empty.
+    """
+
+    dim: int
+    num_layers: int
+    frame_rate: float
+    min_samples: int = 1
+    differentiable: bool = True
+    gradient_note: str = ""
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> EncoderOutput:
+        """Encode recordings.
+
+        Args:
+            waveform: 16 kHz, zero beyond each recording's length.
+            lengths: Samples of each recording, at least ``min_samples``.
+        """
+        raise NotImplementedError

@@ -1,0 +1,41 @@
+"""Short-time spectra whose frames depend on a recording's own samples alone."""
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def num_frames(lengths: Int[Tensor, " batch"], hop: int) -> Int[Tensor, " batch"]:
+    """Count frames: one centred on every ``hop``-th sample, so ``ceil(samples / hop)``."""
+    return torch.div(lengths + hop - 1, hop, rounding_mode="floor")
+
+
+class Spectrum(nn.Module):
+    """Hann-windowed complex short-time spectrum.
+
+    Frames are centred and samples outside the recording are zero. Reflection would make the last
+    frames of a lone recording differ from those of the same recording in a padded batch.
+    """
+
+    window: Tensor
+
+    def __init__(self, *, window_samples: int, hop_samples: int) -> None:
+        """Make the window; the transform is as long as the window."""
+        super().__init__()
+        self.window_samples = window_samples
+        self.hop_samples = hop_samples
+        self.num_bins = window_samples // 2 + 1
+        self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"]
+    ) -> Complex[Tensor, "batch frames bins"]:
+        """Transform each frame."""
+        samples = waveform.shape[1]
+        frames = -(-samples // self.hop_samples)
+        left = self.window_samples // 2
+        right = (frames - 1) * self.hop_samples + self.window_samples - left - samples
+        padded = functional.pad(waveform, (left, right))
+        framed = padded.unfold(1, self.window_samples, self.hop_samples)
+        return torch.fft.rfft(framed * self.window)

@@ -1,0 +1,174 @@
+"""Convolutions over padded batches in which a recording never sees its padding or its neighbours.
+
+Every layer here keeps one rule: what comes in is zero beyond each recording's frames, and so is
+what goes out. The zeros a convolution adds at the end of a lone recording then equal the padding
+it meets in a batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from urgentmos.masks import lengths_to_mask
+
+_NEGATIVE_SLOPE = 0.1
+
+
+class MaskedConv2d(nn.Module):
+    """Strided convolution over frames and frequency, then a leaky rectifier."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+    ) -> None:
+        """Make the layer; kernel and stride are (time, frequency), kernels odd."""
+        super().__init__()
+        self.time_stride = stride[0]
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=(kernel[0] // 2, kernel[1] // 2),
+        )
+        nn.init.kaiming_normal_(self.conv.weight, a=_NEGATIVE_SLOPE)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch out_channels out_frames out_bins"], Int[Tensor, " batch"]]:
+        """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards."""
+        convolved: Tensor = self.conv(features)
+        lengths = torch.div(lengths + self.time_stride - 1, self.time_stride, rounding_mode="floor")
+        mask = lengths_to_mask(lengths, convolved.shape[2])
+        # In place: these two passes over the largest tensors of the model are memory-bound. The
+        # gradient of neither needs the value that was overwritten.
+        convolved.mul_(mask[:, None, :, None])
+        return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths
+
+
+class ConvolutionStem(nn.Module):
+    """A stack of strided 2-D convolutions, then one vector per remaining frame."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        in_bins: int,
+        channels: Sequence[int],
+        time_strides: Sequence[int],
+        frequency_strides: Sequence[int],
+        kernel: int,
+        dim: int,
+    ) -> None:
+        """Make the stack.
+
+        Args:
+            in_channels: Channels of the time-frequency input.
+            in_bins: Its frequency bins.
+            channels: Output channels of each convolution.
+            time_strides: Stride in time of each.
+            frequency_strides: Stride in frequency of each.
+            kernel: Side of every kernel, odd.
+            dim: Size of the vectors given.
+
+        Raises:
+            ValueError: The lists differ in length, or the kernel is even.
+        """
+        super().__init__()
+        if not len(channels) == len(time_strides) == len(frequency_strides) > 0:
+            raise ValueError(
+                "expected channels, time_strides and frequency_strides of one length, "
+                f"got {len(channels)}, {len(time_strides)} and {len(frequency_strides)}"
+            )
+        if kernel % 2 == 0:
+            raise ValueError(f"expected an odd kernel, got {kernel}")
+        self.layers = nn.ModuleList()
+        bins = in_bins
+        for out_channels, time_stride, frequency_stride in zip(
+            channels, time_strides, frequency_strides, strict=True
+        ):
+            self.layers.append(
+                MaskedConv2d(
+                    in_channels,
+                    out_channels,
+                    kernel=(kernel, kernel),
+                    stride=(time_stride, frequency_stride),
+                )
+            )
+            in_channels = out_channels
+            bins = -(-bins // frequency_stride)
+        self.projection = nn.Linear(in_channels * bins, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch out_frames dim"], Int[Tensor, " batch"]]:
+        """Give one normalised vector per remaining frame, and how many are valid.
+
+        Args:
+            features: Zero or anything in the padding.
+            lengths: Valid frames of each recording.
+        """
+        features = features * lengths_to_mask(lengths, features.shape[2])[:, None, :, None]
+        for layer in self.layers:
+            features, lengths = layer(features, lengths)
+        # (batch, channels, frames, bins) to (batch, frames, channels * bins)
+        vectors = features.transpose(1, 2).flatten(2)
+        return self.norm(self.projection(vectors)), lengths
+
+
+class ResidualBlock(nn.Module):
+    """Depthwise convolution over frames, then a two-layer network per frame, around a residual."""
+
+    def __init__(self, dim: int, *, kernel: int, expansion: int) -> None:
+        """Make the block; the kernel is odd, the inner size ``dim * expansion``."""
+        super().__init__()
+        self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, dim * expansion)
+        self.contract = nn.Linear(dim * expansion, dim)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch frames dim"],
+        keep: Float[Tensor, "batch frames 1"],
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Refine each frame with its neighbours.
+
+        Args:
+            features: Zero or anything in the padding.
+            keep: 1 on valid frames, 0 on padding.
+        """
+        masked = (features * keep).transpose(1, 2)
+        mixed = self.norm(self.depthwise(masked).transpose(1, 2))
+        return features + self.contract(functional.gelu(self.expand(mixed)))
+
+
+class BlockStack(nn.Module):
+    """Residual blocks that give every intermediate state."""
+
+    def __init__(self, dim: int, *, num_blocks: int, kernel: int, expansion: int) -> None:
+        """Make the blocks."""
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ResidualBlock(dim, kernel=kernel, expansion=expansion) for _ in range(num_blocks)
+        )
+
+    def forward(
+        self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch layers frames dim"]:
+        """Give the input and the output of every block."""
+        keep = lengths_to_mask(lengths, features.shape[1])[..., None].to(features.dtype)
+        states = [features]
+        for block in self.blocks:
+            states.append(block(states[-1], keep))
+        return torch.stack(states, dim=1)

@@ -1,0 +1,36 @@
+"""One Transformer encoder per metric group."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class GroupEncoder(nn.Module):
+    """Post-norm Transformer encoder with ReLU and no positional encoding, as UrgentMOS has it.
+
+    A plain ``nn.TransformerEncoder`` inside, so that public weights fit by name.
+    """
+
+    def __init__(
+        self, dim: int, *, layers: int, heads: int, feedforward: int, dropout: float
+    ) -> None:
+        """Make the layers."""
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            dim, heads, dim_feedforward=feedforward, dropout=dropout, batch_first=True
+        )
+        # Nested tensors would take the padding out, and warn that they are a prototype.
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch frames dim"],
+        mask: Bool[Tensor, "batch frames"],
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Encode frames for one group; no frame attends to padding.
+
+        Args:
+            features: Joint features.
+            mask: True on real frames.
+        """
+        encoded: Tensor = self.encoder(features, src_key_padding_mask=~mask)
+        return encoded

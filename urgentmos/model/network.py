@@ -1,0 +1,220 @@
+"""The whole network: encoders, fusion, group encoders, heads."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from urgentmos.masks import lengths_to_mask, masked_mean
+from urgentmos.metrics import check_metrics, get_metric
+from urgentmos.model.config import ModelConfig
+from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.fusion import Fusion
+from urgentmos.model.groups import GroupEncoder
+from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
+from urgentmos.model.level import LEVELS
+
+
+class NetworkOutput(NamedTuple):
+    """Scores of a batch, and what the preference head compares.
+
+    Attributes:
+        scores: Per metric, in its unit and inside its range.
+        frames: Frames of the preference group; None where the model has no preference head, or
+            only other metrics were asked for.
+        mask: True on real frames.
+    """
+
+    scores: dict[str, Float[Tensor, " batch"]]
+    frames: Float[Tensor, "batch frames dim"] | None
+    mask: Bool[Tensor, "batch frames"]
+
+
+class AssessorNetwork(nn.Module):
+    """Waveforms to scores and preferences."""
+
+    def __init__(
+        self,
+        *,
+        encoders: Sequence[Encoder],
+        fusion: Fusion,
+        groups: Mapping[str, GroupEncoder],
+        heads: Mapping[str, MetricHead],
+        group_metrics: Mapping[str, Sequence[str]],
+        level: Callable[[Tensor, Tensor], Tensor],
+        preference: PreferenceHead | None,
+        preference_group: str | None,
+    ) -> None:
+        """Compose the parts.
+
+        Args:
+            encoders: Encoders in order.
+            fusion: Joins them.
+            groups: Group encoder by group name.
+            heads: Head by metric name.
+            group_metrics: Metrics of each group.
+            level: Brings recordings to the level the encoders expect.
+            preference: Compares two recordings, or None.
+            preference_group: Group whose frames it compares, or None.
+        """
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.fusion = fusion
+        self.groups = nn.ModuleDict(groups)
+        self.heads = nn.ModuleDict(heads)
+        self.preference = preference
+        self.preference_group = preference_group
+        self.group_metrics = {name: list(metrics) for name, metrics in group_metrics.items()}
+        self.metrics = [metric for names in self.group_metrics.values() for metric in names]
+        self.min_samples = max(encoder.min_samples for encoder in encoders)
+        self._level = level
+
+    def forward(
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        metrics: Collection[str] | None = None,
+    ) -> NetworkOutput:
+        """Score recordings.
+
+        Args:
+            waveform: 16 kHz; what lies beyond a recording's length is ignored.
+            lengths: Samples of each recording, at least one. A recording shorter than
+                ``min_samples`` is repeated up to that.
+            metrics: Metrics wanted, all when None; groups without any of them are not run.
+
+        Raises:
+            ValueError: A recording is empty or longer than the waveform.
+            UnknownMetricError: The model does not predict one of the metrics.
+        """
+        wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
+        features, mask = self.features(waveform, lengths)
+        scores: dict[str, Tensor] = {}
+        preference_frames = None
+        for group, names in self.group_metrics.items():
+            group_wanted = [name for name in names if name in wanted]
+            if not group_wanted:
+                continue
+            frames = self.groups[group](features, mask)
+            pooled = masked_mean(frames, mask)
+            scores.update({name: self.heads[name](pooled) for name in group_wanted})
+            if group == self.preference_group:
+                preference_frames = frames
+        return NetworkOutput({name: scores[name] for name in wanted}, preference_frames, mask)
+
+    def features(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
+        """Give the joint features of all encoders, and True on real frames."""
+        _check_lengths(waveform, lengths)
+        waveform = waveform.masked_fill(~lengths_to_mask(lengths, waveform.shape[1]), 0.0)
+        waveform = self._level(waveform, lengths)
+        waveform, lengths = repeat_short(waveform, lengths, min_samples=self.min_samples)
+        fused, frame_lengths = self.fusion(
+            [encoder(waveform, lengths) for encoder in self.encoders]
+        )
+        return fused, lengths_to_mask(frame_lengths, fused.shape[1])
+
+    def preference_frames(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
+        """Give only what the preference head compares: its group's frames and their mask.
+
+        Raises:
+            ValueError: The model has no preference head.
+        """
+        if self.preference_group is None:
+            raise ValueError("this model has no preference head, so it cannot compare recordings")
+        features, mask = self.features(waveform, lengths)
+        return self.groups[self.preference_group](features, mask), mask
+
+    def compare_frames(
+        self,
+        frames_a: Float[Tensor, "batch frames_a dim"],
+        mask_a: Bool[Tensor, "batch frames_a"],
+        frames_b: Float[Tensor, "batch frames_b dim"],
+        mask_b: Bool[Tensor, "batch frames_b"],
+    ) -> PreferenceOutput:
+        """Compare A with B, in this order only, from their preference-group frames.
+
+        Raises:
+            ValueError: The model has no preference head.
+        """
+        if self.preference is None:
+            raise ValueError("this model has no preference head, so it cannot compare recordings")
+        output: PreferenceOutput = self.preference(frames_a, mask_a, frames_b, mask_b)
+        return output
+
+
+def repeat_short(
+    waveform: Float[Tensor, "batch samples"],
+    lengths: Int[Tensor, " batch"],
+    *,
+    min_samples: int,
+) -> tuple[Float[Tensor, "batch out_samples"], Int[Tensor, " batch"]]:
+    """Repeat recordings from their start until they have ``min_samples``; leave others alone."""
+    if int(lengths.min()) >= min_samples:
+        return waveform, lengths
+    samples = max(waveform.shape[1], min_samples)
+    index = torch.arange(samples, device=waveform.device).expand(len(waveform), samples)
+    repeated = torch.where(
+        (lengths < min_samples)[:, None],
+        index % lengths[:, None],
+        index.clamp_max(waveform.shape[1] - 1),
+    )
+    lengths = lengths.clamp_min(min_samples)
+    mask = lengths_to_mask(lengths, samples)
+    return waveform.gather(1, repeated).masked_fill(~mask, 0.0), lengths
+
+
+def _check_lengths(waveform: Tensor, lengths: Tensor) -> None:
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < 1 or longest > waveform.shape[1]:
+        raise ValueError(
+            f"expected lengths between 1 and {waveform.shape[1]} samples, "
+            f"got {shortest} to {longest}"
+        )
+
+
+def build_assessor(config: ModelConfig) -> AssessorNetwork:
+    """Make an untrained network.
+
+    Raises:
+        ConfigError: An encoder's family or options do not exist or do not fit.
+    """
+    encoders = [
+        build_encoder(encoder, where=f"model.encoders.{index}")
+        for index, encoder in enumerate(config.encoders)
+    ]
+    dim = config.fusion.dim
+    metrics = [get_metric(name) for name in config.metrics]
+    preference = config.preference
+    return AssessorNetwork(
+        encoders=encoders,
+        fusion=Fusion(
+            layers=[encoder.num_layers for encoder in encoders],
+            dims=[encoder.dim for encoder in encoders],
+            dim=dim,
+        ),
+        groups={
+            name: GroupEncoder(
+                dim,
+                layers=group.layers,
+                heads=group.heads,
+                feedforward=group.feedforward,
+                dropout=group.dropout,
+            )
+            for name, group in config.groups.items()
+        },
+        heads={
+            metric.name: MetricHead(dim, low=metric.low, high=metric.high) for metric in metrics
+        },
+        group_metrics={name: group.metrics for name, group in config.groups.items()},
+        level=LEVELS[config.level],
+        preference=preference
+        and PreferenceHead(dim, heads=preference.heads, features=preference.features),
+        preference_group=preference and preference.group,
+    )

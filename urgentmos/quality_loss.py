@@ -1,0 +1,157 @@
+"""A frozen assessor as a training loss."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from urgentmos.metrics import METRICS, Metric, check_metrics
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model
+from urgentmos.model.network import AssessorNetwork
+from urgentmos.resampling import resample
+
+Reduction = Literal["mean", "none", "sum"]
+
+_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "none": lambda losses: losses,
+}
+
+
+class QualityLoss(nn.Module):
+    """How far recordings are from the best quality; lower is better for every metric.
+
+    With a metric's score s, its width w (``Metric.scale``) and its bounds, a recording's loss is
+    the weighted sum over metrics of
+
+    - ``(high - s) / w`` where higher is better, or ``-s / w`` without an upper bound;
+    - ``(s - low) / w`` where lower is better, or ``s / w`` without a lower bound.
+
+    The weights of the assessor are frozen and it stays in evaluation mode, whatever happens to
+    the modules around it. It is no part of ``state_dict`` or ``parameters``: checkpoints and
+    distributed training do not carry it. ``to(device)`` moves it; it always computes in 32 bits.
+
+    >>> loss = QualityLoss(weights={"mos": 1.0, "pesq": 0.5})  # doctest: +SKIP
+    >>> loss(enhanced, sample_rate=16000, lengths=lengths).backward()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, float | int] | None = None,
+        *,
+        model: Assessor | str | Path | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        """Load and freeze an assessor.
+
+        Args:
+            weights: Weight of each metric in the sum; ``{"mos": 1.0}`` when None.
+            model: An assessor, which is frozen in place, or what ``urgentmos.load`` takes; the
+                default model when None.
+            reduction: ``mean`` or ``sum`` over recordings, or ``none``.
+
+        Raises:
+            UnknownMetricError: The model does not predict one of the metrics.
+            ValueError: The reduction is unknown, no metric has weight, or gradient does not reach
+                the waveform through one of the model's encoders.
+        """
+        super().__init__()
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, got {reduction!r}")
+        assessor = model if isinstance(model, Assessor) else load_model(model or "default")
+        wanted = {"mos": 1.0} if weights is None else dict(weights)
+        names = check_metrics(wanted, assessor.metrics)
+        if not any(wanted.values()):
+            raise ValueError(f"expected at least one metric with a weight, got {wanted}")
+        _check_differentiable(assessor.network)
+        self.weights = dict(zip(names, map(float, wanted.values()), strict=True))
+        self.reduction = reduction
+        self.sample_rate = assessor.sample_rate
+        # A one-tuple hides the network from nn.Module, hence from state_dict, train and parameters.
+        self._frozen = (assessor.network.eval().requires_grad_(False),)
+
+    def forward(
+        self,
+        enhanced: Float[Tensor, "batch samples"],
+        *,
+        sample_rate: int = 16000,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "*batch"]:
+        """Give the loss of each recording, or their mean or sum.
+
+        Args:
+            enhanced: Waveforms, full scale at ±1; gradient flows back to them.
+            sample_rate: Their rate in Hz.
+            lengths: Samples of each where the batch is padded.
+        """
+        losses = torch.stack(
+            [
+                weight * distance_from_best(METRICS[name], score)
+                for (name, weight), score in zip(
+                    self.weights.items(),
+                    self.scores(enhanced, sample_rate=sample_rate, lengths=lengths).values(),
+                    strict=True,
+                )
+            ]
+        ).sum(dim=0)
+        return _REDUCTIONS[self.reduction](losses)
+
+    def scores(
+        self,
+        enhanced: Float[Tensor, "batch samples"],
+        *,
+        sample_rate: int = 16000,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Give the scores the loss is made of, with gradient."""
+        (network,) = self._frozen
+        num_recordings, samples = enhanced.shape
+        if lengths is None:
+            lengths = torch.full((num_recordings,), samples, device=enhanced.device)
+        with torch.autocast(enhanced.device.type, enabled=False):
+            waveform = enhanced.to(next(network.parameters()).dtype)
+            if sample_rate != self.sample_rate:
+                waveform = resample(waveform, from_rate=sample_rate, to_rate=self.sample_rate)
+                lengths = torch.div(
+                    lengths * self.sample_rate + sample_rate - 1,
+                    sample_rate,
+                    rounding_mode="floor",
+                )
+            scores: dict[str, Tensor] = network(
+                waveform, lengths, metrics=list(self.weights)
+            ).scores
+        return scores
+
+    def extra_repr(self) -> str:
+        """Show what the loss is made of."""
+        terms = ", ".join(f"{name}: {weight:g}" for name, weight in self.weights.items())
+        return f"weights={{{terms}}}, reduction={self.reduction!r}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QualityLoss":
+        # Every move or cast of a module ends here. Only moves are passed on to the network: its
+        # weights would lose what a cast to 16 bits cuts off.
+        super()._apply(fn, recurse)
+        (network,) = self._frozen
+        network.to(fn(torch.empty(0, device=next(network.parameters()).device)).device)
+        return self
+
+
+def distance_from_best(metric: Metric, score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Turn scores into losses of comparable size; see ``QualityLoss`` for the formula."""
+    if metric.higher_is_better:
+        return ((metric.high or 0.0) - score) / metric.scale
+    return (score - (metric.low or 0.0)) / metric.scale
+
+
+def _check_differentiable(network: AssessorNetwork) -> None:
+    for index, encoder in enumerate(network.encoders):
+        if not encoder.differentiable:
+            raise ValueError(
+                f"encoder {index} ({type(encoder).__name__}) lets no gradient reach the waveform, "
+                f"so it cannot be a loss: {encoder.gradient_note}"
+            )
