@@ -1,0 +1,119 @@
+"""``urgentmos label``: add labels of other tools to a manifest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urgentmos.data.manifest import Recording
+    from urgentmos.labels.runner import LabelSummary
+
+
+def label(
+    manifest: Annotated[
+        Path | None, typer.Argument(help="Recordings, one JSON object per line.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Manifest to write, with labels.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="Labels, separated by commas; see --list.")] = "",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes of one thread each; 0: this process.")
+    ] = 1,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(help="LABEL=SHARE: label only this share of the recordings, as dnsmos=0.2."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of Distill-MOS: float32, or bfloat16 (twice as fast, ±0.01).")
+    ] = "float32",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE: label only recordings with this in meta, as split=train."),
+    ] = None,
+    list_labels: Annotated[
+        bool, typer.Option("--list", help="Print the labels, what each needs, and exit.")
+    ] = False,
+) -> None:
+    """Label recordings with PESQ, ESTOI, DNSMOS, Distill-MOS and others.
+
+    A killed run goes on where it stopped when called again; what failed is tried again. Exit status
+    1 if a label failed on some recording (having no reference is no failure), 2 for wrong usage.
+    """
+    if list_labels:
+        typer.echo(_table_of_labels())
+        return
+    if manifest is None or output is None or not labels:
+        raise typer.BadParameter("expected MANIFEST, --output and --labels (or --list)")
+    if precision not in {"float32", "bfloat16"}:
+        raise typer.BadParameter(f"--precision: expected float32 or bfloat16, got {precision!r}")
+
+    from urgentmos.labels.labeller import NO_REFERENCE
+    from urgentmos.labels.runner import label_manifest
+
+    summary = label_manifest(
+        manifest,
+        output,
+        labels=[name.strip() for name in labels.split(",")],
+        workers=workers,
+        shares={name: _share(value) for name, value in _settings(share, "--share")},
+        precision="bfloat16" if precision == "bfloat16" else "float32",
+        where=_filter(_settings(where, "--where")),
+    )
+    typer.echo(_table_of_counts(summary))
+    if any(set(reasons) - {NO_REFERENCE} for reasons in summary.missing.values()):
+        raise typer.Exit(1)
+
+
+def _settings(options: list[str] | None, name: str) -> list[tuple[str, str]]:
+    pairs = []
+    for option in options or []:
+        key, equals, value = option.partition("=")
+        if not key or not equals or not value:
+            raise typer.BadParameter(f"{name}: expected KEY=VALUE, got {option!r}")
+        pairs.append((key, value))
+    return pairs
+
+
+def _share(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"--share: expected a number, got {value!r}") from error
+
+
+def _filter(settings: list[tuple[str, str]]) -> "Callable[[Recording], bool]":
+    return lambda recording: all(
+        str(recording.meta.get(key)) == value for key, value in settings
+    )
+
+
+def _table_of_labels() -> str:
+    from urgentmos.labels.catalogue import LABELLERS
+    from urgentmos.report.table import format_table
+
+    rows = [
+        [
+            name,
+            " ".join(tool.metrics),
+            "reference" if tool.needs_reference else "",
+            "yes" if tool.installed else f"no: pip install '{tool.install}'",
+            "fetched once" if tool.downloads else "",
+        ]
+        for name, tool in LABELLERS.items()
+    ]
+    return format_table(["label", "gives", "needs", "installed", "network"], rows)
+
+
+def _table_of_counts(summary: "LabelSummary") -> str:
+    from urgentmos.report.table import format_table
+
+    rows = []
+    for metric, count in summary.labelled.items():
+        reasons = summary.missing.get(metric, {})
+        most = next(iter(reasons), "")
+        rows.append([metric, str(count), str(sum(reasons.values())), most])
+    return format_table(["label", "recordings", "failed", "most common reason"], rows)

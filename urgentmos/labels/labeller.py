@@ -1,0 +1,124 @@
+"""What a label tool is: recording and reference in, labels or one reason out."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib import metadata
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from urgentmos.extras import MissingExtraError
+
+SAMPLE_RATE = 16000
+"""Every tool takes its recordings at this rate (Hz)."""
+
+NO_REFERENCE = "no reference"
+"""Reason of an intrusive label that is missing because there is nothing to compare with."""
+
+Waveform = Float32[np.ndarray, " samples"]
+Value = TypeVar("Value")
+
+
+class LabelError(ValueError):
+    """A label cannot be computed for this recording; the message is the reason kept with it."""
+
+
+class Labeller(Protocol):
+    """A tool that computes one or more labels of a recording.
+
+    Making one is cheap: models load at the first recording.
+
+    Attributes:
+        metrics: Names of the labels it gives, as in `urgentmos.metrics`.
+        version: Tool, its version and whatever else decides the numbers.
+    """
+
+    metrics: tuple[str, ...]
+    version: str
+
+    def label(self, recording: Waveform, reference: Waveform | None) -> dict[str, float]:
+        """Compute the labels of one recording.
+
+        Args:
+            recording: Mono waveform at 16 kHz.
+            reference: The clean recording, aligned in time and of the same length; None where
+                there is none.
+
+        Raises:
+            LabelError: There is no value; never a placeholder number instead.
+            MissingExtraError: The tool or its weights are not on this machine.
+        """
+        ...
+
+
+def require_reference(recording: Waveform, reference: Waveform | None) -> Waveform:
+    """Return the reference of an intrusive metric.
+
+    Raises:
+        LabelError: There is no reference, it is silent, or its length differs.
+    """
+    if reference is None:
+        raise LabelError(NO_REFERENCE)
+    if len(reference) != len(recording):
+        raise LabelError(
+            f"reference has {len(reference)} samples, recording {len(recording)}; "
+            "expected the same number"
+        )
+    if not np.any(reference):
+        raise LabelError("silent reference")
+    return reference
+
+
+def require_sound(recording: Waveform) -> None:
+    """Check that a recording is not digital silence.
+
+    Raises:
+        LabelError: Every sample is zero.
+    """
+    if not np.any(recording):
+        raise LabelError("silent recording")
+
+
+def package_version(distribution: str, *, install: str = "'urgentmos[labels]'") -> str:
+    """Return ``name version`` of an installed package.
+
+    Args:
+        distribution: Name of the package in the registry.
+        install: What pip has to install to bring it.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError as error:
+        raise MissingExtraError(
+            f"{distribution} is needed here and is not installed; "
+            f"install it with: pip install {install}"
+        ) from error
+
+
+class ReferenceCache(Generic[Value]):
+    """What a tool computed from the last few references.
+
+    Several recordings of one reference usually follow each other, and the reference's side is then
+    half of the work.
+    """
+
+    def __init__(self, compute: Callable[[Waveform], Value], *, size: int = 8) -> None:
+        """Remember the results of ``compute`` on the ``size`` last used references."""
+        self._compute = compute
+        self._size = size
+        self._values: OrderedDict[bytes, Value] = OrderedDict()
+
+    def get(self, reference: Waveform) -> Value:
+        """Compute, or look up, the value of a reference."""
+        key = hashlib.blake2b(reference.tobytes(), digest_size=16).digest()
+        if key not in self._values:
+            self._values[key] = self._compute(reference)
+        self._values.move_to_end(key)
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return self._values[key]
