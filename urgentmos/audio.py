@@ -125,7 +125,7 @@ class AudioReader:
         -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 % of the samples
         lie in runs of three or more at or beyond 0.999 of full scale.
         """
-        silent = (self._high - self._low) / 2 < _SILENT_LEVEL
+        silent = self.num_samples > 0 and (self._high - self._low) / 2 < _SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
         flags = {
             "truncated": self._broken_off,

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from urgentmos import __version__
+
 COMMANDS = {
     "score": "urgentmos.cli.score:score",
     "compare": "urgentmos.cli.compare:compare",
@@ -60,9 +62,7 @@ def _options_of_every_command(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        from urgentmos.scoring.provenance import code_version
-
-        typer.echo(f"urgentmos {code_version()}")
+        typer.echo(f"urgentmos {__version__}")
         raise typer.Exit
 
 

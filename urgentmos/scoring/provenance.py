@@ -1,11 +1,9 @@
 """What a row must carry so that its score can be traced."""
 
-from importlib.metadata import PackageNotFoundError, version
+from urgentmos import __version__
+from urgentmos.model.assessor import Assessor
 
 
-def code_version() -> str:
-    """Version of the installed package; ``source`` when it runs from a folder, not installed."""
-    try:
-        return version("urgentmos")
-    except PackageNotFoundError:
-        return "source"
+def model_id(assessor: Assessor) -> str:
+    """Content hash of the model and version of this package, ``hash+version``."""
+    return f"{assessor.model_hash}+{__version__}"

@@ -1,0 +1,149 @@
+"""``urgentmos compare``: which of two recordings is better."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from urgentmos.cli.model_options import load_assessor
+from urgentmos.cli.progress import Failures, track
+from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
+
+if TYPE_CHECKING:
+    from urgentmos.report.row_file import Columns, Record
+    from urgentmos.scoring import Comparison
+
+_LISTED_UNMATCHED = 10
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="A recording or a folder.")],
+    b: Annotated[Path, typer.Argument(help="What to compare it with: likewise.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Rows: .csv or .jsonl. Else stdout.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A shipped model's name, a folder, or a Hub id owner/name.")
+    ] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Threads that decode ahead of the model.")
+    ] = 2,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that exists.")
+    ] = False,
+    stdout_format: Annotated[
+        StdoutFormat | None,
+        typer.Option("--format", help="Rows on stdout; a table on a terminal, CSV otherwise."),
+    ] = None,
+) -> None:
+    """Say which of two recordings is better, or do so for every pair of two folders.
+
+    Recordings of folders are paired by relative path, whatever their suffixes. Comparing B with A
+    gives the mirrored result. The exit status is 0 when all were compared, 1 when some failed, 2
+    when the command was wrong.
+    """
+    from urgentmos.scoring import compare_files
+
+    if a.is_dir() != b.is_dir():
+        raise typer.BadParameter("compare two files or two folders, not one of each")
+    pairs = _match(a, b) if a.is_dir() else [(a, b)]
+    comparisons = compare_files(load_assessor(model, device), pairs, workers=workers)
+    if output is None and stdout_format is None and not a.is_dir():
+        _tell_one(next(comparisons))
+        return
+    failures, verdicts = Failures(), Counter[str]()
+    written = _write(comparisons, output, stdout_format, overwrite=overwrite)
+    for record in track(written, total=len(pairs), rows_on_stdout=output is None):
+        if record["status"] == "ok":
+            verdicts[str(record["verdict"])] += 1
+        else:
+            failures.add(str(record["a"]), str(record["error"]))
+    _tell_all(verdicts)
+    failures.tell(len(pairs))
+    if failures.count:
+        raise typer.Exit(1)
+
+
+def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    from urgentmos.scoring import match_folders
+
+    pairs, only_a, only_b = match_folders(a, b)
+    for folder, unmatched in ((a, only_a), (b, only_b)):
+        if unmatched:
+            names = [f"  {printable(str(path))}" for path in unmatched[:_LISTED_UNMATCHED]]
+            more = len(unmatched) - len(names)
+            header = f"{len(unmatched)} only in {printable(str(folder))}, not compared:"
+            lines = [header, *names] + ([f"  and {more} more"] if more else [])
+            typer.echo("\n".join(lines), err=True)
+    return pairs
+
+
+def _write(
+    comparisons: "Iterator[Comparison]",
+    output: Path | None,
+    stdout_format: StdoutFormat | None,
+    *,
+    overwrite: bool,
+) -> "Iterator[Record]":
+    from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
+
+    records = (comparison.to_record() for comparison in comparisons)
+    if output is not None:
+        return _write_file(records, COMPARISON_COLUMNS, output, overwrite=overwrite)
+    numbers = ["p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b"]
+    return write_rows(
+        records,
+        COMPARISON_COLUMNS,
+        stdout_format=stdout_format,
+        numbers=numbers,
+        names=("verdict", "a", "b"),
+    )
+
+
+def _write_file(
+    records: "Iterator[Record]", columns: "Columns", output: Path, *, overwrite: bool
+) -> "Iterator[Record]":
+    from urgentmos.report.row_file import RowFile, streamed_format
+
+    row_format = streamed_format(output)
+    with closing(RowFile(output, columns, row_format, must_be_new=not overwrite)) as file:
+        file.restart()
+        for record in records:
+            file.write(record)
+            yield record
+
+
+def _tell_one(comparison: "Comparison") -> None:
+    preference = comparison.preference
+    if preference is None:
+        typer.echo(f"failed: {comparison.error}", err=True)
+        raise typer.Exit(1)
+    lines = [
+        f"{comparison.verdict}",
+        f"P(A better) {preference.p_a:.3f}  P(tie) {preference.p_tie:.3f}  "
+        f"P(B better) {preference.p_b:.3f}  CMOS {preference.cmos:+.2f}",
+    ]
+    if comparison.mos_a is not None and comparison.mos_b is not None:
+        lines.append(f"MOS of A {comparison.mos_a:.2f}, of B {comparison.mos_b:.2f}")
+    flags = {"A": comparison.flags_a, "B": comparison.flags_b}
+    lines += [f"{name} is {', '.join(flag)}" for name, flag in flags.items() if flag]
+    typer.echo("\n".join(lines))
+
+
+def _tell_all(verdicts: Counter[str]) -> None:
+    from urgentmos.report.summary import wilson_interval
+
+    counts = [f"{name}: {verdicts[name]}" for name in ("A better", "tie", "B better")]
+    wins, decided = verdicts["A better"], verdicts["A better"] + verdicts["B better"]
+    line = ", ".join(counts)
+    if decided:
+        low, high = wilson_interval(wins, decided)
+        share = f"{100 * wins / decided:.1f} % (95 % interval {100 * low:.1f}…{100 * high:.1f} %)"
+        line += f"; A wins {share} of the pairs that are no ties"
+    typer.echo(line, err=True)

@@ -1,0 +1,169 @@
+"""``urgentmos score``: recordings to rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from urgentmos.cli.model_options import load_assessor, split_metrics
+from urgentmos.cli.progress import Failures, track
+from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
+
+if TYPE_CHECKING:
+    from urgentmos.model.assessor import Assessor
+    from urgentmos.report.output import RowOutput, WriteMode
+    from urgentmos.report.row_file import Record
+    from urgentmos.report.timeline import TimelineFile
+    from urgentmos.scoring.row import Row
+
+
+def score(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders (searched recursively).")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A shipped model's name, a folder, or a Hub id owner/name.")
+    ] = "default",
+    metrics: Annotated[
+        str | None, typer.Option(help="Comma-separated; all that the model predicts otherwise.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
+    ] = None,
+    batch_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Most padded audio in a batch, in seconds.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Threads that decode ahead of the model.")
+    ] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the output's scored rows, do the others.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that exists.")
+    ] = False,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Scores over time, a row per window: .csv or .jsonl.")
+    ] = None,
+    stdout_format: Annotated[
+        StdoutFormat | None,
+        typer.Option("--format", help="Rows on stdout; a table on a terminal, CSV otherwise."),
+    ] = None,
+) -> None:
+    """Score recordings: one row per file, in order, as they are done.
+
+    Rows go to the output or to stdout; progress, a summary per metric and the failures to stderr.
+    The exit status is 0 when all were scored, 1 when some failed, 2 when the command was wrong.
+    """
+    from urgentmos.audio import find_audio
+    from urgentmos.metrics import check_metrics
+    from urgentmos.report.summary import ScoreSummary
+    from urgentmos.scoring import score_files
+
+    mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
+    inputs = [str(path) for path in find_audio(paths)]
+    assessor = load_assessor(model, device)
+    names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
+    summary, failures = ScoreSummary(names), Failures()
+    with ExitStack() as stack:
+        file = _open_output(stack, output, inputs, names, mode, assessor)
+        times = _open_timeline(stack, timeline, names, mode, file)
+        rows = score_files(
+            assessor,
+            file.missing if file else inputs,
+            metrics=names,
+            batch_seconds=batch_seconds,
+            workers=workers,
+        )
+        records = _records(rows, names, times)
+        written = file.merge(records) if file else _to_stdout(records, names, stdout_format)
+        for record in track(written, total=len(inputs), rows_on_stdout=file is None):
+            summary.add(record)
+            if record["status"] != "ok":
+                failures.add(str(record["path"]), str(record["error"]))
+    typer.echo(summary.table(), err=True)
+    failures.tell(len(inputs))
+    if failures.count:
+        raise typer.Exit(1)
+
+
+def _write_mode(
+    output: Path | None, timeline: Path | None, *, resume: bool, overwrite: bool
+) -> "WriteMode":
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other")
+    if resume and output is None:
+        raise typer.BadParameter("--resume needs --output: the file to go on with")
+    if overwrite and output is None and timeline is None:
+        raise typer.BadParameter("--overwrite needs --output: the file to replace")
+    return "resume" if resume else "overwrite" if overwrite else "new"
+
+
+def _open_output(
+    stack: ExitStack,
+    path: Path | None,
+    inputs: Sequence[str],
+    metrics: Sequence[str],
+    mode: "WriteMode",
+    assessor: "Assessor",
+) -> "RowOutput | None":
+    if path is None:
+        return None
+    from urgentmos.report.output import RowOutput
+    from urgentmos.scoring.provenance import model_id
+    from urgentmos.scoring.row import row_columns
+
+    file = RowOutput(
+        path,
+        columns=row_columns(metrics),
+        inputs=inputs,
+        model=model_id(assessor),
+        mode=mode,
+    )
+    if file.num_kept:
+        typer.echo(f"resuming: {file.num_kept} rows kept, {len(file.missing)} to score", err=True)
+    return stack.enter_context(file)
+
+
+def _open_timeline(
+    stack: ExitStack,
+    path: Path | None,
+    metrics: Sequence[str],
+    mode: "WriteMode",
+    file: "RowOutput | None",
+) -> "TimelineFile | None":
+    if path is None:
+        return None
+    from urgentmos.report.timeline import TimelineFile
+    from urgentmos.scoring.row import timeline_columns
+
+    return stack.enter_context(
+        TimelineFile(
+            path,
+            columns=timeline_columns(metrics),
+            mode=mode,
+            has_row=file.has_row if file else lambda _: False,
+            num_rows=file.num_kept if file else 0,
+        )
+    )
+
+
+def _records(
+    rows: "Iterator[Row]", metrics: Sequence[str], timeline: "TimelineFile | None"
+) -> "Iterator[Record]":
+    for row in rows:
+        if timeline:
+            timeline.write(row.timeline_records(metrics))
+        yield row.to_record(metrics)
+
+
+def _to_stdout(
+    records: "Iterator[Record]", metrics: Sequence[str], stdout_format: StdoutFormat | None
+) -> "Iterator[Record]":
+    from urgentmos.scoring.row import row_columns
+
+    return write_rows(records, row_columns(metrics), stdout_format=stdout_format, numbers=metrics)

@@ -1,0 +1,55 @@
+"""Rows to Parquet and back."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from urgentmos.extras import require
+from urgentmos.report.row_file import Columns, OutputError, Record, Value
+
+_ROWS_PER_GROUP = 10_000
+
+
+def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> None:
+    """Write records to a Parquet file, which appears complete or not at all.
+
+    Names of files that are not valid Unicode are written with backslash escapes.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = require("pyarrow", extra="parquet")
+    parquet = require("pyarrow.parquet", extra="parquet")
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(column, kinds[kind]) for column, kind in columns.items()])
+    unfinished = path.with_name(path.name + ".tmp")
+    rows = iter(records)
+    with parquet.ParquetWriter(unfinished, schema) as writer:
+        while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
+            values = {column: [_valid(row[column]) for row in group] for column in columns}
+            writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
+    unfinished.replace(path)
+
+
+def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
+    """Read back what ``write_parquet`` wrote.
+
+    Raises:
+        OutputError: The columns differ.
+        MissingExtraError: pyarrow is not installed.
+    """
+    parquet = require("pyarrow.parquet", extra="parquet")
+    with parquet.ParquetFile(path) as file:
+        if file.schema_arrow.names != list(columns):
+            raise OutputError(
+                f"{str(path)!r} has other columns than this run: resume with the same metrics, or "
+                "start again with --overwrite"
+            )
+        for batch in file.iter_batches(_ROWS_PER_GROUP):
+            yield from batch.to_pylist()
+
+
+def _valid(value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,225 @@
+"""Pairs of files to preferences.
+
+Recordings of up to ``WINDOW_S`` are compared as a whole. Longer ones are cut as for scoring; where
+one recording has more windows than the other, windows of the other are repeated in place, so that
+like parts in time meet. Probabilities and CMOS are means over these meetings, each weighted by the
+time that its two windows stand for. The order of the two makes no difference but the sign.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from urgentmos.model.assessor import Assessor, Preference, combine_orders
+from urgentmos.scoring.inference import WindowScorer
+from urgentmos.scoring.provenance import model_id
+from urgentmos.scoring.recording import Recording, decode_recordings
+from urgentmos.scoring.row import Value
+from urgentmos.scoring.windows import Window, combine_scores, repeat_short
+
+Verdict = Literal["A better", "tie", "B better"]
+
+COMPARISON_COLUMNS: dict[str, type] = {
+    "a": str,
+    "b": str,
+    "status": str,
+    "error": str,
+    "verdict": str,
+    "p_a": float,
+    "p_tie": float,
+    "p_b": float,
+    "cmos": float,
+    "mos_a": float,
+    "mos_b": float,
+    "flags_a": str,
+    "flags_b": str,
+    "model": str,
+}
+"""Columns of a table of comparisons, with the type of their values."""
+
+_DECIMALS = 5
+_NUMBERS = ("p_a", "p_tie", "p_b", "cmos")
+_VERDICTS: dict[str, Verdict] = {"A": "A better", "tie": "tie", "B": "B better"}
+# Windows that the decoder keeps of every recording; longer ones are decoded a second time.
+_FEW = 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result for one pair.
+
+    Attributes:
+        a: Path of A.
+        b: Path of B.
+        status: ``ok`` or ``failed``.
+        error: Why it failed, with the recording to blame; empty when it did not.
+        preference: None when it failed.
+        mos_a: MOS of A; None when it failed or the model does not predict it.
+        mos_b: MOS of B; the same.
+        flags_a: Flags of A, see ``Row.flags``.
+        flags_b: Flags of B.
+        model: ``hash+version``.
+    """
+
+    a: str
+    b: str
+    status: Literal["ok", "failed"]
+    error: str
+    preference: Preference | None
+    mos_a: float | None
+    mos_b: float | None
+    flags_a: tuple[str, ...]
+    flags_b: tuple[str, ...]
+    model: str
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Who is better; None when it failed."""
+        return None if self.preference is None else _VERDICTS[self.preference.verdict]
+
+    def to_record(self) -> dict[str, Value]:
+        """Flatten to one value per column of ``COMPARISON_COLUMNS``."""
+        preference = self.preference
+        numbers = {
+            "p_a": None if preference is None else preference.p_a,
+            "p_tie": None if preference is None else preference.p_tie,
+            "p_b": None if preference is None else preference.p_b,
+            "cmos": None if preference is None else preference.cmos,
+            "mos_a": self.mos_a,
+            "mos_b": self.mos_b,
+        }
+        rounded = {
+            name: None if value is None else round(value, _DECIMALS)
+            for name, value in numbers.items()
+        }
+        return {
+            "a": self.a,
+            "b": self.b,
+            "status": self.status,
+            "error": self.error,
+            "verdict": self.verdict or "",
+            **rounded,
+            "flags_a": " ".join(self.flags_a),
+            "flags_b": " ".join(self.flags_b),
+            "model": self.model,
+        }
+
+
+def compare_files(
+    assessor: Assessor,
+    pairs: Sequence[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
+    *,
+    workers: int = 2,
+) -> Iterator[Comparison]:
+    """Compare pairs of files: one result each, in order, as they are done.
+
+    A pair that cannot be read or compared gives a failed result with the reason.
+
+    Args:
+        assessor: Model with a preference head.
+        pairs: Paths of A and B.
+        workers: Threads that decode ahead of the model.
+    """
+    comparer = _Comparer(assessor)
+    recordings = decode_recordings(
+        itertools.chain.from_iterable(pairs), sample_rate=assessor.sample_rate, workers=workers
+    )
+    for a, b in zip(recordings, recordings, strict=True):
+        yield comparer.compare(a, b)
+
+
+class _Comparer:
+    def __init__(self, assessor: Assessor) -> None:
+        self._assessor = assessor
+        self._metrics = [metric for metric in ("mos",) if metric in assessor.metrics]
+        # One window at a time: a pair is all that is held.
+        self._scorer = WindowScorer(assessor, self._metrics, batch_seconds=1.0)
+        self._model = model_id(assessor)
+
+    def compare(self, a: Recording, b: Recording) -> Comparison:
+        side_a, side_b = _Side(a, self._scorer), _Side(b, self._scorer)
+        errors = [
+            f"{name}: {side.error}" for name, side in (("A", side_a), ("B", side_b)) if side.error
+        ]
+        preference = None
+        if not errors:
+            try:
+                preference = self._meet(side_a, side_b)
+            except (RuntimeError, ValueError) as error:
+                errors = [f"the model failed: {error}"]
+        return Comparison(
+            a=a.path,
+            b=b.path,
+            status="failed" if errors else "ok",
+            error="; ".join(errors),
+            preference=preference,
+            mos_a=None if errors else side_a.mos,
+            mos_b=None if errors else side_b.mos,
+            flags_a=a.flags,
+            flags_b=b.flags,
+            model=self._model,
+        )
+
+    def _meet(self, a: "_Side", b: "_Side") -> Preference:
+        num_meetings = max(a.num_windows, b.num_windows)
+        rate = self._assessor.sample_rate
+        weights: list[float] = []
+        numbers: list[dict[str, float]] = []
+        meetings = zip(a.stretched(num_meetings), b.stretched(num_meetings), strict=True)
+        for window_a, window_b in meetings:
+            preference = self._assessor.compare(
+                repeat_short(window_a.waveform, sample_rate=rate),
+                repeat_short(window_b.waveform, sample_rate=rate),
+                rate,
+            )
+            weights.append((window_a.weight_s + window_b.weight_s) / 2)
+            numbers.append({name: getattr(preference, name) for name in _NUMBERS})
+        if num_meetings == 1:
+            return preference
+        p_a, p_tie, p_b, cmos = combine_scores(numbers, weights).values()
+        # For its rule on which verdict the probabilities mean: both orders are already in them.
+        return combine_orders(
+            (p_a, p_tie, p_b), (p_b, p_tie, p_a), cmos_forward=cmos, cmos_backward=-cmos
+        )
+
+
+class _Side:
+    """One of two recordings: its windows in step with the other's, its MOS on the way."""
+
+    def __init__(self, recording: Recording, scorer: WindowScorer) -> None:
+        self._scorer = scorer
+        self._weights_s: list[float] = []
+        self._scores: list[dict[str, float]] = []
+        self._recording = recording
+        self._windows: Iterable[Window] = list(itertools.islice(recording.windows, _FEW))
+        self.num_windows = len(self._windows)
+        rest = sum(1 for _ in recording.windows)
+        if rest:
+            self.num_windows += rest
+            self._windows = recording.again().windows
+        self.error = recording.error
+
+    @property
+    def mos(self) -> float | None:
+        """MOS of the windows gone through."""
+        return combine_scores(self._scores, self._weights_s).get("mos")
+
+    def stretched(self, num_meetings: int) -> Iterator[Window]:
+        """Go through the windows in ``num_meetings`` steps, at least one for each."""
+        position = -1
+        windows = iter(self._windows)
+        for meeting in range(num_meetings):
+            while position < meeting * self.num_windows // num_meetings:
+                window = next(windows)
+                position += 1
+                self._score(window)
+            yield window
+
+    def _score(self, window: Window) -> None:
+        (result,) = self._scorer.score([window])
+        if isinstance(result, str):
+            raise ValueError(result)
+        self._weights_s.append(window.weight_s)
+        self._scores.append(result)
