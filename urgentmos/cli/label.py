@@ -86,9 +86,7 @@ def _share(value: str) -> float:
 
 
 def _filter(settings: list[tuple[str, str]]) -> "Callable[[Recording], bool]":
-    return lambda recording: all(
-        str(recording.meta.get(key)) == value for key, value in settings
-    )
+    return lambda recording: all(str(recording.meta.get(key)) == value for key, value in settings)
 
 
 def _table_of_labels() -> str:

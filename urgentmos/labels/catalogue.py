@@ -64,7 +64,7 @@ LABELLERS: dict[str, LabelTool] = {
     "estoi": LabelTool(lambda _: Estoi(), Estoi.metrics, ("pystoi",)),
     "sdr": LabelTool(lambda _: Sdr(), Sdr.metrics, ("fast_bss_eval",)),
     "lsd": LabelTool(lambda _: Lsd(), Lsd.metrics, install=""),
-    "mcd": LabelTool(lambda _: Mcd(), Mcd.metrics, ("pysptk",)),
+    "mcd": LabelTool(lambda _: Mcd(), Mcd.metrics, install=""),
     "spksim": LabelTool(lambda _: SpeakerSimilarity(), SpeakerSimilarity.metrics, ("resemblyzer",)),
     "dnsmos_p808": LabelTool(
         lambda _: DnsmosP808(), DnsmosP808.metrics, ("speechmos", "onnxruntime", "librosa")
@@ -110,9 +110,7 @@ def resolve_labels(names: Iterable[str]) -> list[str]:
     Raises:
         UnknownLabelError: No tool gives one of them; the message names the nearest.
     """
-    tool_by_metric = {
-        metric: name for name, tool in LABELLERS.items() for metric in tool.metrics
-    }
+    tool_by_metric = {metric: name for name, tool in LABELLERS.items() for metric in tool.metrics}
     resolved: dict[str, None] = {}
     for name in names:
         tool = name if name in LABELLERS else tool_by_metric.get(name)

@@ -69,13 +69,14 @@ class DistillMos:
             features = self._model.cnn.cnn(spectrum).flatten(1, 2).float()
         features = _restore_padding(features, frames_kept=frames_kept)
         quality = self._model.transformer_pool_attn(features.transpose(1, 2))
-        return 1 + 4 * quality
+        mos: Tensor = 1 + 4 * quality
+        return mos
 
     @cached_property
     def _model(self) -> Any:
         sqa = require("distillmos.sqa", extra="labels")
         # The package prints when it loads its own weights.
-        model: nn.Module = sqa.ConvTransformerSQAModel(load_weights=False)
+        model: Any = sqa.ConvTransformerSQAModel(load_weights=False)
         checkpoint = torch.load(  # noqa: TID251 - the package's own file; tensors only
             sqa.DEFAULT_WEIGHTS_CHKPT, map_location="cpu", weights_only=True
         )

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from urgentmos.extras import MissingExtraError, require
 from urgentmos.labels.labeller import (
     SAMPLE_RATE,
-    LabelError,
     Waveform,
     package_version,
     require_sound,
@@ -55,10 +55,7 @@ class DnsmosP808:
         require_sound(recording)
         windows = cut_windows(np.clip(recording, -1.0, 1.0))
         # Windows repeat where a short recording is repeated; each is scored once.
-        scores = {
-            start: self._score(window)
-            for start, window in {start: window for start, window in windows}.items()
-        }
+        scores = {start: self._score(window) for start, window in dict(windows).items()}
         return {
             name: float(np.mean([scores[start][name] for start, _ in windows]))
             for name in self.metrics
@@ -69,14 +66,14 @@ class DnsmosP808:
         (output,) = self._p808.run(None, {"input_1": features[None]})
         return {"dnsmos_p808": float(output[0, 0])}
 
-    def _melspectrogram(self, segment: Waveform) -> Float32[np.ndarray, "frames mels"]:
-        power = np.abs(_spectrum(segment)).astype(np.float32) ** 2
-        mel = np.maximum(1e-10, power @ self._filterbank)
+    def _melspectrogram(self, segment: Waveform) -> Float32[NDArray[np.float32], "frames mels"]:
+        mel = np.maximum(1e-10, _power_spectrum(segment) @ self._filterbank)
         decibels = 10.0 * np.log10(mel / mel.max())
-        return ((np.maximum(decibels, decibels.max() - 80.0) + 40.0) / 40.0).astype(np.float32)
+        scaled = (np.maximum(decibels, decibels.max() - 80.0) + 40.0) / 40.0
+        return np.asarray(scaled, dtype=np.float32)
 
     @cached_property
-    def _filterbank(self) -> Float32[np.ndarray, "bins mels"]:
+    def _filterbank(self) -> Float32[NDArray[np.float32], "bins mels"]:
         librosa = require("librosa", extra="labels")
         with warnings.catch_warnings():
             # 120 filters on 161 bins: some of the lowest are empty, as in speechmos.
@@ -132,11 +129,12 @@ def cut_windows(recording: Waveform) -> list[tuple[int, Waveform]]:
     return windows
 
 
-def _spectrum(segment: Waveform) -> Float[np.ndarray, "frames bins"]:
+def _power_spectrum(segment: Waveform) -> Float32[NDArray[np.float32], "frames bins"]:
     padded = np.pad(segment, _FFT_SAMPLES // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[::_HOP_SAMPLES]
     window = np.hanning(_FFT_SAMPLES + 1)[:-1].astype(np.float32)
-    return np.fft.rfft(frames * window, axis=1)
+    magnitude = np.abs(np.fft.rfft(frames * window, axis=1))
+    return np.asarray(magnitude, dtype=np.float32) ** 2
 
 
 def _session(file_name: str) -> Any:

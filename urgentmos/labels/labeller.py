@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from urgentmos.extras import MissingExtraError
 
@@ -17,7 +18,7 @@ SAMPLE_RATE = 16000
 NO_REFERENCE = "no reference"
 """Reason of an intrusive label that is missing because there is nothing to compare with."""
 
-Waveform = Float32[np.ndarray, " samples"]
+Waveform = Float32[NDArray[np.float32], " samples"]
 Value = TypeVar("Value")
 
 
@@ -29,14 +30,17 @@ class Labeller(Protocol):
     """A tool that computes one or more labels of a recording.
 
     Making one is cheap: models load at the first recording.
-
-    Attributes:
-        metrics: Names of the labels it gives, as in `urgentmos.metrics`.
-        version: Tool, its version and whatever else decides the numbers.
     """
 
-    metrics: tuple[str, ...]
-    version: str
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the labels it gives, as in `urgentmos.metrics`."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Tool, its version and whatever else decides the numbers."""
+        ...
 
     def label(self, recording: Waveform, reference: Waveform | None) -> dict[str, float]:
         """Compute the labels of one recording.

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.labels.labeller import SAMPLE_RATE, Waveform, require_reference, require_sound
 from urgentmos.labels.scaling import scale_to_reference
@@ -35,7 +36,9 @@ class Lsd:
         return {"lsd": float(np.sqrt((log_ratio**2).mean(axis=1)).mean())}
 
 
-def _magnitude(waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames bins"]:
+def _magnitude(
+    waveform: Float[NDArray[np.float64], " samples"],
+) -> Float[NDArray[np.float64], "frames bins"]:
     # Centred frames, zeros beyond the ends; the periodic Hann window.
     padded = np.pad(waveform, WINDOW_SAMPLES // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]

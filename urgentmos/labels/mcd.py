@@ -1,19 +1,20 @@
 """MCD: mel-cepstral distortion along a dynamic time warping path."""
 
-import warnings
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
-from urgentmos.extras import require
 from urgentmos.labels.labeller import (
+    SAMPLE_RATE,
     LabelError,
     ReferenceCache,
     Waveform,
-    package_version,
     require_reference,
     require_sound,
 )
+from urgentmos.labels.mel_cepstrum import Cepstra, mel_cepstrum
 from urgentmos.labels.scaling import scale_to_reference
 
 FRAME_SAMPLES = 1024
@@ -21,14 +22,13 @@ HOP_SAMPLES = 256
 ORDER = 23
 ALPHA = 0.42
 """Order and all-pass constant for 16 kHz."""
+MAX_SAMPLES = 60 * SAMPLE_RATE
 _PERIODOGRAM_FLOOR = 1e-6
 _TO_DB = 10.0 / np.log(10.0)
 
-Cepstra = Float[np.ndarray, "frames coefficients"]
-
 
 class Mcd:
-    """Mel-cepstral distortion (dB), c0 included, by ``pysptk.mcep``.
+    """Mel-cepstral distortion (dB), c0 included, on the mel-cepstra of SPTK's ``mcep``.
 
     The recording is first scaled to the reference by least squares. The warping path is the exact
     one, where the URGENT scripts use the approximate ``fastdtw``.
@@ -36,17 +36,17 @@ class Mcd:
 
     metrics = ("mcd",)
 
+    version = f"urgentmos 1, SPTK mcep, order {ORDER}, alpha {ALPHA}, exact DTW"
+
     def __init__(self) -> None:
-        """State the version."""
-        self.version = f"{package_version('pysptk')}, order {ORDER}, alpha {ALPHA}, exact DTW"
+        """Start with no reference."""
         self._reference_cepstra = ReferenceCache(_mel_cepstra)
 
     def label(self, recording: Waveform, reference: Waveform | None) -> dict[str, float]:
         """Compute the MCD of one recording.
 
         Raises:
-            LabelError: No or silent reference, silent recording, under 64 ms, or a frame without a
-                mel-cepstrum.
+            LabelError: No or silent reference, silent recording, under 64 ms or over 60 s.
         """
         reference = require_reference(recording, reference)
         require_sound(recording)
@@ -57,32 +57,33 @@ class Mcd:
         return {"mcd": float(np.mean(_TO_DB * np.sqrt(2.0) * distance[rows, columns]))}
 
 
-def _mel_cepstra(waveform: Float[np.ndarray, " samples"]) -> Cepstra:
-    with warnings.catch_warnings():
-        # pysptk imports pkg_resources, which is deprecated.
-        warnings.simplefilter("ignore")
-        pysptk = require("pysptk", extra="labels")
+def _mel_cepstra(waveform: Float[NDArray[np.floating[Any]], " samples"]) -> Cepstra:
+    # The warping path takes memory with the square of the length.
+    if len(waveform) > MAX_SAMPLES:
+        raise LabelError(f"too long for MCD: {len(waveform)} samples, at most {MAX_SAMPLES}")
     if len(waveform) < FRAME_SAMPLES:
         raise LabelError(
             f"too short for MCD: {len(waveform)} samples, expected at least {FRAME_SAMPLES}"
         )
     views = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float64), FRAME_SAMPLES)
-    frames = np.ascontiguousarray(views[::HOP_SAMPLES] * np.hamming(FRAME_SAMPLES))
+    frames = views[::HOP_SAMPLES] * np.hamming(FRAME_SAMPLES)
     try:
-        cepstra: Cepstra = pysptk.mcep(frames, ORDER, ALPHA, eps=_PERIODOGRAM_FLOOR, etype=1)
-    except RuntimeError as error:
+        return mel_cepstrum(frames, order=ORDER, alpha=ALPHA, floor=_PERIODOGRAM_FLOOR)
+    except np.linalg.LinAlgError as error:
         raise LabelError(f"MCD: no mel-cepstrum ({error})") from error
-    return cepstra
 
 
-def _distances(a: Cepstra, b: Cepstra) -> Float[np.ndarray, "a_frames b_frames"]:
+def _distances(a: Cepstra, b: Cepstra) -> Float[NDArray[np.float64], "a_frames b_frames"]:
     # Not |a|² + |b|² - 2ab: the distance of equal frames has to be 0.
-    return np.sqrt(((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=2))
+    squared = np.zeros((len(a), len(b)))
+    for ours, theirs in zip(a.T, b.T, strict=True):
+        squared += np.subtract.outer(ours, theirs) ** 2
+    return np.sqrt(squared)
 
 
 def warping_path(
-    distance: Float[np.ndarray, "rows columns"],
-) -> tuple[Int[np.ndarray, " steps"], Int[np.ndarray, " steps"]]:
+    distance: Float[NDArray[np.float64], "rows columns"],
+) -> tuple[Int[NDArray[np.int64], " steps"], Int[NDArray[np.int64], " steps"]]:
     """Find the cheapest path from corner to corner with steps right, down and diagonally.
 
     Args:

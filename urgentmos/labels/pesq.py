@@ -5,8 +5,6 @@ import warnings
 from types import ModuleType
 from typing import Literal
 
-import numpy as np
-
 from urgentmos.extras import require
 from urgentmos.labels.labeller import (
     SAMPLE_RATE,

@@ -23,9 +23,7 @@ from urgentmos.labels.worker import Outcome, Task, failed, label_chunk, start_wo
 
 _CHUNK = 16
 # One thread per process: two tools with two threads each on two cores are slower than one each.
-_ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class ShareError(ValueError):
@@ -203,11 +201,16 @@ def _label(tasks: Sequence[Task], *, workers: int, precision: Precision) -> Iter
 
 def _label_apart(tasks: Sequence[Task], precision: Precision) -> Iterator[Outcome]:
     for task in tasks:
-        try:
-            with _pool(1) as pool:
-                yield from pool.submit(label_chunk, [task], precision).result()
-        except BrokenProcessPool:
-            yield failed(task, "the labelling process died on this recording")
+        yield _label_alone(task, precision)
+
+
+def _label_alone(task: Task, precision: Precision) -> Outcome:
+    try:
+        with _pool(1) as pool:
+            (outcome,) = pool.submit(label_chunk, [task], precision).result()
+    except BrokenProcessPool:
+        return failed(task, "the labelling process died on this recording")
+    return outcome
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from urgentmos.labels.labeller import Waveform
 
@@ -10,7 +11,7 @@ _EPSILON = 1e-8
 
 def scale_to_reference(
     recording: Waveform, reference: Waveform
-) -> Float64[np.ndarray, " samples"]:
+) -> Float64[NDArray[np.float64], " samples"]:
     """Scale a recording to its reference by least squares."""
     wide = recording.astype(np.float64)
     gain = float(wide @ reference.astype(np.float64)) / (float(wide @ wide) + _EPSILON)

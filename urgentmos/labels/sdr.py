@@ -46,4 +46,5 @@ class Sdr:
             )
         except np.linalg.LinAlgError as error:
             raise LabelError(f"SDR: no unique filter ({error})") from error
-        return {"sdr": float(value[0])}
+        # The package's clamp is exact to rounding only.
+        return {"sdr": float(np.clip(value[0], -CLAMP_DB, CLAMP_DB))}

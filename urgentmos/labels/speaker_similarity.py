@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from urgentmos.extras import require
 from urgentmos.labels.labeller import (
@@ -17,7 +18,7 @@ from urgentmos.labels.labeller import (
     require_sound,
 )
 
-Embedding = Float32[np.ndarray, " dim"]
+Embedding = Float32[NDArray[np.float32], " dim"]
 
 
 class SpeakerSimilarity:
@@ -65,6 +66,6 @@ class SpeakerSimilarity:
 
 def _require_quietly(module: str) -> Any:
     with warnings.catch_warnings():
-        # resemblyzer imports scipy.ndimage.morphology, and webrtcvad pkg_resources: both deprecated.
+        # resemblyzer and webrtcvad import deprecated names of scipy and pkg_resources.
         warnings.simplefilter("ignore")
         return require(module, extra="labels")

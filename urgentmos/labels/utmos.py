@@ -34,7 +34,8 @@ class Utmos:
     @cached_property
     def _model(self) -> Any:
         try:
-            return torch.hub.load(REPOSITORY, ENTRY, trust_repo=True).eval()
+            hub: Any = torch.hub
+            return hub.load(REPOSITORY, ENTRY, trust_repo=True).eval()
         except (URLError, ConnectionError, TimeoutError) as error:
             raise MissingExtraError(
                 f"UTMOS needs code and weights of github.com/tarepan/SpeechMOS and they cannot be "

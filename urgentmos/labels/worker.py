@@ -7,9 +7,8 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
-import numpy as np
 import torch
 
 from urgentmos.audio import Audio, AudioError, read_audio
@@ -129,7 +128,7 @@ def _read(path: str) -> Audio:
 
 
 # One tool of each kind per process: some load a network.
-@lru_cache(maxsize=None)
+@cache
 def _labeller(label: str, precision: Precision) -> Labeller:
     return LABELLERS[label].build(precision)
 
