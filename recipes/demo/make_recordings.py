@@ -1,0 +1,68 @@
+"""Make the demo's recordings: one spoken sentence, and the same sentence damaged four ways.
+
+    pip install 'urgentmos[simulate]'       # and espeak-ng and sox from the system's packages
+    python recipes/demo/make_recordings.py recipes/demo/recordings
+"""
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from urgentmos.simulate.distortion import SAMPLE_RATE
+from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.sources import Sources, read_mono
+
+SENTENCE = "The ferry leaves at seven, so bring a warm coat."
+SEED = 2
+
+# File name → kind of distortion and its strength, from 0 (barely audible) to 1 (severe).
+VERSIONS = {
+    "noise_mild": ("stationary_noise", 0.45),
+    "noise_severe": ("stationary_noise", 0.8),
+    "codec": ("amr_nb", 1.0),
+    "packet_loss": ("packet_loss", 0.7),
+}
+
+
+def main() -> None:
+    """Write the sentence and its damaged versions as FLAC files at 16 kHz."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    clean = speak(SENTENCE)
+    write(folder / "clean.flac", clean)
+    for name, (kind, strength) in VERSIONS.items():
+        write(folder / f"{name}.flac", degrade(clean, kind=kind, strength=strength))
+
+
+def speak(sentence: str) -> np.ndarray:
+    """Read a sentence out with espeak-ng, at 16 kHz."""
+    with tempfile.TemporaryDirectory() as scratch:
+        spoken = Path(scratch) / "spoken.wav"
+        subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(spoken), sentence], check=True)
+        waveform = read_mono(spoken, sample_rate=SAMPLE_RATE)
+    return 0.5 * waveform / np.abs(waveform).max()
+
+
+def degrade(waveform: np.ndarray, *, kind: str, strength: float) -> np.ndarray:
+    """Apply one distortion; the same seed gives the same damage."""
+    rng = np.random.default_rng(SEED)
+    distortion = DISTORTIONS[kind]
+    params = distortion.sample(strength, rng, Sources())
+    print(f"{kind} at strength {strength}: {params}")
+    return distortion.apply(waveform, params, rng, Sources())
+
+
+def write(path: Path, waveform: np.ndarray) -> None:
+    """Write 16-bit FLAC, turned down where it would clip."""
+    waveform = waveform / max(1.0, float(np.abs(waveform).max()) / 0.99)
+    soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+
+
+if __name__ == "__main__":
+    main()
