@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def save_model(
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{name} has values that {dtype} cannot hold; nothing was saved")
     save_file(tensors, folder / WEIGHTS_FILE)
-    save_config(config, folder / CONFIG_FILE)
+    save_config(_stored_config(config, network), folder / CONFIG_FILE)
     (folder / CARD_FILE).write_text(
         json.dumps(dict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -123,6 +124,14 @@ def content_hash(folder: Path) -> str:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _stored_config(config: ModelConfig, network: AssessorNetwork) -> ModelConfig:
+    encoders = [
+        replace(stated, options={**stated.options, **built.stored_options})
+        for stated, built in zip(config.encoders, network.encoders, strict=True)
+    ]
+    return replace(config, encoders=encoders)
 
 
 def _fetch(hub_id: str) -> Path:

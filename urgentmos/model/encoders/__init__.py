@@ -11,6 +11,7 @@ from urgentmos.model.encoders.complex_spectrum import (
     ComplexSpectrumConfig,
     build_complex_spectrum,
 )
+from urgentmos.model.encoders.distill_mos import DistillMosConfig, build_distill_mos
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
 from urgentmos.model.encoders.log_mel import LogMelConfig, build_log_mel
 
@@ -33,6 +34,7 @@ class EncoderFamily:
 ENCODERS: dict[str, EncoderFamily] = {
     "log_mel": EncoderFamily(LogMelConfig, build_log_mel),
     "complex_spectrum": EncoderFamily(ComplexSpectrumConfig, build_complex_spectrum),
+    "distill_mos": EncoderFamily(DistillMosConfig, build_distill_mos),
 }
 
 

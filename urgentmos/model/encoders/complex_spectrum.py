@@ -28,7 +28,6 @@ class ComplexSpectrumConfig:
         channels: Output channels of each 2-D convolution.
         time_strides: Stride in time of each.
         frequency_strides: Stride in frequency of each.
-        kernel: Side of the 2-D kernels.
         blocks: Residual blocks after the stem.
         block_kernel: Frames each block sees.
         expansion: Inner size of a block over ``dim``.
@@ -37,10 +36,9 @@ class ComplexSpectrumConfig:
     dim: int = 192
     window_ms: float = 20.0
     hop_ms: float = 10.0
-    channels: list[int] = field(default_factory=lambda: [32, 48, 64, 96, 96])
-    time_strides: list[int] = field(default_factory=lambda: [1, 2, 2, 1, 1])
-    frequency_strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2, 2])
-    kernel: int = 3
+    channels: list[int] = field(default_factory=lambda: [48, 64, 96, 96])
+    time_strides: list[int] = field(default_factory=lambda: [3, 2, 1, 1])
+    frequency_strides: list[int] = field(default_factory=lambda: [4, 2, 2, 2])
     blocks: int = 4
     block_kernel: int = 7
     expansion: int = 4
@@ -82,7 +80,8 @@ def compress(
     """Raise the magnitude to the power 0.3 and keep the phase; real and imaginary part."""
     power = spectrum.real.square() + spectrum.imag.square()
     gain = (power + _FLOOR) ** ((_COMPRESSION - 1) / 2)
-    return torch.stack([spectrum.real * gain, spectrum.imag * gain], dim=1)
+    # Channels last, as the convolutions want them.
+    return (torch.view_as_real(spectrum) * gain[..., None]).permute(0, 3, 1, 2)
 
 
 def build_complex_spectrum(config: ComplexSpectrumConfig) -> ComplexSpectrumEncoder:
@@ -99,7 +98,6 @@ def build_complex_spectrum(config: ComplexSpectrumConfig) -> ComplexSpectrumEnco
             channels=config.channels,
             time_strides=config.time_strides,
             frequency_strides=config.frequency_strides,
-            kernel=config.kernel,
             dim=config.dim,
         ),
         blocks=BlockStack(

@@ -1,6 +1,8 @@
 """What every encoder promises, whatever is inside it."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -31,6 +33,8 @@ class Encoder(nn.Module):
         min_samples: Shortest recording that can be encoded.
         differentiable: Whether gradient reaches the waveform.
         gradient_note: Why it does not, or empty.
+        stored_options: Options that a saved model notes over those the encoder was built from, so
+            that it is built again without reading what is stored with the model.
     """
 
     dim: int
@@ -39,6 +43,7 @@ class Encoder(nn.Module):
     min_samples: int = 1
     differentiable: bool = True
     gradient_note: str = ""
+    stored_options: Mapping[str, Any] = MappingProxyType({})
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

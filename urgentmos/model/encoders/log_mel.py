@@ -30,20 +30,18 @@ class LogMelConfig:
         channels: Output channels of each 2-D convolution.
         time_strides: Stride in time of each.
         frequency_strides: Stride in frequency of each.
-        kernel: Side of the 2-D kernels.
         blocks: Residual blocks after the stem.
         block_kernel: Frames each block sees.
         expansion: Inner size of a block over ``dim``.
     """
 
     dim: int = 192
-    bands: int = 64
+    bands: int = 80
     window_ms: float = 64.0
-    hop_ms: float = 10.0
+    hop_ms: float = 20.0
     channels: list[int] = field(default_factory=lambda: [32, 48, 64, 96])
-    time_strides: list[int] = field(default_factory=lambda: [2, 2, 2, 1])
+    time_strides: list[int] = field(default_factory=lambda: [1, 2, 2, 1])
     frequency_strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2])
-    kernel: int = 3
     blocks: int = 4
     block_kernel: int = 7
     expansion: int = 4
@@ -124,7 +122,6 @@ def build_log_mel(config: LogMelConfig) -> LogMelEncoder:
             channels=config.channels,
             time_strides=config.time_strides,
             frequency_strides=config.frequency_strides,
-            kernel=config.kernel,
             dim=config.dim,
         ),
         blocks=BlockStack(

@@ -18,29 +18,28 @@ _NEGATIVE_SLOPE = 0.1
 
 
 class MaskedConv2d(nn.Module):
-    """Strided convolution over frames and frequency, then a leaky rectifier."""
+    """Strided convolution over frames and frequency, then a leaky rectifier.
+
+    Kernels are the odd numbers just wider than the stride, and at least 3, so that neighbouring
+    outputs share inputs.
+    """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
+        self, in_channels: int, out_channels: int, *, time_stride: int, frequency_stride: int
     ) -> None:
-        """Make the layer; kernel and stride are (time, frequency), kernels odd."""
+        """Make the layer."""
         super().__init__()
-        self.time_stride = stride[0]
+        self.time_stride = time_stride
+        padding = (_half_kernel(time_stride), _half_kernel(frequency_stride))
+        # Channels last: 1.5 times as fast here on a CPU, and what follows is then a free view.
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
-            kernel,
-            stride=stride,
-            padding=(kernel[0] // 2, kernel[1] // 2),
-        )
+            (2 * padding[0] + 1, 2 * padding[1] + 1),
+            stride=(time_stride, frequency_stride),
+            padding=padding,
+        ).to(memory_format=torch.channels_last)
         nn.init.kaiming_normal_(self.conv.weight, a=_NEGATIVE_SLOPE)
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
 
     def forward(
         self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
@@ -55,6 +54,10 @@ class MaskedConv2d(nn.Module):
         return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths
 
 
+def _half_kernel(stride: int) -> int:
+    return max(1, (stride + 1) // 2)
+
+
 class ConvolutionStem(nn.Module):
     """A stack of strided 2-D convolutions, then one vector per remaining frame."""
 
@@ -66,7 +69,6 @@ class ConvolutionStem(nn.Module):
         channels: Sequence[int],
         time_strides: Sequence[int],
         frequency_strides: Sequence[int],
-        kernel: int,
         dim: int,
     ) -> None:
         """Make the stack.
@@ -77,11 +79,10 @@ class ConvolutionStem(nn.Module):
             channels: Output channels of each convolution.
             time_strides: Stride in time of each.
             frequency_strides: Stride in frequency of each.
-            kernel: Side of every kernel, odd.
             dim: Size of the vectors given.
 
         Raises:
-            ValueError: The lists differ in length, or the kernel is even.
+            ValueError: The lists differ in length.
         """
         super().__init__()
         if not len(channels) == len(time_strides) == len(frequency_strides) > 0:
@@ -89,8 +90,6 @@ class ConvolutionStem(nn.Module):
                 "expected channels, time_strides and frequency_strides of one length, "
                 f"got {len(channels)}, {len(time_strides)} and {len(frequency_strides)}"
             )
-        if kernel % 2 == 0:
-            raise ValueError(f"expected an odd kernel, got {kernel}")
         self.layers = nn.ModuleList()
         bins = in_bins
         for out_channels, time_stride, frequency_stride in zip(
@@ -100,8 +99,8 @@ class ConvolutionStem(nn.Module):
                 MaskedConv2d(
                     in_channels,
                     out_channels,
-                    kernel=(kernel, kernel),
-                    stride=(time_stride, frequency_stride),
+                    time_stride=time_stride,
+                    frequency_stride=frequency_stride,
                 )
             )
             in_channels = out_channels
@@ -121,8 +120,8 @@ class ConvolutionStem(nn.Module):
         features = features * lengths_to_mask(lengths, features.shape[2])[:, None, :, None]
         for layer in self.layers:
             features, lengths = layer(features, lengths)
-        # (batch, channels, frames, bins) to (batch, frames, channels * bins)
-        vectors = features.transpose(1, 2).flatten(2)
+        # (batch, channels, frames, bins) to (batch, frames, bins * channels)
+        vectors = features.permute(0, 2, 3, 1).flatten(2)
         return self.norm(self.projection(vectors)), lengths
 
 

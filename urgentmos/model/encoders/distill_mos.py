@@ -1,0 +1,258 @@
+"""The trunk of Distill-MOS: the pretrained speech encoder that needs no download.
+
+Distilled from a predictor on XLS-R, 4.1 M parameters, by Stahl and Gamper 2025
+(https://arxiv.org/abs/2502.05356); definition and weights: package ``distillmos``, MIT.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from urgentmos.extras import MissingExtraError
+from urgentmos.model.encoders.chunking import cut, join
+from urgentmos.model.encoders.encoder import EncoderOutput
+from urgentmos.model.encoders.framing import num_frames
+from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+
+_WEIGHTS = "weights/distill_mos_v7.pt"
+_DIM, _HEADS, _FEEDFORWARD, _LAYERS = 200, 8, 400, 7
+_CHANNELS = (64, 64, 128, 256, 256, 256)
+_FFT_SAMPLES, _HOP_SAMPLES = 320, 160
+_COLUMN_SAMPLES = 2 * _HOP_SAMPLES
+_COLUMNS = 384
+_WINDOW_SAMPLES = _COLUMNS * _COLUMN_SAMPLES
+# Column j sees the spectral frames 2j - 6 to 2j + 6: three columns to either side, and one to spare.
+_MARGIN = 4
+# The compression's slope grows without bound towards silence. Below this power (-100 dB re full
+# scale) values stay exact, and the slope is that of a compression with this floor.
+_SLOPE_FLOOR = 1e-10
+
+
+@dataclass
+class DistillMosConfig(PretrainedConfig):
+    """Options of the Distill-MOS trunk.
+
+    Attributes:
+        digest: SHA-256 of the package's weights file that a saved model was trained with; the
+            installed one must have it.
+    """
+
+    digest: str | None = None
+
+
+class DistillMosTrunk(nn.Module):
+    """Compressed spectrum, convolutions and Transformer layers, one window at a time."""
+
+    positions: Tensor
+    window: Tensor
+
+    def __init__(self) -> None:
+        """Make the parts, untrained."""
+        super().__init__()
+        # A tenth faster on a processor, and what a GPU wants.
+        self.convolutions = _convolutions().to(memory_format=torch.channels_last)
+        # The package has two batch norms and a linear layer here. Their running statistics are
+        # constants, so all three are one linear layer, and no batch ever changes it.
+        self.projection = nn.Linear(4 * _CHANNELS[-1], _DIM)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(_DIM, _HEADS, _FEEDFORWARD, dropout=0.0, batch_first=True)
+            for _ in range(_LAYERS)
+        )
+        self.register_buffer("positions", torch.zeros(_COLUMNS, _DIM))
+        self.register_buffer("window", torch.hann_window(_FFT_SAMPLES), persistent=False)
+
+    def embed(self, windows: Float[Tensor, "windows samples"]) -> Float[Tensor, "windows 384 200"]:
+        """Give what the first Transformer layer sees.
+
+        The package pads a window with zeros to 7.68 s. The convolutions give one and the same
+        column over those zeros, except near the sound and near the window's end, so it is
+        computed once::
+
+            samples    | sound .......... | zeros ................................ |
+            columns    | computed .. | margin  c | copies of c | margin, computed  |
+
+        Args:
+            windows: Up to 7.68 s each.
+        """
+        samples = windows.shape[1]
+        columns = min(_COLUMNS, -(-samples // _COLUMN_SAMPLES) + 1 + 2 * _MARGIN)
+        padded = functional.pad(windows, (0, columns * _COLUMN_SAMPLES - samples))
+        spectrum = _compress(self._spectrum(_normalise_peak(padded)))
+        features = self.convolutions(spectrum.contiguous(memory_format=torch.channels_last))
+        embedded: Tensor = self.projection(features.flatten(1, 2).transpose(1, 2))
+        silent = columns - _MARGIN - 1
+        copies = embedded[:, silent : silent + 1].expand(-1, _COLUMNS - columns, -1)
+        return (
+            torch.cat((embedded[:, :silent], copies, embedded[:, silent:]), dim=1) + self.positions
+        )
+
+    def _spectrum(
+        self, windows: Float[Tensor, "windows samples"]
+    ) -> Float[Tensor, "windows 2 bins frames"]:
+        overlap = (_FFT_SAMPLES - _HOP_SAMPLES) // 2
+        padded = functional.pad(windows, (overlap, overlap), mode="reflect")
+        framed = padded.unfold(1, _FFT_SAMPLES, _HOP_SAMPLES) * self.window
+        return torch.view_as_real(torch.fft.rfft(framed)).permute(0, 3, 2, 1)
+
+
+class DistillMosEncoder(PretrainedEncoder):
+    """Hidden states of the Distill-MOS trunk at 50 Hz.
+
+    Recordings are heard in windows of 7.68 s, each brought to a peak of one, as the package does;
+    a shorter one is followed by silence, of which no frame is given. Frames attend to that
+    silence, always the same amount of it, so padding and batch-mates change nothing.
+    """
+
+    dim = _DIM
+    num_layers = _LAYERS + 1
+    frame_rate = 16000 / _COLUMN_SAMPLES
+    tower: DistillMosTrunk
+
+    def __init__(self, trunk: DistillMosTrunk, *, config: DistillMosConfig) -> None:
+        """Wrap a trunk."""
+        super().__init__(trunk, list(trunk.layers), config=config)
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> EncoderOutput:
+        """Encode recordings; ``ceil(samples / 320)`` frames."""
+        frame_lengths = num_frames(lengths, _COLUMN_SAMPLES)
+        chunks = cut(
+            waveform[:, : int(lengths.max())],
+            lengths,
+            chunk_samples=_WINDOW_SAMPLES,
+            frame_samples=_COLUMN_SAMPLES,
+        )
+        embedded = self.recompute(self.tower.embed, chunks.waveform)
+        frames = -(-chunks.waveform.shape[1] // _COLUMN_SAMPLES)
+        states = [state[:, :frames] for state in self.run_layers(self.tower.layers, embedded)]
+        hidden_states = join(
+            torch.stack(states, dim=1), chunks, frame_lengths, chunk_frames=_COLUMNS
+        )
+        return EncoderOutput(hidden_states, frame_lengths)
+
+
+def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
+    """Make the encoder with the installed package's weights.
+
+    While it is frozen those weights are not stored with a model: they are read again from the
+    package, whose file must then be the same.
+
+    Raises:
+        MissingExtraError: ``distillmos`` is not installed.
+        ValueError: Its weights are not those that a saved model was trained with.
+    """
+    trunk = DistillMosTrunk()
+    if not config.pretrained:
+        return DistillMosEncoder(trunk, config=config)
+    path = _find_weights()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if config.digest not in (None, digest):
+        raise ValueError(
+            f"digest: the model was trained on weights of distillmos with SHA-256 {config.digest}, "
+            f"and {path} has {digest}; install the version of distillmos it was trained with"
+        )
+    stored = torch.load(  # noqa: TID251 - the package's own file, read as tensors only
+        path, map_location="cpu", weights_only=True
+    )
+    trunk.load_state_dict(_translate(stored["model"]), strict=True)
+    encoder = DistillMosEncoder(trunk, config=config)
+    if encoder.frozen:
+        encoder.stored_options = {"digest": digest}
+        _leave_out_of_state(encoder)
+    else:
+        encoder.stored_options = {"pretrained": False}
+    return encoder
+
+
+def _convolutions() -> nn.Sequential:
+    layers: list[nn.Module] = []
+    in_channels = 2
+    for index, channels in enumerate(_CHANNELS):
+        stride = (1 if index == 0 else 2, 2 if index == len(_CHANNELS) - 1 else 1)
+        layers += [
+            nn.Conv2d(in_channels, channels, 3, stride=stride, padding=(0, 1)),
+            nn.LeakyReLU(0.1),
+        ]
+        in_channels = channels
+    return nn.Sequential(*layers)
+
+
+def _normalise_peak(windows: Float[Tensor, "windows samples"]) -> Float[Tensor, "windows samples"]:
+    return windows / (windows.abs().amax(dim=1, keepdim=True) + 1e-8)
+
+
+def _compress(
+    spectrum: Float[Tensor, "windows 2 bins frames"],
+) -> Float[Tensor, "windows 2 bins frames"]:
+    """Raise the magnitude to the power 0.3 and keep the phase."""
+    power = spectrum.square().sum(dim=1, keepdim=True)
+    exact = spectrum * power.clamp_min(1e-24) ** -0.35
+    if not exact.requires_grad:
+        return exact
+    smooth = spectrum * (power + _SLOPE_FLOOR) ** -0.35
+    return smooth + (exact - smooth).detach()
+
+
+def _find_weights() -> Path:
+    # Importing the package would import torchaudio, which fails next to many builds of torch.
+    spec = importlib.util.find_spec("distillmos")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(
+            "the distill_mos encoder reads its weights from the package distillmos, which is not "
+            "installed; install it with: pip install distillmos"
+        )
+    return Path(spec.origin).parent / _WEIGHTS
+
+
+def _translate(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    trunk = "transformer_pool_attn.transformer."
+    layers = f"{trunk}transformer_encoder.layers."
+    state = {
+        name.replace("cnn.cnn.", "convolutions."): tensor
+        for name, tensor in stored.items()
+        if name.startswith("cnn.cnn.")
+    }
+    state |= {
+        name.replace(layers, "layers."): tensor
+        for name, tensor in stored.items()
+        if name.startswith(layers)
+    }
+    state["positions"] = stored[f"{trunk}position_encoding.pe"][0]
+    weight = stored[f"{trunk}linear_proj.weight"].double()
+    bias = stored[f"{trunk}linear_proj.bias"].double()
+    for norm in (f"{trunk}norm.", "transformer_pool_attn.norm_input."):
+        scale, shift = _batch_norm(stored, norm)
+        weight, bias = weight * scale, bias + weight @ shift
+    state["projection.weight"], state["projection.bias"] = weight.float(), bias.float()
+    return state
+
+
+def _batch_norm(stored: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    scale = (
+        stored[f"{name}weight"].double()
+        / (stored[f"{name}running_var"].double() + nn.BatchNorm1d(1).eps).sqrt()
+    )
+    return scale, stored[f"{name}bias"].double() - stored[f"{name}running_mean"].double() * scale
+
+
+def _leave_out_of_state(encoder: DistillMosEncoder) -> None:
+    def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name in [name for name in state if name.startswith(f"{prefix}tower.")]:
+            del state[name]
+
+    def keep(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+        state.update(
+            {f"{prefix}tower.{name}": tensor for name, tensor in encoder.tower.state_dict().items()}
+        )
+
+    encoder.register_state_dict_post_hook(drop)
+    encoder.register_load_state_dict_pre_hook(keep)
