@@ -1,0 +1,1 @@
+"""Degraded speech with known kind and strength, made from clean speech."""

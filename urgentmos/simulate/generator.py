@@ -1,0 +1,242 @@
+"""Making all recordings of a plan: over processes, resumable, the same whatever their number."""
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from urgentmos.config import ConfigError, to_dict
+from urgentmos.simulate.distortion import DistortionKind
+from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
+from urgentmos.simulate.material import read_material
+from urgentmos.simulate.mixture import SimulationConfig
+from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan
+from urgentmos.simulate.render import render
+from urgentmos.simulate.sentences import SENTENCES
+from urgentmos.simulate.speech_synthesis import (
+    TOOLS,
+    Voice,
+    installed_voices,
+    read_sentences,
+)
+from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
+
+FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a simulation left behind.
+
+    Attributes:
+        manifest: The manifest written.
+        num_made: Recordings in it.
+        failed: Identifier → reason of each recording that could not be made.
+        skipped: Kind or engine → tools it lacks, left out because of ``skip_missing``.
+    """
+
+    manifest: Path
+    num_made: int
+    failed: Mapping[str, str]
+    skipped: Mapping[str, Sequence[str]]
+
+
+def generate(
+    config: SimulationConfig,
+    output: Path,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    kinds: Mapping[str, DistortionKind] = DISTORTIONS,
+    progress: bool = True,
+) -> Outcome:
+    """Make recordings and their manifest; a second call goes on where the first stopped.
+
+    Args:
+        config: What to make.
+        output: Folder for ``audio/``, ``reference/``, ``manifest.jsonl``, ``failed.jsonl``.
+        seed: Of all random choices; recording by recording, whatever the number of workers.
+        workers: Processes.
+        kinds: Distortions that the configuration's weights refer to.
+        progress: Show a bar on standard error.
+
+    Raises:
+        ConfigError: A weight names an unknown kind, or the folder holds another simulation.
+        MissingToolError: A kind needs a tool that is not installed.
+        MissingMaterialError: A kind needs recordings that were not given.
+    """
+    config, skipped = _runnable(config, kinds)
+    plan = plan_simulation(config, seed=seed, kinds=kinds)
+    output.mkdir(parents=True, exist_ok=True)
+    _check_same(output, config, seed)
+    part = output / "rows.part.jsonl"
+    done = {row["meta"]["id"]: row for row in _read_lines(part)}
+    _write_lines(part, list(done.values()))
+    recordings = list(plan.recordings())
+    todo = [recording for recording in recordings if recording.id not in done]
+    failed: dict[str, str] = {}
+    bar = tqdm(total=len(recordings), initial=len(done), unit="rec", disable=not progress)
+    with bar, part.open("a", encoding="utf-8") as rows:
+        for identifier, row, reason in _run(todo, plan, output, workers=workers):
+            if row is None:
+                failed[identifier] = reason
+            else:
+                done[identifier] = row
+                rows.write(json.dumps(row, ensure_ascii=False) + "\n")
+                rows.flush()
+            bar.update()
+    made = [done[recording.id] for recording in recordings if recording.id in done]
+    manifest = output / "manifest.jsonl"
+    _write_lines(manifest, made)
+    _write_lines(
+        output / "failed.jsonl", [{"id": name, "reason": why} for name, why in failed.items()]
+    )
+    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=skipped)
+
+
+def plan_simulation(
+    config: SimulationConfig, *, seed: int, kinds: Mapping[str, DistortionKind] = DISTORTIONS
+) -> Plan:
+    """Read the material of a configuration and fix what will be made from it.
+
+    Any recording can then be made alone: ``render(plan.group(12)[0], plan, folder)``.
+    """
+    sentences = read_sentences(Path(config.text)) if config.text else SENTENCES
+    voices: list[Voice] = []
+    if config.shares.synthesised > 0:
+        voices = installed_voices(config.engines, languages=sentences)
+    return make_plan(
+        config,
+        read_material(config),
+        seed=seed,
+        kinds=kinds,
+        voices=voices,
+        sentences=sentences,
+    )
+
+
+def _runnable(
+    config: SimulationConfig, kinds: Mapping[str, DistortionKind]
+) -> tuple[SimulationConfig, dict[str, list[str]]]:
+    """Check the kinds and engines asked for; leave out what cannot run, if that is allowed."""
+    unknown = sorted(set(config.all_weights) - set(kinds))
+    if unknown:
+        raise ConfigError(f"weights: unknown kinds {unknown}; known are {sorted(kinds)}")
+    lacking = unavailable_kinds({name: kinds[name] for name in config.all_weights})
+    if config.shares.synthesised > 0:
+        lacking |= {e: [TOOLS[e]] for e in config.engines if e in TOOLS and missing_tools([TOOLS[e]])}
+    if lacking and not config.skip_missing:
+        named = "; ".join(f"{name} needs {', '.join(tools)}" for name, tools in lacking.items())
+        programs = sorted(
+            {INSTALL.get(t.split("/")[0], t) for tools in lacking.values() for t in tools}
+        )
+        raise MissingToolError(
+            f"not available on this machine: {named}. Install {', '.join(programs)}, or set "
+            "skip_missing: true to do without them"
+        )
+    data = to_dict(config)
+    data["weights"] = {n: w for n, w in config.all_weights.items() if n not in lacking}
+    data["extra_weights"] = {}
+    data["engines"] = [engine for engine in config.engines if engine not in lacking]
+    return SimulationConfig(**{**data, "shares": config.shares}), lacking
+
+
+def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
+    settings = {"seed": seed, **to_dict(config)}
+    path = output / "simulation.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(settings))
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        if changed:
+            raise ConfigError(
+                f"{output} holds a simulation with other settings ({', '.join(changed)}); "
+                "choose another folder, or remove this one"
+            )
+    path.write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _run(
+    todo: Sequence[PlannedRecording], plan: Plan, output: Path, *, workers: int
+) -> Iterator[tuple[str, Row | None, str]]:
+    """Yield identifier, row or None, and the reason there is none, in any order."""
+    if workers <= 1:
+        for recording in todo:
+            yield _attempt(recording, plan, output)
+        return
+    # Forked workers share the plan, whose kinds may hold what cannot be pickled.
+    context = multiprocessing.get_context("fork")
+    readers: dict[Connection, Any] = {}
+    for number in range(workers):
+        reader, writer = context.Pipe(duplex=False)
+        share = todo[number::workers]
+        process = context.Process(target=_work, args=(share, plan, output, writer), daemon=True)
+        process.start()
+        writer.close()
+        readers[reader] = process
+    try:
+        yield from _collect(readers)
+    finally:
+        for process in readers.values():
+            process.terminate()
+
+
+def _collect(readers: dict[Connection, Any]) -> Iterator[tuple[str, Row | None, str]]:
+    open_readers = set(readers)
+    while open_readers:
+        for reader in wait(list(open_readers)):
+            try:
+                message = reader.recv()  # type: ignore[union-attr]
+            except EOFError:
+                raise RuntimeError(
+                    "a worker died (out of memory, or killed); run the same command again to go on"
+                ) from None
+            if message is None:
+                open_readers.discard(reader)  # type: ignore[arg-type]
+                readers[reader].join()  # type: ignore[index]
+            else:
+                yield message
+
+
+def _work(
+    recordings: Sequence[PlannedRecording], plan: Plan, output: Path, writer: Connection
+) -> None:
+    for recording in recordings:
+        writer.send(_attempt(recording, plan, output))
+    writer.send(None)
+    writer.close()
+
+
+def _attempt(
+    recording: PlannedRecording, plan: Plan, output: Path
+) -> tuple[str, Row | None, str]:
+    try:
+        return recording.id, render(recording, plan, output), ""
+    except FAILURES as error:
+        return recording.id, None, f"{type(error).__name__}: {error}"
+
+
+def _read_lines(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            # The last line of an interrupted run; that recording is made again.
+            continue
+    return rows
+
+
+def _write_lines(path: Path, rows: Sequence[Row]) -> None:
+    partial = path.with_suffix(".part")
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

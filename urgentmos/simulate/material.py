@@ -1,0 +1,218 @@
+"""What a simulation starts from: speech, noise and responses, split before anything else."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import soundfile
+
+from urgentmos.simulate.mixture import SimulationConfig
+from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, Split] = ("train", "validation")
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+# ESC clips of one field recording differ in a final letter; a version follows an @, a channel
+# stands in brackets.
+TAKE = re.compile(r"(-[A-Z])?(\.\w+)?(@\w+)?(\[[\d,]*\])?$")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording of speech to start from.
+
+    Attributes:
+        name: Path within its collection, which identifies it.
+        path: Where it lies.
+        speaker: Who speaks.
+        group: Utterances of one group are never on both sides of the split.
+        source: Collection it comes from.
+        language: Code, or None when not known.
+        seconds: Duration.
+        system: What processed it, or None for clean speech.
+        reference: Clean reference of processed speech, or None.
+        split: Side the manifest puts it on, or None to draw one.
+    """
+
+    name: str
+    path: Path
+    speaker: str
+    group: str
+    source: str
+    language: str | None
+    seconds: float
+    system: str | None = None
+    reference: Path | None = None
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """All recordings of one simulation, before the split.
+
+    Attributes:
+        clean: Clean speech.
+        processed: Speech that came out of a system.
+        noises: Name → file.
+        responses: Name → file.
+        groups: Name of a noise or response → what is never on both sides of the split.
+        splits: Name of a noise or response → side the manifest puts it on, where it says so.
+    """
+
+    clean: list[Utterance] = field(default_factory=list)
+    processed: list[Utterance] = field(default_factory=list)
+    noises: dict[str, Path] = field(default_factory=dict)
+    responses: dict[str, Path] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, Split] = field(default_factory=dict)
+
+
+def read_material(config: SimulationConfig) -> Material:
+    """List the manifest and the folders of a configuration.
+
+    Raises:
+        MissingMaterialError: There is no clean speech of at least ``min_seconds``.
+    """
+    material = Material()
+    if config.manifest is not None:
+        _add_manifest(material, Path(config.manifest), config)
+    for folder in config.speech:
+        material.clean.extend(_folder_utterances(Path(folder)))
+    for folders, target in (
+        (config.noise, material.noises),
+        (config.responses, material.responses),
+    ):
+        for folder in folders:
+            for name, path in _audio_files(Path(folder)).items():
+                target[name] = path
+                material.groups[name] = name
+    for utterances in (material.clean, material.processed):
+        utterances[:] = [u for u in utterances if u.seconds >= config.min_seconds]
+    if not material.clean:
+        raise MissingMaterialError(
+            f"no clean speech of at least {config.min_seconds} s was found in "
+            f"{[config.manifest, *config.speech]}"
+        )
+    return material
+
+
+def _add_manifest(material: Material, manifest: Path, config: SimulationConfig) -> None:
+    folder = manifest.parent
+    with manifest.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines if line.strip()]
+    for row in rows:
+        kind, name = row["kind"], row["path"]
+        if kind in {"noise", "rir"}:
+            target = material.noises if kind == "noise" else material.responses
+            target[name] = folder / name
+            origin = TAKE.sub("", row.get("source_path") or name)
+            material.groups[name] = f"{row.get('source_repo') or ''}/{origin}"
+            if row.get("split"):
+                material.splits[name] = row["split"]
+        elif kind == "processed":
+            material.processed.append(_row_utterance(row, folder, config))
+        else:
+            material.clean.append(_row_utterance(row, folder, config))
+
+
+def _row_utterance(row: Mapping[str, Any], folder: Path, config: SimulationConfig) -> Utterance:
+    name = row["path"]
+    parts = Path(name).parts
+    source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
+    speaker = row.get("speaker")
+    known = speaker is not None and source not in config.split_by_source
+    reference = row.get("reference")
+    seconds = row.get("seconds") or soundfile.info(folder / name).duration
+    processed = row["kind"] == "processed"
+    return Utterance(
+        name=name,
+        path=folder / name,
+        speaker=speaker or source,
+        group=str(speaker) if known else f"source {source}",
+        source=source,
+        language=row.get("language"),
+        seconds=float(seconds),
+        system=(row.get("system") or source) if processed else None,
+        reference=folder / reference if processed and reference else None,
+        split=row.get("split"),
+    )
+
+
+def _folder_utterances(folder: Path) -> list[Utterance]:
+    return [
+        Utterance(
+            name=name,
+            path=path,
+            speaker=path.parent.name,
+            group=path.parent.name,
+            source=folder.name,
+            language=None,
+            seconds=soundfile.info(path).duration,
+        )
+        for name, path in _audio_files(folder).items()
+    ]
+
+
+def _audio_files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise MissingMaterialError(f"{folder} is not a folder")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    if not paths:
+        raise MissingMaterialError(f"{folder} holds no audio ({' '.join(sorted(AUDIO_SUFFIXES))})")
+    return {f"{folder.name}/{path.relative_to(folder).as_posix()}": path for path in paths}
+
+
+def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str, Split]:
+    """Split groups by the order of their hashes; the same groups always fall the same way.
+
+    At least one group is kept on each side when there are two or more and a share is asked for.
+    """
+    ordered = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
+    count = round(validation_share * len(ordered))
+    if validation_share > 0 and len(ordered) > 1:
+        count = min(max(count, 1), len(ordered) - 1)
+    return {g: "validation" if i < count else "train" for i, g in enumerate(ordered)}
+
+
+def split_utterances(material: Material, *, validation_share: float) -> dict[str, Split]:
+    """Return the split of each utterance's name; a speaker is on one side only."""
+    utterances = [*material.clean, *material.processed]
+    splits = assign_splits((u.group for u in utterances), validation_share=validation_share)
+    return {u.name: u.split or splits[u.group] for u in utterances}
+
+
+def split_sources(
+    material: Material, utterance_splits: Mapping[str, Split], *, validation_share: float
+) -> dict[Split, Sources]:
+    """Return the noises, responses and interfering talkers of each side."""
+
+    def side(files: Mapping[str, Path], split: Split) -> dict[str, Path]:
+        splits = assign_splits(
+            (material.groups[name] for name in files), validation_share=validation_share
+        )
+        return {
+            name: path
+            for name, path in files.items()
+            if material.splits.get(name, splits[material.groups[name]]) == split
+        }
+
+    return {
+        split: Sources(
+            noises=side(material.noises, split),
+            responses=side(material.responses, split),
+            speech=_talkers(material.clean, utterance_splits, split),
+        )
+        for split in SPLITS
+    }
+
+
+def _talkers(
+    clean: Sequence[Utterance], splits: Mapping[str, Split], split: Split
+) -> dict[str, Talker]:
+    return {
+        u.name: Talker(path=u.path, speaker=u.speaker) for u in clean if splits[u.name] == split
+    }

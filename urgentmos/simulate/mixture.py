@@ -1,0 +1,133 @@
+"""The configuration of a simulation: material, shares, weights."""
+
+from dataclasses import dataclass, field
+
+from urgentmos.config import ConfigError
+from urgentmos.simulate.kinds import DISTORTIONS
+
+DEFAULT_WEIGHTS: dict[str, float] = {
+    **dict.fromkeys(DISTORTIONS, 1.0),
+    # Recorded and background noise is met most often.
+    "recorded_noise": 5.0,
+    "stationary_noise": 2.0,
+    "babble": 2.0,
+    "room": 2.5,
+    "measured_room": 2.0,
+    # Re-synthesis and enhancement are what is learned last and scored most.
+    "spectral_subtraction": 2.0,
+    "wiener": 2.0,
+    "log_mmse": 2.5,
+    "mask_errors": 2.0,
+    "unsteady_mask": 2.0,
+    "over_suppression": 1.5,
+    "griffin_lim": 1.5,
+    "mel_griffin_lim": 1.5,
+    "world": 3.0,
+    "linear_prediction": 2.0,
+    "opus": 2.0,
+    # Variants of one codec share its weight, and slow ones are rare.
+    "opus_low_delay": 0.5,
+    "mp3_low_rate": 0.4,
+    "mp2": 0.4,
+    "g723_1": 0.3,
+    "ima_adpcm": 0.3,
+    "real_144": 0.3,
+    "cvsd": 0.4,
+    "lpc10": 0.4,
+    "packet_loss": 3.0,
+    "mu_law": 0.5,
+    "a_law": 0.5,
+    "aliasing": 0.5,
+    "tilt": 0.7,
+    "hum": 0.7,
+    "echo": 0.7,
+}
+
+
+@dataclass(frozen=True)
+class SourceShares:
+    """How often a recording starts from each source.
+
+    Attributes:
+        clean: Clean speech.
+        processed: Speech that came out of some system already.
+        synthesised: Speech synthesised here from text.
+    """
+
+    clean: float = 0.85
+    processed: float = 0.07
+    synthesised: float = 0.08
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """What to simulate; every field has a default except the material.
+
+    Attributes:
+        num_recordings: Recordings to make.
+        manifest: JSON lines with ``path kind language speaker source_path reference system split``;
+            ``kind`` is clean, noise, rir, processed or reference. Paths are relative to it. Where
+            ``split`` says ``train`` or ``validation`` it is kept.
+        speech: Folders of clean speech; a file's parent folder is its speaker.
+        noise: Folders of noise.
+        responses: Folders of impulse responses.
+        shares: Where recordings start from.
+        as_they_are: Whether each processed recording and each reference also comes undistorted.
+        num_distortions: Weights of 0, 1, 2 and 3 distortions on clean speech.
+        distorted_share: Share of processed and synthesised speech that is distorted further.
+        weights: Kind → weight; replaces the default weights as a whole.
+        extra_weights: Kind → weight, on top of ``weights``.
+        family_share: Share of distorted utterances that come in several strengths.
+        family_versions: Fewest and most strengths.
+        validation_share: Share of speakers, noises, responses and voices kept for validation.
+        split_by_source: Folders whose speakers are not known apart; each is on one side whole.
+        min_seconds: Shorter utterances are left out.
+        crop_seconds: Shortest and longest crop of a longer utterance.
+        crops: Different crops of a longer utterance.
+        level_dbfs: Lowest and highest speech level, or None to keep the files' own.
+        text: File of ``language<TAB>sentence`` lines to synthesise, or None for built-in ones.
+        engines: Speech synthesis engines.
+        skip_missing: Leave out kinds and engines whose tool is not installed.
+    """
+
+    num_recordings: int = 1000
+    manifest: str | None = None
+    speech: list[str] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
+    shares: SourceShares = field(default_factory=SourceShares)
+    as_they_are: bool = True
+    num_distortions: list[float] = field(default_factory=lambda: [0.04, 0.56, 0.27, 0.13])
+    distorted_share: float = 0.35
+    weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    extra_weights: dict[str, float] = field(default_factory=dict)
+    family_share: float = 0.15
+    family_versions: list[int] = field(default_factory=lambda: [3, 4])
+    validation_share: float = 0.1
+    split_by_source: list[str] = field(default_factory=list)
+    min_seconds: float = 2.0
+    crop_seconds: list[float] = field(default_factory=lambda: [4.55, 5.4])
+    crops: int = 4
+    level_dbfs: list[float] | None = field(default_factory=lambda: [-34.0, -20.0])
+    text: str | None = None
+    engines: list[str] = field(default_factory=lambda: ["espeak-ng", "flite", "festival"])
+    skip_missing: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.num_distortions) != 4 or sum(self.num_distortions) <= 0:
+            raise ConfigError(
+                "num_distortions: expected 4 weights, for 0 to 3 distortions, got "
+                f"{self.num_distortions}"
+            )
+        for name in ("distorted_share", "family_share", "validation_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        for name in ("crop_seconds", "family_versions", "level_dbfs"):
+            pair = getattr(self, name)
+            if pair is not None and (len(pair) != 2 or pair[0] > pair[1]):
+                raise ConfigError(f"{name}: expected [lowest, highest], got {pair}")
+
+    @property
+    def all_weights(self) -> dict[str, float]:
+        """Weights of the kinds that can be drawn."""
+        return {k: w for k, w in (self.weights | self.extra_weights).items() if w > 0}

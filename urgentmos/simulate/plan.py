@@ -1,0 +1,286 @@
+"""Which recordings to make: decided from the seed and the recording's group alone."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from urgentmos.simulate.chain import Step, draw_chain, versions
+from urgentmos.simulate.distortion import DistortionKind
+from urgentmos.simulate.material import (
+    Material,
+    Split,
+    Utterance,
+    assign_splits,
+    split_sources,
+    split_utterances,
+)
+from urgentmos.simulate.mixture import SimulationConfig
+from urgentmos.simulate.sources import MissingMaterialError, Sources
+from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
+
+VERSION_LETTERS = "abcdefgh"
+TYPICAL_CROP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A sentence to be spoken."""
+
+    voice: Voice
+    style: SpeakingStyle
+    language: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class PlannedRecording:
+    """One recording to make.
+
+    Attributes:
+        id: Name of its file, unique within the simulation.
+        split: Side it belongs to.
+        start: Speech it starts from.
+        crop: Which of the utterance's crops.
+        chain: Distortions applied in order.
+        family: Shared by versions that differ in one strength alone, else None.
+        strength: Of the step that differs, else of the strongest step.
+    """
+
+    id: str
+    split: Split
+    start: Utterance | Prompt
+    crop: int
+    chain: tuple[Step, ...]
+    family: str | None
+    strength: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what recordings a simulation makes.
+
+    Attributes:
+        config: What was asked for.
+        seed: Of all random choices.
+        kinds: Distortions that names refer to.
+        weights: Kind → weight, of the kinds that can run here.
+        utterances: Speech by source.
+        as_they_are: Recordings that come undistorted first.
+        splits: Name of an utterance → its side.
+        voices: Voices with their side.
+        sentences: Language → sentences.
+        sources: Noises, responses and talkers of each side.
+    """
+
+    config: SimulationConfig
+    seed: int
+    kinds: Mapping[str, DistortionKind]
+    weights: Mapping[str, float]
+    material: Material
+    as_they_are: Sequence[tuple[Utterance, int]]
+    splits: Mapping[str, Split]
+    voices: Mapping[Split, Mapping[str, Sequence[Voice]]]
+    sentences: Mapping[str, Sequence[str]]
+    sources: Mapping[Split, Sources]
+
+    def recordings(self) -> Iterator[PlannedRecording]:
+        """Yield the recordings in order, as many as the configuration asks for."""
+        wanted, group = self.config.num_recordings, 0
+        while wanted > 0:
+            planned = self.group(group)[:wanted]
+            yield from planned
+            wanted -= len(planned)
+            group += 1
+
+    def group(self, number: int) -> list[PlannedRecording]:
+        """Plan one group: a single recording, or the versions of a family."""
+        name = f"{number:06d}"
+        if number < len(self.as_they_are):
+            utterance, crop = self.as_they_are[number]
+            split = self.splits[utterance.name]
+            return [PlannedRecording(name + "a", split, utterance, crop, (), None, 0.0)]
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, number]))
+        start, split = self._draw_start(rng)
+        crop = int(rng.integers(self.config.crops))
+        length = self._draw_length(start, rng)
+        sources = self.sources_for(start, split)
+        chain = draw_chain(self.weights, self.kinds, length=length, rng=rng)
+        is_family = bool(rng.uniform() < self.config.family_share) and length > 0
+        if not is_family:
+            strength = max((step.strength for step in chain), default=0.0)
+            chains = [(strength, chain)]
+        else:
+            fewest, most = self.config.family_versions
+            count = int(rng.integers(fewest, most + 1))
+            chains = versions(chain, self.kinds, sources, count=count, rng=rng)
+        return [
+            PlannedRecording(
+                id=name + letter,
+                split=split,
+                start=start,
+                crop=crop,
+                chain=tuple(one),
+                family=name if len(chains) > 1 else None,
+                strength=strength,
+            )
+            for letter, (strength, one) in zip(VERSION_LETTERS, chains, strict=False)
+        ]
+
+    def sources_for(self, start: Utterance | Prompt, split: Split) -> Sources:
+        """Return the side's sources, without the speaker as interference."""
+        speaker = start.speaker if isinstance(start, Utterance) else None
+        return self.sources[split].without_speaker(speaker)
+
+    def _draw_start(self, rng: np.random.Generator) -> tuple[Utterance | Prompt, Split]:
+        shares = self.config.shares
+        pools = ["clean", "processed", "synthesised"]
+        weights = np.array(
+            [
+                shares.clean,
+                shares.processed if self.material.processed else 0.0,
+                shares.synthesised if any(self.voices.values()) else 0.0,
+            ]
+        )
+        pool = rng.choice(pools, p=weights / weights.sum())
+        if pool == "synthesised":
+            return self._draw_prompt(rng)
+        utterances = self.material.clean if pool == "clean" else self.material.processed
+        utterance = utterances[int(rng.integers(len(utterances)))]
+        return utterance, self.splits[utterance.name]
+
+    def _draw_prompt(self, rng: np.random.Generator) -> tuple[Prompt, Split]:
+        for_validation = rng.uniform() < self.config.validation_share
+        split: Split = "validation" if for_validation else "train"
+        by_engine = self.voices[split] or self.voices["train"]
+        if by_engine is not self.voices[split]:
+            split = "train"
+        engine = sorted(by_engine)[int(rng.integers(len(by_engine)))]
+        voice = by_engine[engine][int(rng.integers(len(by_engine[engine])))]
+        sentences = self.sentences[voice.language]
+        number = int(rng.integers(len(sentences)))
+        style = SpeakingStyle(
+            tempo=float(rng.choice([0.8, 1.0, 1.0, 1.2])),
+            pitch=float(rng.choice([0.7, 1.0, 1.0, 1.3])),
+        )
+        return Prompt(voice, style, voice.language, number, sentences[number]), split
+
+    def _draw_length(self, start: Utterance | Prompt, rng: np.random.Generator) -> int:
+        weights = np.array(self.config.num_distortions)
+        clean = isinstance(start, Utterance) and start.system is None
+        if not clean:
+            if rng.uniform() >= self.config.distorted_share:
+                return 0
+            weights[0] = 0.0
+        return int(rng.choice(4, p=weights / weights.sum()))
+
+
+def make_plan(
+    config: SimulationConfig,
+    material: Material,
+    *,
+    seed: int,
+    kinds: Mapping[str, DistortionKind],
+    voices: Sequence[Voice],
+    sentences: Mapping[str, Sequence[str]],
+) -> Plan:
+    """Split the material and fix everything that decides the recordings.
+
+    Raises:
+        MissingMaterialError: A kind needs noise, responses or talkers that were not given.
+    """
+    share = config.validation_share
+    splits = split_utterances(material, validation_share=share)
+    sources = split_sources(material, splits, validation_share=share)
+    used = set(splits.values())
+    weights = _usable_weights(config, kinds, [sources[split] for split in used])
+    return Plan(
+        config=config,
+        seed=seed,
+        kinds=kinds,
+        weights=weights,
+        material=material,
+        as_they_are=_as_they_are(config, material) if config.as_they_are else [],
+        splits=splits,
+        voices=_split_voices(voices, share),
+        sentences=sentences,
+        sources=sources,
+    )
+
+
+def utterance_key(utterance: Utterance) -> str:
+    """Return what decides an utterance's crops: systems with one reference are cut alike."""
+    return utterance.name if utterance.reference is None else utterance.reference.as_posix()
+
+
+def crop_bounds(
+    key: str, crop: int, *, seconds: float, config: SimulationConfig
+) -> tuple[float, float]:
+    """Return start and length in seconds of one crop of an utterance.
+
+    Whole when it is no longer than the longest crop.
+    """
+    shortest, longest = config.crop_seconds
+    if seconds <= longest:
+        return 0.0, seconds
+    rng = crop_generator(key, crop)
+    length = float(rng.uniform(shortest, longest))
+    return float(rng.uniform(0, seconds - length)), length
+
+
+def crop_generator(key: str, crop: int) -> np.random.Generator:
+    """Return random numbers that belong to one crop of an utterance, whatever the seed."""
+    digest = hashlib.sha256(f"{key} {crop}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def _as_they_are(config: SimulationConfig, material: Material) -> list[tuple[Utterance, int]]:
+    references = {u.reference for u in material.processed if u.reference is not None}
+    wanted = [*material.processed, *(u for u in material.clean if u.path in references)]
+    longest = config.crop_seconds[1]
+    found = []
+    for utterance in wanted:
+        crops = 1 if utterance.seconds <= longest else round(utterance.seconds / longest)
+        found += [(utterance, crop) for crop in range(min(max(crops, 1), config.crops))]
+    return found
+
+
+def _usable_weights(
+    config: SimulationConfig, kinds: Mapping[str, DistortionKind], sides: Sequence[Sources]
+) -> dict[str, float]:
+    have = {
+        "noise": all(side.noises for side in sides),
+        "response": all(side.responses for side in sides),
+        "speech": all(len({t.speaker for t in side.speech.values()}) > 1 for side in sides),
+    }
+    lacking = {
+        name: [material for material in kinds[name].material if not have[material]]
+        for name in config.all_weights
+    }
+    lacking = {name: material for name, material in lacking.items() if material}
+    if lacking and not config.skip_missing:
+        named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
+        raise MissingMaterialError(
+            f"{named}: give at least two of each (one is kept for validation; of speech, two "
+            "speakers on each side), or set skip_missing: true, or weight 0"
+        )
+    return {name: w for name, w in config.all_weights.items() if name not in lacking}
+
+
+def _split_voices(
+    voices: Sequence[Voice], validation_share: float
+) -> dict[Split, dict[str, list[Voice]]]:
+    sides: dict[Split, dict[str, list[Voice]]] = {"train": {}, "validation": {}}
+    by_engine: dict[str, list[Voice]] = {}
+    for voice in voices:
+        by_engine.setdefault(voice.engine, []).append(voice)
+    for engine, members in by_engine.items():
+        splits = assign_splits(
+            (f"{engine} {voice.name}" for voice in members), validation_share=validation_share
+        )
+        for voice in members:
+            side = sides[splits[f"{engine} {voice.name}"]]
+            side.setdefault(engine, []).append(voice)
+    return sides

@@ -1,0 +1,96 @@
+"""Noises, impulse responses and other talkers that distortions draw on, decoded once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from jaxtyping import Float
+
+
+class MissingMaterialError(ValueError):
+    """A distortion needs recordings that were not given."""
+
+
+@dataclass(frozen=True)
+class Talker:
+    """A recording of speech and who speaks."""
+
+    path: Path
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Recordings that distortions draw on, by name; each is decoded when first used.
+
+    Attributes:
+        noises: Name → file of recorded noise.
+        responses: Name → file of a measured impulse response.
+        speech: Name → speech that may serve as an interfering talker.
+        excluded_speaker: Never drawn as an interfering talker.
+    """
+
+    noises: Mapping[str, Path] = field(default_factory=dict)
+    responses: Mapping[str, Path] = field(default_factory=dict)
+    speech: Mapping[str, Talker] = field(default_factory=dict)
+    excluded_speaker: str | None = None
+    _decoded: dict[Path, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def without_speaker(self, speaker: str | None) -> "Sources":
+        """Return the same sources, with a talker that is never drawn as interference."""
+        return replace(self, excluded_speaker=speaker)
+
+    def draw_noise(self, rng: np.random.Generator) -> str:
+        """Draw the name of a recorded noise."""
+        return _draw(list(self.noises), rng, what="recorded noise")
+
+    def draw_response(self, rng: np.random.Generator) -> str:
+        """Draw the name of a measured impulse response."""
+        return _draw(list(self.responses), rng, what="measured impulse response")
+
+    def draw_talkers(self, rng: np.random.Generator, *, count: int) -> list[str]:
+        """Draw recordings of other speakers; a recording can come more than once."""
+        names = [
+            name
+            for name, talker in self.speech.items()
+            if talker.speaker != self.excluded_speaker
+        ]
+        return [_draw(names, rng, what="speech of another speaker") for _ in range(count)]
+
+    def noise(self, name: str) -> Float[np.ndarray, " samples"]:
+        """Return a noise at 16 kHz."""
+        return self.read(self.noises[name])
+
+    def response(self, name: str) -> Float[np.ndarray, " samples"]:
+        """Return an impulse response at 16 kHz."""
+        return self.read(self.responses[name])
+
+    def talker(self, name: str) -> Float[np.ndarray, " samples"]:
+        """Return a recording of speech at 16 kHz."""
+        return self.read(self.speech[name].path)
+
+    def read(self, path: Path) -> Float[np.ndarray, " samples"]:
+        """Decode a file to mono at 16 kHz, once."""
+        if path not in self._decoded:
+            self._decoded[path] = read_mono(path)
+        return self._decoded[path]
+
+
+def read_mono(path: Path, *, sample_rate: int = 16000) -> Float[np.ndarray, " samples"]:
+    """Read an audio file as the mean of its channels at the wanted rate."""
+    channels, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    waveform = channels.mean(axis=1)
+    if file_rate != sample_rate:
+        waveform = soxr.resample(waveform, file_rate, sample_rate)
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def _draw(names: list[str], rng: np.random.Generator, *, what: str) -> str:
+    if not names:
+        raise MissingMaterialError(
+            f"no {what} was given; add some to the sources or give this kind no weight"
+        )
+    return names[int(rng.integers(len(names)))]

@@ -1,0 +1,86 @@
+"""External programs that distortions run, and which of them this machine lacks."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+
+INSTALL = {
+    "ffmpeg": "ffmpeg",
+    "sox": "sox with libsox-fmt-all",
+    "espeak-ng": "espeak-ng",
+    "flite": "flite",
+    "festival": "festival (text2wave) and a voice",
+}
+TIMEOUT_S = 60
+
+
+class MissingToolError(RuntimeError):
+    """An external program or encoder is not installed."""
+
+
+class ToolError(RuntimeError):
+    """An external program failed on a recording."""
+
+
+def missing_tools(tools: Iterable[str]) -> list[str]:
+    """Return the tools that cannot be run here.
+
+    Args:
+        tools: Program names, or ``ffmpeg/ENCODER``, or ``sox/FORMAT``.
+    """
+    return [tool for tool in tools if not _available(tool)]
+
+
+def check_tools(tools: Iterable[str]) -> None:
+    """Raise ``MissingToolError`` naming every tool that cannot be run and what brings it."""
+    missing = missing_tools(tools)
+    if missing:
+        programs = sorted({INSTALL.get(tool.split("/")[0], tool) for tool in missing})
+        raise MissingToolError(
+            f"not available on this machine: {', '.join(missing)}; "
+            f"install {', '.join(programs)}, or give this kind no weight"
+        )
+
+
+def run_tool(command: list[str], *, stdin: bytes = b"") -> bytes:
+    """Run a program on bytes and return what it prints.
+
+    Raises:
+        MissingToolError: The program is not installed.
+        ToolError: It failed; the message carries its own last line.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, input=stdin, capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(f"{command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{command[0]} gave no answer within {TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise ToolError(f"{' '.join(command)}: exit status {done.returncode}: {lines[-1]}")
+    return done.stdout
+
+
+@cache
+def _available(tool: str) -> bool:
+    program, _, feature = tool.partition("/")
+    if shutil.which(program) is None:
+        return False
+    if not feature:
+        return True
+    if program == "ffmpeg":
+        return feature in _ffmpeg_encoders()
+    silence = ["sox", "-n", "-r", "16000", "-c", "1", "-t", feature, "-", "trim", "0", "0.1"]
+    try:
+        return len(run_tool(silence)) > 0
+    except ToolError:
+        return False
+
+
+@cache
+def _ffmpeg_encoders() -> frozenset[str]:
+    lines = run_tool(["ffmpeg", "-hide_banner", "-loglevel", "error", "-encoders"]).decode()
+    return frozenset(line.split()[1] for line in lines.splitlines() if len(line.split()) > 1)
