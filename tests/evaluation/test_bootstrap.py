@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from urgentmos.evaluation.bootstrap import (
+    Resampling,
     accuracy_difference,
     accuracy_interval,
     pair_weights,
@@ -14,7 +15,7 @@ CHAIN = np.stack([np.arange(0, 400, 2), np.arange(1, 400, 2)], axis=1)
 
 def test_accuracy_interval_of_separate_pairs_is_the_binomial_one() -> None:
     correct = np.arange(200) < 150
-    interval = accuracy_interval(correct, CHAIN, unit="pair", num_resamples=2000)
+    interval = accuracy_interval(correct, CHAIN, unit="pair", resampling=Resampling(2000))
     half_width = 1.96 * np.sqrt(0.75 * 0.25 / 200)
     assert interval.value == 0.75
     assert interval.low == pytest.approx(0.75 - half_width, abs=0.012)
@@ -32,7 +33,7 @@ def test_pairs_that_share_recordings_get_a_wider_interval_than_if_they_were_inde
 
 def test_recording_weights_count_a_pair_as_often_as_both_members_were_drawn() -> None:
     pairs = np.array([[0, 1], [1, 2], [0, 2]])
-    for weights in pair_weights(pairs, unit="recording", num_resamples=50, seed=0):
+    for weights in pair_weights(pairs, unit="recording", resampling=Resampling(50)):
         # Counts n0, n1, n2 with sum 3 and the three products give every symmetric function.
         assert weights.sum() <= 3.0
         assert np.prod(weights) == round(np.sqrt(np.prod(weights))) ** 2

@@ -21,6 +21,28 @@ sampled thinly from a corpus, are drawn themselves.
 
 
 @dataclass(frozen=True)
+class Resampling:
+    """How often to draw again, and from which seed.
+
+    Attributes:
+        num_resamples: Bootstrap resamples; 0 for no intervals (their ends are then NaN).
+        seed: Of the drawing: the same seed draws the same items for every predictor.
+    """
+
+    num_resamples: int = 1000
+    seed: int = 0
+
+    def draw(self, num_items: int) -> Iterator[Int[NDArray[np.int64], " n"]]:
+        """Draw items with replacement, again and again; nothing where there is no item."""
+        generator = np.random.default_rng(self.seed)
+        for _ in range(self.num_resamples if num_items else 0):
+            yield generator.integers(0, num_items, num_items)
+
+
+RESAMPLING = Resampling()
+
+
+@dataclass(frozen=True)
 class Interval:
     """A statistic with its bootstrap interval.
 
@@ -78,23 +100,13 @@ def paired_difference(
     return Difference(value, interval.low, interval.high, p_value)
 
 
-def resamples(
-    num_items: int, *, num_resamples: int, seed: int
-) -> Iterator[Int[NDArray[np.int64], " n"]]:
-    """Draw items with replacement, again and again; nothing where there is no item."""
-    generator = np.random.default_rng(seed)
-    for _ in range(num_resamples if num_items else 0):
-        yield generator.integers(0, num_items, num_items)
-
-
 def statistic_difference(
     statistic: Statistic,
     *,
     ratings: Float[NDArray[np.float64], " items"],
     first: Float[NDArray[np.float64], " items"],
     second: Float[NDArray[np.float64], " items"],
-    num_resamples: int = 1000,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> Difference:
     """Compare two predictors by a statistic against the same ratings.
 
@@ -103,29 +115,26 @@ def statistic_difference(
         ratings: Rating per item; items where it or a score is NaN are left out for both.
         first: Scores of the first predictor.
         second: Scores of the second predictor.
-        num_resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        resampling: How often to draw, and from which seed.
     """
     usable = ~(np.isnan(ratings) | np.isnan(first) | np.isnan(second))
     x, a, b = ratings[usable], first[usable], second[usable]
-    drawn = resamples(len(x), num_resamples=num_resamples, seed=seed)
-    differences = [statistic(x[i], a[i]) - statistic(x[i], b[i]) for i in drawn]
+    differences = [statistic(x[i], a[i]) - statistic(x[i], b[i]) for i in resampling.draw(len(x))]
     return paired_difference(statistic(x, a) - statistic(x, b), np.array(differences, dtype=float))
 
 
 def pair_weights(
-    pairs: Int[NDArray[np.int64], "pairs 2"], *, unit: Unit, num_resamples: int, seed: int
+    pairs: Int[NDArray[np.int64], "pairs 2"], *, unit: Unit, resampling: Resampling
 ) -> Iterator[Float[NDArray[np.float64], " pairs"]]:
     """Say how often each pair counts in each resample.
 
     Args:
         pairs: The two recordings of each pair, as numbers.
         unit: What is drawn.
-        num_resamples: How many resamples.
-        seed: Of the drawing.
+        resampling: How often to draw, and from which seed.
     """
     num_units = len(pairs) if unit == "pair" else int(pairs.max(initial=-1)) + 1
-    for drawn in resamples(num_units, num_resamples=num_resamples, seed=seed):
+    for drawn in resampling.draw(num_units):
         counts = np.bincount(drawn, minlength=num_units).astype(float)
         yield counts if unit == "pair" else counts[pairs[:, 0]] * counts[pairs[:, 1]]
 
@@ -135,13 +144,12 @@ def accuracy_interval(
     pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     unit: Unit,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> Interval:
     """Share of correct pairs with its interval; NaN without pairs."""
     if not len(correct):
         return Interval(float("nan"), float("nan"), float("nan"))
-    weights = pair_weights(pairs, unit=unit, num_resamples=num_resamples, seed=seed)
+    weights = pair_weights(pairs, unit=unit, resampling=resampling)
     resampled = [_weighted_share(correct, weight) for weight in weights]
     return percentile_interval(float(correct.mean()), np.array(resampled, dtype=float))
 
@@ -152,8 +160,7 @@ def accuracy_difference(
     pairs: Int[NDArray[np.int64], "pairs 2"],
     *,
     unit: Unit,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> Difference:
     """Compare two predictors by the pairs that each got right.
 
@@ -162,8 +169,7 @@ def accuracy_difference(
         second: The same of the second.
         pairs: The two recordings of each pair, as numbers.
         unit: What is drawn.
-        num_resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        resampling: How often to draw, and from which seed.
 
     Raises:
         ValueError: There are no pairs.
@@ -171,7 +177,7 @@ def accuracy_difference(
     if not len(first):
         raise ValueError("expected at least one pair to compare two predictors on, got none")
     gain = first.astype(float) - second.astype(float)
-    weights = pair_weights(pairs, unit=unit, num_resamples=num_resamples, seed=seed)
+    weights = pair_weights(pairs, unit=unit, resampling=resampling)
     resampled = [_weighted_share(gain, weight) for weight in weights]
     return paired_difference(float(gain.mean()), np.array(resampled, dtype=float))
 

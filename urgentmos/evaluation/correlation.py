@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from urgentmos.evaluation.bootstrap import Interval, percentile_interval, resamples
+from urgentmos.evaluation.bootstrap import RESAMPLING, Interval, Resampling, percentile_interval
 
 Vector = Float[NDArray[np.float64], " items"]
 
@@ -111,22 +111,19 @@ class Agreement:
     statistics: Mapping[str, Interval]
 
 
-def agreement(
-    ratings: Vector, scores: Vector, *, num_resamples: int = 1000, seed: int = 0
-) -> Agreement:
+def agreement(ratings: Vector, scores: Vector, *, resampling: Resampling = RESAMPLING) -> Agreement:
     """Compare scores with ratings.
 
     Args:
         ratings: One number per file or system; NaN where not rated.
         scores: The predictions in the same order; NaN where the predictor failed. Those are left
             out of the statistics and counted in ``num_missing``.
-        num_resamples: Bootstrap resamples for the 95 % intervals; 0 for none (ends are NaN).
-        seed: Of the resampling.
+        resampling: Of the 95 % intervals.
     """
     rated = ~np.isnan(ratings)
     usable = rated & ~np.isnan(scores)
     x, y = ratings[usable], scores[usable]
-    drawn = list(resamples(len(x), num_resamples=num_resamples, seed=seed))
+    drawn = list(resampling.draw(len(x)))
     return Agreement(
         num_items=len(x),
         num_missing=int(rated.sum() - usable.sum()),
@@ -141,7 +138,9 @@ def agreement(
 
 def system_means(
     systems: Sequence[Hashable], ratings: Vector, scores: Vector
-) -> tuple[list[Hashable], Vector, Vector]:
+) -> tuple[
+    list[Hashable], Float[NDArray[np.float64], " systems"], Float[NDArray[np.float64], " systems"]
+]:
     """Average ratings and scores over each system's files.
 
     A file without a rating or a score counts for neither mean of its system.
@@ -156,7 +155,7 @@ def system_means(
     usable = ~(np.isnan(ratings) | np.isnan(scores))
     counts = np.bincount(index[usable], minlength=len(names))
 
-    def means(values: Vector) -> Vector:
+    def means(values: Vector) -> Float[NDArray[np.float64], " systems"]:
         sums = np.bincount(index[usable], weights=values[usable], minlength=len(names))
         return np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0)
 

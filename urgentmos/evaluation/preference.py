@@ -19,6 +19,10 @@ DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""
 
 
+# Probabilities from single precision that are equal in exact arithmetic differ by less than this.
+_EQUAL = 1e-6
+
+
 @dataclass(frozen=True)
 class Preferences:
     """What one predictor says about each of some pairs.
@@ -72,11 +76,12 @@ def preferences_from_probabilities(
     where the verdict is a tie.
     """
     a, tie, b = probabilities.T
+    leanings = np.where(np.abs(a - b) <= _EQUAL, 0.0, a - b)
     verdicts = np.full(len(probabilities), TIE)
-    verdicts[(a > tie) & (a > b)] = A_BETTER
-    verdicts[(b > tie) & (b > a)] = B_BETTER
+    verdicts[(a > tie) & (leanings > 0)] = A_BETTER
+    verdicts[(b > tie) & (leanings < 0)] = B_BETTER
     verdicts[np.isnan(probabilities).any(axis=1)] = NO_ANSWER
-    return Preferences(verdicts, a - b)
+    return Preferences(verdicts, np.where(verdicts == NO_ANSWER, np.nan, leanings))
 
 
 def correct_verdicts(

@@ -1,0 +1,177 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from urgentmos.cli import build_app
+from urgentmos.data.manifest import Pair
+from urgentmos.evaluation.correlation import srcc
+from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
+from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
+from urgentmos.evaluation.ratings import read_rated_corpora
+from urgentmos.model.assessor import Assessor
+from urgentmos.scoring import score_files
+
+
+@pytest.fixture
+def rated(tmp_path: Path, speech) -> Path:
+    """Three systems of growing noise on three references, in one corpus."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for reference in range(3):
+        clean = speech(seconds=0.6 + 0.2 * reference, seed=reference)
+        for system, noise in enumerate((0.0, 0.05, 0.3)):
+            path = tmp_path / f"{system}_{reference}.wav"
+            degraded = clean + noise * generator.normal(size=len(clean))
+            soundfile.write(path, degraded.clip(-1, 1), 16000)
+            rows.append(
+                {
+                    "audio_path": path.name,
+                    "uid": f"s{system}:r{reference}",
+                    "system_id": f"s{system}",
+                    "reference_id": f"r{reference}",
+                    "duration": len(clean) / 16000,
+                    "rating": 80.0 - 30 * system + reference,
+                    "scale": "MUSHRA 0-100",
+                    "corpus": "noisy",
+                }
+            )
+    manifest = tmp_path / "rated.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return manifest
+
+
+def _evaluate(*arguments: object):
+    app = build_app(["evaluate", "metrics"])
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_comparing_many_pairs_equals_comparing_each(rated: Path, tiny_assessor: Assessor) -> None:
+    (corpus,) = read_rated_corpora(rated)
+    pairs = pair_rated_corpus(corpus, ordered=True)
+    preferences, consistency = PreferenceComparer(tiny_assessor).prefer(pairs)
+    assert len(pairs.pairs) == 18
+    assert 0.0 <= consistency <= 1.0
+    for row in (0, 7, 17):
+        a, b = (soundfile.read(pairs.paths[i], dtype="float32")[0] for i in pairs.pairs[row])
+        expected = tiny_assessor.compare(a, b, 16000)
+        assert preferences.leanings[row] == pytest.approx(expected.p_a - expected.p_b, abs=1e-5)
+
+
+def test_unreadable_recording_gives_no_answer_for_its_pairs_only(
+    rated: Path, tiny_assessor: Assessor
+) -> None:
+    broken = rated.parent / "broken.wav"
+    broken.write_bytes(b"not audio")
+    good = [rated.parent / "0_0.wav", rated.parent / "1_0.wav"]
+    pairs = build_pair_set(
+        "p", [Pair(good[0], broken, 1.0, (1.0, 1.0)), Pair(good[0], good[1], 1.0, (1.0, 1.0))]
+    )
+    preferences, _ = PreferenceComparer(tiny_assessor).prefer(pairs)
+    assert np.isnan(preferences.leanings).tolist() == [True, False]
+
+
+def test_delta_follows_the_scale_and_direction_of_a_metric(rated: Path) -> None:
+    a, b = rated.parent / "0_0.wav", rated.parent / "1_0.wav"
+    pairs = build_pair_set("p", [Pair(a, b, 1.0, (1.0, 1.0))])
+    lsd = ScorePredictor("LSD", {a: 1.0, b: 2.3}, metric="lsd")
+    # 0.5 of a five-point scale is an eighth; an eighth of the LSD's 10 is 1.25.
+    assert lsd.prefer(pairs, delta=0.5).verdicts.tolist() == [0]
+    closer = ScorePredictor("LSD", {a: 1.0, b: 2.2}, metric="lsd")
+    assert closer.prefer(pairs, delta=0.5).verdicts.tolist() == [1]
+    assert closer.prefer(pairs, delta=0.5).leanings[0] == pytest.approx(1.2)
+
+
+def test_command_prints_and_writes_what_the_parts_compute(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "other.csv"
+    recordings = read_rated_corpora(rated)[0].recordings
+    table.write_text(
+        "uid,good\n" + "".join(f"{r.uid},{r.metrics['mos'] / 20}\n" for r in recordings)
+    )
+    out = tmp_path / "out"
+    result = _evaluate(
+        rated, "--model", tiny_model_dir, "--scores", f"{table}:good", "-o", out,
+        "--bootstrap", 20,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "### Summary" in result.stdout
+    summary = {row["predictor"]: row for row in _csv(out / "summary.csv")}
+    assert float(summary["other:good"]["SRCC"]) == pytest.approx(1.0)
+    assert float(summary["other:good"]["acc_0 score"]) == 1.0
+    assert summary["other:good"]["acc_0 compare"] == ""
+    assert summary["tiny_model"]["strict pairs"] == "9"
+    preferences = {row["predictor"]: row for row in _csv(out / "preferences.csv")}
+    assert set(preferences) == {"tiny_model, compare", "tiny_model", "other:good"}
+    assert float(preferences["tiny_model, compare"]["acc_0"]) == pytest.approx(
+        float(summary["tiny_model"]["acc_0 compare"])
+    )
+    assert float(preferences["other:good"]["acc_δ"]) == 1.0
+    as_json = json.loads((out / "results.json").read_text())
+    assert len(as_json["Confusion"]) == 9
+    assert (out / "results.md").read_text().count("###") == len(as_json)
+
+
+def test_labelled_manifest_gives_one_row_per_metric(
+    rated: Path, tiny_model_dir: Path, tiny_assessor: Assessor, tmp_path: Path
+) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    paths = [recording.audio_path for recording in recordings]
+    scores = [row.scores["estoi"] for row in score_files(tiny_assessor, paths)]
+    labelled = tmp_path / "labelled.jsonl"
+    generator = np.random.default_rng(1)
+    labels = np.array(scores) + 0.01 * generator.normal(size=len(scores))
+    with labelled.open("w") as file:
+        for recording, label in zip(recordings, labels, strict=True):
+            record = {
+                "audio_path": recording.audio_path.name,
+                "uid": recording.uid,
+                "system_id": recording.system_id,
+                "reference_id": recording.reference_id,
+                "duration": recording.duration,
+                "metrics": {"estoi": label, "mcd": 1.0},
+                "meta": {"split": "validation"},
+            }
+            file.write(json.dumps(record) + "\n")
+    out = tmp_path / "out"
+    result = _evaluate(
+        labelled, "--model", tiny_model_dir, "--split", "validation", "-o", out, "--bootstrap", 0
+    )
+    assert result.exit_code == 0, result.output
+    (row,) = _csv(out / "metrics.csv")
+    assert row["metric"] == "estoi"
+    assert float(row["SRCC"]) == pytest.approx(srcc(labels, np.array(scores)))
+
+
+def test_failed_recording_is_named_and_ends_in_exit_status_1(
+    rated: Path, tiny_model_dir: Path
+) -> None:
+    (rated.parent / "0_0.wav").write_bytes(b"not audio")
+    result = _evaluate(rated, "--model", tiny_model_dir, "--bootstrap", 0)
+    assert result.exit_code == 1
+    assert "0_0.wav" in result.stderr
+    assert "1 recordings could not be scored" in result.stderr
+
+
+def test_wrong_usage_is_exit_status_2(rated: Path, tiny_model_dir: Path) -> None:
+    table = rated.parent / "other.csv"
+    table.write_text("uid,good\ns0:r0,1\n")
+    for options in (
+        ["--matching", "system"],
+        ["--scores", "table.csv"],
+        ["--scores", f"{table}:bad"],
+        ["--split", "test"],
+        ["--metric", "pesqq"],
+    ):
+        result = _evaluate(rated, "--model", tiny_model_dir, *options)
+        assert result.exit_code == 2, (options, result.output)

@@ -1,0 +1,39 @@
+"""All predictors of an evaluation together, asked about the same pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from urgentmos.evaluation.pair_sets import PairSet
+from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
+from urgentmos.evaluation.preference import DELTA
+from urgentmos.evaluation.report import PairAnswers, compared_by
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Predictors in the order of the tables.
+
+    Attributes:
+        comparers: Preference heads by model.
+        scorers: Predictors of one score of quality; a model's is named after the model.
+    """
+
+    comparers: Mapping[str, PreferenceComparer] = field(default_factory=dict)
+    scorers: Sequence[ScorePredictor] = ()
+
+    def answer(self, pairs: PairSet, *, delta: float = DELTA) -> PairAnswers:
+        """Ask every predictor about every pair.
+
+        Args:
+            pairs: The pairs.
+            delta: Largest score difference on a five-point scale that is a tie.
+        """
+        compared = {
+            compared_by(name): comparer.prefer(pairs) for name, comparer in self.comparers.items()
+        }
+        return PairAnswers(
+            pair_set=pairs,
+            preferences={name: preferences for name, (preferences, _) in compared.items()}
+            | {scorer.name: scorer.prefer(pairs, delta=delta) for scorer in self.scorers},
+            consistency={name: consistency for name, (_, consistency) in compared.items()},
+        )

@@ -1,0 +1,105 @@
+"""Pairs to judge predictors on: made from a rated corpus, or judged as pairs by listeners."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from urgentmos.data.manifest import Pair
+from urgentmos.data.pairs import Matching, make_pairs
+from urgentmos.evaluation.bootstrap import Unit
+from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
+from urgentmos.evaluation.ratings import RatedCorpus
+
+BENCHMARK_CAP = 100_000
+"""Most pairs of one corpus in the preference benchmark of UrgentMOS (§4.1.2)."""
+
+EVALUATED_MATCHINGS: dict[str, Matching] = {"ref": "ref", "corpus": "corpus", "any": "any"}
+"""How rated recordings may be paired for an evaluation."""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs of one corpus with what listeners said about them.
+
+    Attributes:
+        name: Corpus.
+        paths: The recordings, each once.
+        pairs: The two recordings of each pair, as places in ``paths``.
+        differences: How much better listeners found the first, on the corpus's own scale; +1, 0 and
+            -1 where only their verdict is known.
+        delta: Largest difference that counts as a tie, on the same scale.
+        unit: What a bootstrap draws again.
+    """
+
+    name: str
+    paths: Sequence[Path]
+    pairs: Int[NDArray[np.int64], "pairs 2"]
+    differences: Float[NDArray[np.float64], " pairs"]
+    delta: float
+    unit: Unit
+
+    @property
+    def labels(self) -> Int[NDArray[np.int64], " pairs"]:
+        """Verdict of the listeners on each pair: A better, tie, B better (UrgentMOS, Eq. 6)."""
+        return verdicts_from_differences(self.differences, delta=self.delta)
+
+    @property
+    def strict(self) -> Bool[NDArray[np.bool_], " pairs"]:
+        """Which pairs listeners ordered at all: those that acc_0 is about."""
+        ordered: Bool[NDArray[np.bool_], " pairs"] = self.differences != 0
+        return ordered
+
+
+def build_pair_set(
+    name: str, pairs: Sequence[Pair], *, delta: float = DELTA, unit: Unit = "pair"
+) -> PairSet:
+    """Number the recordings of some pairs."""
+    place: dict[Path, int] = {}
+    numbered = [
+        [place.setdefault(member, len(place)) for member in (pair.a, pair.b)] for pair in pairs
+    ]
+    return PairSet(
+        name=name,
+        paths=list(place),
+        pairs=np.array(numbered, dtype=np.int64).reshape(-1, 2),
+        differences=np.array([pair.cmos for pair in pairs], dtype=float),
+        delta=delta,
+        unit=unit,
+    )
+
+
+def pair_rated_corpus(
+    corpus: RatedCorpus,
+    *,
+    matching: Matching = "ref",
+    delta: float = DELTA,
+    ordered: bool = False,
+    cap: int | None = None,
+    seed: int = 0,
+) -> PairSet:
+    """Pair the recordings of a rated corpus.
+
+    Args:
+        corpus: Where pairs come from; recordings without a rating are left out.
+        matching: Which recordings may form a pair.
+        delta: Tie threshold on a five-point scale; it is rescaled to the corpus's own.
+        ordered: Both (A, B) and (B, A), as Table 3 of UrgentMOS counts them.
+        cap: Largest number of pairs; beyond it they are drawn at random.
+        seed: Of the drawing.
+
+    Raises:
+        PairError: No two recordings can be paired this way.
+    """
+    pairs = make_pairs(corpus.recordings, matching=matching, ordered=ordered, cap=cap, seed=seed)
+    return build_pair_set(corpus.name, pairs, delta=corpus.rescale_delta(delta), unit="recording")
+
+
+def is_pair_manifest(path: str | Path) -> bool:
+    """Tell a manifest of pairs from one of recordings by its first line."""
+    with Path(path).open(encoding="utf-8") as file:
+        first = next((line for line in file if line.strip()), "{}")
+    return '"audio_paths"' in first

@@ -1,0 +1,96 @@
+"""Scores that other programs wrote: any column of a CSV becomes a predictor."""
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from urgentmos.data.manifest import Recording
+from urgentmos.evaluation.predictors import ScorePredictor
+from urgentmos.metrics import UnknownMetricError, get_metric
+
+_PATH_COLUMNS = ("path", "audio_path")
+
+
+class ScoreTableError(ValueError):
+    """A table of scores cannot be used; the message names the file and what was expected."""
+
+
+def read_score_column(
+    path: str | Path, column: str, *, recordings: Sequence[Recording]
+) -> ScorePredictor:
+    """Read one column of a CSV as a predictor.
+
+    Rows are matched by ``path`` or ``audio_path`` (relative to the working directory or to the
+    table's folder), or else by ``uid``. Rows of other recordings are ignored; an empty cell, or a
+    row that is not there, is a missing score.
+
+    Args:
+        path: The table, as ``urgentmos score`` writes it or any other with such a column.
+        column: Which column.
+        recordings: Recordings that scores are wanted for.
+
+    Raises:
+        ScoreTableError: The column or a key is missing, a cell is no number, a uid stands for
+            several recordings, or no row matches.
+    """
+    path = Path(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        key = next((name for name in (*_PATH_COLUMNS, "uid") if name in columns), None)
+        if key is None or column not in columns:
+            raise ScoreTableError(
+                f"{path}: expected a column {column!r} and one of path, audio_path or uid; "
+                f"it has {', '.join(columns) or 'none'}"
+            )
+        rows = [(reader.line_num, row[key], row[column]) for row in reader]
+    places = _places_by_uid(recordings) if key == "uid" else _places_by_path(recordings)
+    scores: dict[Path, float] = {}
+    for number, name, cell in rows:
+        candidates = [name] if key == "uid" else [_absolute(name), _absolute(path.parent / name)]
+        place = next((places[candidate] for candidate in candidates if candidate in places), None)
+        if place is not None:
+            scores[place] = _parse(cell, where=f"{path}:{number}: {column}")
+    if recordings and not scores:
+        raise ScoreTableError(
+            f"{path}: no row matches a recording by {key!r}; the table has "
+            f"{rows[0][1] if rows else 'no rows'!r}, the manifest {next(iter(places))!r}"
+        )
+    return ScorePredictor(f"{path.stem}:{column}", scores, metric=_metric(column))
+
+
+def _places_by_path(recordings: Sequence[Recording]) -> Mapping[str, Path]:
+    return {_absolute(recording.audio_path): recording.audio_path for recording in recordings}
+
+
+def _places_by_uid(recordings: Sequence[Recording]) -> Mapping[str, Path]:
+    places: dict[str, Path] = {}
+    for recording in recordings:
+        if places.setdefault(recording.uid, recording.audio_path) != recording.audio_path:
+            raise ScoreTableError(
+                f"uid {recording.uid!r} stands for several recordings of the manifests; "
+                "give the table a column 'path'"
+            )
+    return places
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
+
+
+def _parse(cell: str, *, where: str) -> float:
+    if not cell:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError as error:
+        raise ScoreTableError(f"{where}: expected a number or nothing, got {cell!r}") from error
+
+
+def _metric(column: str) -> str:
+    try:
+        return get_metric(column).name
+    except UnknownMetricError:
+        return column
