@@ -108,8 +108,25 @@ def read_manifest(
         recordings.append(recording)
     tables = [labels] if isinstance(labels, str | Path) else labels
     for table in tables:
-        _merge_labels(recordings, Path(table))
+        merge_labels(recordings, table)
     return recordings
+
+
+def merge_labels(recordings: Sequence[Recording], path: str | Path) -> None:
+    """Merge a label table onto recordings, in place; see `read_manifest`.
+
+    Raises:
+        ManifestError: The table breaks its format, or none of its uids is among the recordings.
+    """
+    labels = read_labels(path)
+    matched = [recording for recording in recordings if recording.uid in labels]
+    if labels and recordings and not matched:
+        raise ManifestError(
+            f"{path}: none of its uids is in the manifest; it has {next(iter(labels))!r}, "
+            f"the manifest {recordings[0].uid!r}"
+        )
+    for recording in matched:
+        recording.metrics.update(labels[recording.uid])
 
 
 def write_manifest(path: str | Path, recordings: Iterable[Recording]) -> None:
@@ -286,18 +303,6 @@ def _metric_name(name: str, *, where: str) -> str:
         if name.startswith(EXTRA_METRIC_PREFIXES):
             return name
         raise ManifestError(f"{where}: metrics: {error}") from error
-
-
-def _merge_labels(recordings: Sequence[Recording], path: Path) -> None:
-    labels = read_labels(path)
-    matched = [recording for recording in recordings if recording.uid in labels]
-    if labels and recordings and not matched:
-        raise ManifestError(
-            f"{path}: none of its uids is in the manifest; it has {next(iter(labels))!r}, "
-            f"the manifest {recordings[0].uid!r}"
-        )
-    for recording in matched:
-        recording.metrics.update(labels[recording.uid])
 
 
 def _check_fields(

@@ -98,6 +98,23 @@ class CachedWaveforms:
         np.multiply(self._samples[begin : begin + len(row)], np.float32(1 / _FULL_SCALE), out=row)
 
 
+class SelectedWaveforms:
+    """A part of the recordings, renumbered from 0."""
+
+    def __init__(self, waveforms: Waveforms, positions: NDArray[np.int64]) -> None:
+        self._waveforms = waveforms
+        self._positions = positions
+        self.lengths = waveforms.lengths[positions]
+
+    def read(self, position: int) -> NDArray[np.float32]:
+        """Return one recording."""
+        return self._waveforms.read(int(self._positions[position]))
+
+    def read_into(self, row: NDArray[np.float32], position: int, *, start: int) -> None:
+        """Copy a part of one recording."""
+        self._waveforms.read_into(row, int(self._positions[position]), start=start)
+
+
 def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWaveforms:
     """Open the cache of these recordings, decoding them first if it does not exist.
 

@@ -75,7 +75,9 @@ def save_run_state(
     Every process calls it. ``barrier`` is a callable that waits for all of them.
     """
     partial = folder.with_name(folder.name + ".partial")
-    weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
+    state_dicts = get_state_dict(module, optimizer, options=_WHOLE)
+    weights: dict[str, Any] = dict(state_dicts[0])
+    moments: dict[str, Any] = dict(state_dicts[1])
     if rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -111,8 +113,8 @@ def load_run_state(
     if not (folder / "state.json").exists():
         raise RunStateError(f"{folder}: nothing to resume from; start without --resume")
     state = RunState(**json.loads((folder / "state.json").read_text()))
-    weights = load_file(folder / "model.safetensors")
-    _, moments = get_state_dict(module, optimizer, options=_WHOLE)
+    weights: dict[str, Any] = dict(load_file(folder / "model.safetensors"))
+    moments = get_state_dict(module, optimizer, options=_WHOLE)[1]
     saved = load_file(folder / "optimizer.safetensors")
     _fill(moments, saved, where=folder / "optimizer.safetensors")
     try:

@@ -16,7 +16,7 @@ from urgentmos.data.waveforms import Waveforms
 from urgentmos.model.network import AssessorNetwork
 
 # Compared on each validation; more would cost more than the scores themselves.
-_MAX_PAIRS = 400
+_MAX_PAIRS = 300
 _PAIRS_AT_ONCE = 32
 _MATCHINGS: tuple[Matching, ...] = ("ref", "strength")
 
@@ -50,8 +50,8 @@ class _Pairs:
 class Validation:
     """Validation recordings, and the pairs among them, fixed for a run.
 
-    Pairs are up to 400 of one reference content whose MOS labels differ by more than delta, and up
-    to 400 of one distortion family.
+    Pairs are up to 300 of one reference content whose MOS labels differ by more than delta, and up
+    to 300 of one distortion family.
 
     Args:
         recordings: Validation recordings.
@@ -81,8 +81,6 @@ class Validation:
         self._batches = batches[rank::num_ranks]
         table = PairTable(recordings, delta=delta)
         self._pairs = {name: _choose_pairs(table, name, tie=delta) for name in _MATCHINGS}
-        self._rank, self._num_ranks = rank, num_ranks
-        self._device = torch.device("cpu")
 
     @torch.no_grad()
     def score(self, network: AssessorNetwork, *, device: torch.device) -> Tensor:
@@ -109,18 +107,10 @@ class Validation:
         for name, pairs in self._pairs.items():
             if not len(pairs.a):
                 continue
-            cmos = np.concatenate(
-                [
-                    self._cmos(
-                        network,
-                        pairs.a[i : i + _PAIRS_AT_ONCE],
-                        pairs.b[i : i + _PAIRS_AT_ONCE],
-                        device,
-                    )
-                    for i in range(0, len(pairs.a), _PAIRS_AT_ONCE)
-                ]
-            )
-            accuracies[f"compare_accuracy/{name}"] = _accuracy(cmos, pairs)
+            starts = range(0, len(pairs.a), _PAIRS_AT_ONCE)
+            parts = [slice(start, start + _PAIRS_AT_ONCE) for start in starts]
+            cmos = [self._cmos(network, pairs.a[p], pairs.b[p], device=device) for p in parts]
+            accuracies[f"compare_accuracy/{name}"] = _accuracy(np.concatenate(cmos), pairs)
         return accuracies
 
     def figures(self, scores: NDArray[np.float64]) -> dict[str, float]:
@@ -143,10 +133,11 @@ class Validation:
         return figures
 
     def _cmos(
-        self, network: AssessorNetwork, a: Positions, b: Positions, device: torch.device
+        self, network: AssessorNetwork, a: Positions, b: Positions, *, device: torch.device
     ) -> NDArray[np.float64]:
         frames, mask = network.preference_frames(*self._load(np.concatenate([a, b]), device))
-        (frames_a, frames_b), (mask_a, mask_b) = frames.split(len(a)), mask.split(len(a))
+        frames_a, frames_b = frames.chunk(2)
+        mask_a, mask_b = mask.chunk(2)
         forward = network.compare_frames(frames_a, mask_a, frames_b, mask_b).cmos
         backward = network.compare_frames(frames_b, mask_b, frames_a, mask_a).cmos
         cmos: NDArray[np.float64] = (forward - backward).double().cpu().numpy() / 2
@@ -167,12 +158,12 @@ def _choose_pairs(table: PairTable, matching: Matching, *, tie: float) -> _Pairs
     better = table.mos[a] - table.mos[b]
     if matching == "strength":
         better = table.strength[b] - table.strength[a]
-    # Pairs of like length share a batch.
     return _Pairs(a=a, b=b, better_a=better > 0)
 
 
 def _accuracy(difference: NDArray[np.float64], pairs: _Pairs) -> float:
-    return float(np.mean((np.sign(difference) > 0) == pairs.better_a))
+    # Strict: a predicted draw is wrong whichever is better.
+    return float(np.mean(np.where(pairs.better_a, difference > 0, difference < 0)))
 
 
 def _mean_of(figures: Mapping[str, float], kind: str) -> float:

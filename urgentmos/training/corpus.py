@@ -1,0 +1,122 @@
+"""The recordings of a run, split into training and validation."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from urgentmos.data.manifest import ManifestError, Recording, merge_labels, read_manifest
+from urgentmos.data.waveforms import (
+    DecodedWaveforms,
+    SelectedWaveforms,
+    Waveforms,
+    open_cache,
+)
+from urgentmos.training.config import DataConfig
+
+
+@dataclass
+class Split:
+    """One side of the split.
+
+    Attributes:
+        recordings: Its recordings.
+        waveforms: Their waveforms.
+    """
+
+    recordings: list[Recording]
+    waveforms: Waveforms
+
+
+@dataclass
+class Corpus:
+    """What a run trains and validates on.
+
+    Attributes:
+        train: Training recordings.
+        validation: Held-out recordings.
+        digest: Changes with any uid, label, strength or split.
+    """
+
+    train: Split
+    validation: Split
+    digest: str
+
+
+def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
+    """Read manifests and labels, split them and open their audio.
+
+    Args:
+        config: Where they are.
+        metrics: Metrics of the model; each must have a label to train on.
+
+    Raises:
+        ManifestError: A manifest breaks its format, a uid is in two of them, a side of the split
+            is empty, or a metric has no label at all.
+    """
+    recordings: list[Recording] = []
+    manifest_by_uid: dict[str, str] = {}
+    for manifest in config.manifests:
+        for recording in read_manifest(manifest):
+            first = manifest_by_uid.setdefault(recording.uid, manifest)
+            if first != manifest:
+                raise ManifestError(f"{manifest}: uid {recording.uid!r} is also in {first}")
+            recordings.append(recording)
+    for table in config.labels:
+        merge_labels(recordings, table)
+    sides = np.array([_side(r, share=config.validation_share) for r in recordings])
+    # Recordings of another split (test) are left out before anything is decoded.
+    used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
+    sides = np.array([side for side in sides if side in _SIDES])
+    waveforms = open_cache(config.cache, used) if config.cache else DecodedWaveforms(used)
+    train, validation = (
+        _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
+    )
+    _check_labels(train.recordings, metrics)
+    return Corpus(train=train, validation=validation, digest=_digest(used, sides.tolist()))
+
+
+_SIDES = ("train", "validation")
+
+
+def _side(recording: Recording, *, share: float) -> str:
+    split = recording.meta.get("split")
+    if split is not None:
+        return str(split)
+    # By content, so that no sentence is on both sides; by hash, so that adding data moves nothing.
+    content = f"{recording.meta.get('corpus')}\0{recording.reference_id}".encode()
+    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+    return "validation" if place < share else "train"
+
+
+def _select(
+    recordings: list[Recording], waveforms: Waveforms, positions: NDArray[np.int64], *, side: str
+) -> Split:
+    if len(positions) == 0:
+        raise ManifestError(
+            f"no recording is in the {side} split; set meta.split to 'train' and 'validation', "
+            "or data.validation_share"
+        )
+    return Split([recordings[i] for i in positions], SelectedWaveforms(waveforms, positions))
+
+
+def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
+    labelled = {name for recording in recordings for name in recording.metrics}
+    for name in metrics:
+        if name not in labelled:
+            raise ManifestError(
+                f"no training recording has a {name!r} label, so its head would stay untrained; "
+                f"label it or take it out of model.groups (labelled: {', '.join(sorted(labelled))})"
+            )
+
+
+def _digest(recordings: list[Recording], sides: list[str]) -> str:
+    digest = hashlib.sha256()
+    for recording, side in zip(recordings, sides, strict=True):
+        known = {key: recording.meta.get(key) for key in ("corpus", "family", "strength")}
+        labels = {name: round(value, 6) for name, value in sorted(recording.metrics.items())}
+        line = [recording.uid, recording.reference_id, side, known, labels]
+        digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""The run folder: what was run, how it went, and the models that came out.
+
+::
+
+    config.yaml    the resolved configuration
+    run.json       versions, commit, data digest, number of processes
+    history.jsonl  one line of figures per validation
+    curves/        TensorBoard
+    last/          checkpoint to resume from
+    best/          model with the best validation figure
+    final/         model after the last step
+"""
+
+import contextlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from urgentmos.config import save_config, to_dict
+from urgentmos.extras import require
+from urgentmos.model.network import AssessorNetwork
+from urgentmos.training.config import RunConfig
+from urgentmos.training.run_state import RunStateError
+
+_PACKAGES = ("urgentmos", "torch", "numpy", "accelerate", "transformers")
+
+
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        path: Where it is.
+        write: Whether this process writes it; the others only read.
+    """
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        self.path = path
+        self.last = path / "last"
+        self._write = write
+
+    def start(self, config: RunConfig, *, digest: str, num_processes: int) -> None:
+        """Begin a run.
+
+        Raises:
+            RunStateError: The folder holds another run's checkpoint.
+        """
+        if (self.last / "state.json").exists():
+            raise RunStateError(
+                f"{self.path} already holds a run; resume it with --resume, or name another output"
+            )
+        if not self._write:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_config(config, self.path / "config.yaml")
+        record = {
+            "data_digest": digest,
+            "num_processes": num_processes,
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "versions": _versions(),
+            "threads": torch.get_num_threads(),
+        }
+        (self.path / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+    def check_resumable(self, *, digest: str, num_processes: int) -> None:
+        """Check that the data and the number of processes are those of the run.
+
+        Raises:
+            RunStateError: They are not, or there is no run.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            raise RunStateError(f"{self.path}: no run to resume; start without --resume")
+        record = json.loads(path.read_text())
+        for name, got in (("data_digest", digest), ("num_processes", num_processes)):
+            if record[name] != got:
+                raise RunStateError(
+                    f"{path}: {name} was {record[name]} and is now {got}; a resumed run must be "
+                    "the same run. Name another output to start afresh"
+                )
+
+    @contextlib.contextmanager
+    def curves(self) -> Iterator[Any]:
+        """Open the TensorBoard curves; processes that do not write get a stand-in."""
+        if not self._write:
+            yield _NoCurves()
+            return
+        tensorboard = require("torch.utils.tensorboard", extra="train")
+        writer = tensorboard.SummaryWriter(str(self.path / "curves"))
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def add_history(self, figures: dict[str, float]) -> None:
+        """Append one validation."""
+        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(figures) + "\n")
+
+    def export(
+        self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]
+    ) -> None:
+        """Write a model that scoring can load."""
+        from urgentmos.model.checkpoint import save_model
+
+        card = {**card, "run": to_dict(config)}
+        save_model(self.path / name, network, config.model, card)
+
+
+class _NoCurves:
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Write nothing."""
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def _commit() -> str | None:
+    """Name the git commit of this code, with ``+`` if files have changed; None without git."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,322 @@
+"""The training loop."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from urgentmos.audio import SAMPLE_RATE
+from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
+from urgentmos.data.pairs import PairTable
+from urgentmos.data.sampler import BatchSampler, Progress, Window
+from urgentmos.extras import require
+from urgentmos.model.network import build_assessor
+from urgentmos.training.config import RunConfig
+from urgentmos.training.corpus import Corpus, load_corpus
+from urgentmos.training.objective import Objective
+from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
+from urgentmos.training.run_folder import RunFolder
+from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.validation import Validation
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says at which step and why."""
+
+
+class Trainer:
+    """Train a model from a configuration, alone or as one of several processes.
+
+    Args:
+        config: The run.
+        resume: Go on from the run folder's last checkpoint. The same configuration then gives the
+            same weights as a run that was never interrupted.
+
+    Raises:
+        ManifestError: The data cannot be used.
+        RunStateError: The run folder is in use by another run, or cannot be resumed.
+    """
+
+    def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
+        accelerate = require("accelerate", extra="train")
+        precision = "bf16" if config.precision == "bf16" else "no"
+        # The device is chosen by accelerate; its own data sharding and schedules are not used.
+        self._accelerator: Any = accelerate.Accelerator(mixed_precision=precision)
+        self._config = config
+        self._rank: int = self._accelerator.process_index
+        self._num_ranks: int = self._accelerator.num_processes
+        metrics = config.model.metrics
+        self.corpus = self._load_corpus(metrics)
+        self.folder = RunFolder(Path(config.output), write=self._is_main)
+        torch.manual_seed(config.seed)
+        network = build_assessor(config.model)
+        # From here on the processes draw different dropout.
+        torch.manual_seed(config.seed + 1 + self._rank)
+        objective = Objective(network, config.objectives, num_processes=self._num_ranks)
+        objective.to(self._accelerator.device)
+        optimizer = build_optimizer(objective, config.optimizer)
+        self._module, self._optimizer = self._accelerator.prepare(objective, optimizer)
+        self.network = self._accelerator.unwrap_model(self._module).network
+        self._parameters = [p for p in self._module.parameters() if p.requires_grad]
+        decay = config.optimizer.ema_decay
+        self._average = MovingAverage(self._parameters, decay=decay) if decay else None
+        self._sampler, self._dataset = self._plan_training(metrics)
+        self._validation = Validation(
+            self.corpus.validation.recordings,
+            self.corpus.validation.waveforms,
+            metrics=metrics,
+            batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
+            delta=config.data.delta,
+            rank=self._rank,
+            num_ranks=self._num_ranks,
+        )
+        self.state = self._start(resume=resume)
+
+    @property
+    def _is_main(self) -> bool:
+        return self._rank == 0
+
+    def train(self, *, until: int | None = None) -> RunState:
+        """Train up to a step, validate, checkpoint, and export the model at the end.
+
+        Args:
+            until: Step to stop after; the configured last step when None.
+
+        Returns:
+            Where the run stands.
+
+        Raises:
+            TrainingError: The loss is no longer finite.
+        """
+        last = self._config.steps if until is None else min(until, self._config.steps)
+        began = time.monotonic()
+        self._module.train()
+        batches = self._batches(self.state.progress)
+        bar = tqdm(
+            total=self._config.steps,
+            initial=self.state.step,
+            desc="training",
+            unit="step",
+            disable=not self._is_main,
+        )
+        with self.folder.curves() as curves, bar:
+            sums = _Sums()
+            while self.state.step < last:
+                self._step(batches, sums)
+                bar.update()
+                if self.state.step % self._config.log_every == 0:
+                    self._log(sums, curves, bar)
+                finished = self.state.step == self._config.steps
+                stop = finished or self.state.step == last or self._is_late(began)
+                if finished or self.state.step % self._config.validate_every == 0:
+                    self._validate(curves)
+                if stop or self.state.step % self._config.save_every == 0:
+                    self._save()
+                if stop:
+                    break
+        if self.state.step == self._config.steps:
+            self._export("final")
+        return self.state
+
+    def _step(self, batches: Iterator[Batch], sums: "_Sums") -> None:
+        optimizer = self._config.optimizer
+        rate = learning_rate(self.state.step, config=optimizer, steps=self._config.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        for micro in range(optimizer.accumulate):
+            batch = next(batches).to(self._accelerator.device)
+            last = micro + 1 == optimizer.accumulate
+            with contextlib.nullcontext() if last else self._accelerator.no_sync(self._module):
+                loss, terms = self._module(batch)
+                self._accelerator.backward(loss / optimizer.accumulate)
+            sums.add({"loss": loss.detach(), **terms}, seconds=batch.waveform.numel() / SAMPLE_RATE)
+            self.state.epoch, self.state.batch = batch.after
+        norm = self._accelerator.clip_grad_norm_(self._parameters, optimizer.clip)
+        sums.add({"gradient_norm": norm.detach()}, seconds=0.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        if self._average is not None:
+            self._average.update(self.state.step)
+
+    def _log(self, sums: "_Sums", curves: Any, bar: "tqdm[Any]") -> None:
+        figures = sums.take()
+        if not math.isfinite(figures["loss"]) or not math.isfinite(figures["gradient_norm"]):
+            raise TrainingError(
+                f"step {self.state.step}: loss {figures['loss']}, gradient norm "
+                f"{figures['gradient_norm']}; lower optimizer.lr, or look for labels far outside "
+                "their range, and resume from the last checkpoint"
+            )
+        figures["learning_rate"] = self._optimizer.param_groups[0]["lr"]
+        figures["epoch"] = float(self.state.epoch)
+        for name, value in figures.items():
+            curves.add_scalar(f"train/{name}", value, self.state.step)
+        bar.set_postfix(loss=f"{figures['loss']:.4f}", epoch=self.state.epoch, refresh=False)
+
+    def _validate(self, curves: Any) -> None:
+        figures = self.validate()
+        for name, value in figures.items():
+            curves.add_scalar(f"validation/{name}", value, self.state.step)
+        best_by = self._config.best_by
+        if best_by not in figures:
+            raise TrainingError(
+                f"best_by is {best_by!r}; this run has {', '.join(sorted(figures))}"
+            )
+        figure = figures[best_by]
+        if not math.isnan(figure) and (self.state.best is None or figure > self.state.best):
+            self.state.best, self.state.best_step = figure, self.state.step
+            self._export("best", figures)
+        if self._is_main:
+            self.folder.add_history({"step": self.state.step, **figures})
+            shown = {k: v for k, v in figures.items() if not k.startswith("srcc/")}
+            text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+            tqdm.write(f"step {self.state.step}: {text}", file=sys.stderr)
+
+    def validate(self) -> dict[str, float]:
+        """Score the validation recordings with the weights that would be exported."""
+        device = self._accelerator.device
+        with self._exported_weights():
+            scores: Tensor = self._validation.score(self.network, device=device)
+            scores = self._accelerator.reduce(scores, reduction="sum")
+            figures = self._validation.figures(scores.double().cpu().numpy())
+            if self._config.model.preference is not None:
+                figures |= self._validation.compare(self.network, device=device)
+        return figures
+
+    @contextlib.contextmanager
+    def _exported_weights(self) -> Iterator[None]:
+        self._module.eval()
+        if self._average is not None:
+            self._average.swap()
+        try:
+            yield
+        finally:
+            if self._average is not None:
+                self._average.swap()
+            self._module.train()
+
+    def _export(self, name: str, figures: dict[str, float] | None = None) -> None:
+        with self._exported_weights():
+            if self._is_main:
+                self.folder.export(name, self.network, self._config, self._card(figures))
+        self._accelerator.wait_for_everyone()
+
+    def _card(self, figures: dict[str, float] | None) -> dict[str, Any]:
+        labels = label_matrix(self.corpus.train.recordings, self._config.model.metrics)
+        counts = (~np.isnan(labels)).sum(axis=0).tolist()
+        return {
+            "step": self.state.step,
+            "data_digest": self.corpus.digest,
+            "training_recordings": len(self.corpus.train.recordings),
+            "validation_recordings": len(self.corpus.validation.recordings),
+            "labels_by_metric": dict(zip(self._config.model.metrics, counts, strict=True)),
+            "objectives": asdict(self._config.objectives),
+            "validation": figures or {},
+        }
+
+    def _save(self) -> None:
+        save_run_state(
+            self.folder.last,
+            self.state,
+            module=self._module,
+            optimizer=self._optimizer.optimizer,
+            average=self._average,
+            rank=self._rank,
+            barrier=self._accelerator.wait_for_everyone,
+        )
+
+    def _start(self, *, resume: bool) -> RunState:
+        if not resume:
+            self.folder.start(
+                self._config, digest=self.corpus.digest, num_processes=self._num_ranks
+            )
+            self._accelerator.wait_for_everyone()
+            return RunState()
+        self.folder.check_resumable(digest=self.corpus.digest, num_processes=self._num_ranks)
+        return load_run_state(
+            self.folder.last,
+            module=self._module,
+            optimizer=self._optimizer.optimizer,
+            average=self._average,
+            rank=self._rank,
+        )
+
+    def _load_corpus(self, metrics: list[str]) -> Corpus:
+        # One process makes the cache, the others then find it.
+        with self._accelerator.main_process_first():
+            return load_corpus(self._config.data, metrics=metrics)
+
+    def _plan_training(self, metrics: list[str]) -> tuple[BatchSampler, BatchDataset]:
+        data, train = self._config.data, self.corpus.train
+        table = PairTable(train.recordings, delta=data.delta) if data.matching else None
+        sampler = BatchSampler(
+            train.waveforms.lengths,
+            [recording.uid for recording in train.recordings],
+            batch_samples=round(data.batch_seconds * SAMPLE_RATE),
+            window=Window(
+                max_samples=round(data.max_seconds * SAMPLE_RATE),
+                min_samples=round(data.min_seconds * SAMPLE_RATE),
+                min_share=data.min_share,
+            ),
+            seed=self._config.seed,
+            table=table,
+            matching=data.matching,
+            rank=self._rank,
+            num_ranks=self._num_ranks,
+        )
+        labels = label_matrix(train.recordings, metrics)
+        return sampler, BatchDataset(train.waveforms, labels, table=table)
+
+    def _batches(self, progress: Progress) -> Iterator[Batch]:
+        workers = self._config.data.workers
+        loader = DataLoader(
+            self._dataset,
+            batch_size=None,
+            sampler=self._sampler.plans(progress),
+            num_workers=workers,
+            # Left to itself the loader would draw its workers' seed from the global generator,
+            # and a resumed run would have drawn once more than an uninterrupted one.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+    def _is_late(self, began: float) -> bool:
+        if self._config.max_minutes is None:
+            return False
+        late = time.monotonic() - began > 60 * self._config.max_minutes
+        flag = torch.tensor(float(late), device=self._accelerator.device)
+        # The clocks differ; all processes must stop at one step.
+        return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
+
+
+class _Sums:
+    """Running sums kept as tensors: reading a number in every step would wait for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._seconds = 0.0
+        self._began = time.monotonic()
+
+    def add(self, values: dict[str, Tensor], *, seconds: float) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._seconds += seconds
+
+    def take(self) -> dict[str, float]:
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        elapsed = time.monotonic() - self._began
+        means["audio_seconds_per_second"] = self._seconds / max(elapsed, 1e-9)
+        self.__init__()  # type: ignore[misc]
+        return means
