@@ -1,0 +1,92 @@
+"""List every recording the recipe starts from, split before anything else is made from it.
+
+Reads a folder holding ``clean/ noise/ rir/ processed/`` and, when there is one, its
+``manifest.jsonl`` (fields ``path kind speaker reference language system noise_class``); without a
+manifest, the kind is the top folder and the speaker the parent folder. Writes one JSON line per
+recording with its ``split``. ``python recipes/default/prepare.py --help``.
+"""
+
+import argparse
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+
+
+def rows(audio: Path) -> Iterator[dict[str, object]]:
+    """Describe every recording of a folder, from its manifest or from its layout."""
+    manifest = audio / "manifest.jsonl"
+    if manifest.exists():
+        with manifest.open(encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines)
+        return
+    for path in sorted(audio.rglob("*")):
+        if path.suffix.lower() in SUFFIXES:
+            relative = path.relative_to(audio)
+            yield {
+                "path": str(relative),
+                "kind": relative.parts[0],
+                "speaker": relative.parent.name,
+                "system": relative.parent.name,
+            }
+
+
+def split_group(row: dict[str, object]) -> str:
+    """Name what may not stand on both sides of the split.
+
+    A speaker for speech, a class for noise, a room for responses; for processed speech of an
+    unnamed speaker, the utterance, so that the outputs of all systems for it stay together.
+    """
+    path = Path(str(row["path"]))
+    if row["kind"] == "noise":
+        return f"noise:{row.get('noise_class') or path.parent.name}:{path.stem[-1]}"
+    if row["kind"] == "rir":
+        return f"rir:{path.parent.name}:{path.stem.split('_')[0]}"
+    if row.get("speaker"):
+        return f"speaker:{row['speaker']}"
+    reference = row.get("reference")
+    return f"utterance:{Path(str(reference)).stem if reference else path.stem}"
+
+
+def split_of(group: str, *, validation_share: float) -> str:
+    """Draw the side of a group from its name alone, so that it never changes."""
+    digest = hashlib.sha256(group.encode()).digest()
+    drawn = int.from_bytes(digest[:8], "big") / 2**64
+    return "validation" if drawn < validation_share else "train"
+
+
+def main() -> None:
+    """Write the list."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("audio", type=Path, help="folder with clean/ noise/ rir/ processed/")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines to write")
+    parser.add_argument("--validation-share", type=float, default=0.08)
+    arguments = parser.parse_args()
+
+    counts: Counter[tuple[str, str]] = Counter()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with arguments.output.open("w", encoding="utf-8") as output:
+        for row in rows(arguments.audio):
+            split = split_of(split_group(row), validation_share=arguments.validation_share)
+            counts[str(row["kind"]), split] += 1
+            reference = row.get("reference")
+            listed = {
+                "path": str((arguments.audio / str(row["path"])).resolve()),
+                "kind": row["kind"],
+                "split": split,
+                "speaker": row.get("speaker") or split_group(row),
+                "language": row.get("language"),
+                "source": Path(str(row["path"])).parts[1],
+                "system": row.get("system"),
+                "reference": str((arguments.audio / str(reference)).resolve()) if reference else None,
+            }
+            output.write(json.dumps(listed) + "\n")
+    for (kind, split), count in sorted(counts.items()):
+        print(f"{kind:10} {split:10} {count}")
+
+
+if __name__ == "__main__":
+    main()

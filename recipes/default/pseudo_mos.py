@@ -1,0 +1,71 @@
+"""Write a pseudo-MOS, the label of the `mos` head, from the labels that follow listeners.
+
+No human rating is used. The pseudo-MOS is a weighted sum of standardised labels,
+``2 Distill-MOS + 0.7 DNSMOS P.808 + PESQ``, brought to the mean and spread of Distill-MOS. PESQ
+counts only where the distortion keeps the waveform (noise, clipping, codecs, ...): of re-synthesis
+and speech synthesis it measures the changed phase, which nobody hears. Where a label is missing,
+the sum is predicted by least squares from those that are there, fitted on the recordings that have
+all. ``python recipes/default/pseudo_mos.py --help``.
+"""
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+
+WEIGHTS = {"distill_mos": 2.0, "dnsmos_p808": 0.7, "pesq": 1.0}
+RESYNTHESIS_STAGE = "resynthesis"
+LOW, HIGH = 1.0, 5.0
+
+
+def label_matrix(recordings: list[Recording]) -> np.ndarray:
+    """Gather the labels of the sum, (recordings, labels), NaN where there is none to count."""
+    matrix = np.full((len(recordings), len(WEIGHTS)), np.nan)
+    for row, recording in enumerate(recordings):
+        for column, name in enumerate(WEIGHTS):
+            if name == "pesq" and recording.meta.get("changes_phase", False):
+                continue
+            matrix[row, column] = recording.metrics.get(name, np.nan)
+    return matrix
+
+
+def pseudo_mos(labels: np.ndarray) -> np.ndarray:
+    """Combine labels (recordings, labels) into one score per recording; NaN where none counts."""
+    standardised = (labels - np.nanmean(labels, axis=0)) / np.nanstd(labels, axis=0)
+    present = np.isfinite(standardised)
+    complete = present.all(axis=1)
+    total = standardised @ np.array(list(WEIGHTS.values()))
+    score = np.where(complete, total, np.nan)
+    columns = range(labels.shape[1])
+    for size in range(1, labels.shape[1]):
+        for subset in combinations(columns, size):
+            chosen = (present == np.isin(columns, subset)).all(axis=1)
+            design = np.c_[standardised[complete][:, subset], np.ones(complete.sum())]
+            coefficients, *_ = np.linalg.lstsq(design, total[complete], rcond=None)
+            inputs = np.c_[standardised[chosen][:, subset], np.ones(chosen.sum())]
+            score[chosen] = inputs @ coefficients
+    anchor = labels[:, list(WEIGHTS).index("distill_mos")]
+    scaled = (score - np.nanmean(score)) / np.nanstd(score) * np.nanstd(anchor)
+    return np.clip(scaled + np.nanmean(anchor), LOW, HIGH)
+
+
+def main() -> None:
+    """Add ``mos`` to a labelled manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    recordings = read_manifest(arguments.manifest)
+    scores = pseudo_mos(label_matrix(recordings))
+    for recording, score in zip(recordings, scores, strict=True):
+        if np.isfinite(score):
+            recording.metrics["mos"] = round(float(score), 4)
+    write_manifest(arguments.output, recordings)
+    print(f"{np.isfinite(scores).sum()} of {len(recordings)} recordings have a pseudo-MOS")
+
+
+if __name__ == "__main__":
+    main()
