@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +17,7 @@ from urgentmos.config import ConfigError, from_dict, save_config
 from urgentmos.extras import require
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
+from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork, build_assessor
 
 WEIGHTS_FILE = "model.safetensors"
@@ -128,7 +129,7 @@ def content_hash(folder: Path) -> str:
 
 def _stored_config(config: ModelConfig, network: AssessorNetwork) -> ModelConfig:
     encoders = [
-        replace(stated, options={**stated.options, **built.stored_options})
+        replace(stated, options={**stated.options, **cast(Encoder, built).stored_options})
         for stated, built in zip(config.encoders, network.encoders, strict=True)
     ]
     return replace(config, encoders=encoders)

@@ -38,4 +38,5 @@ class Spectrum(nn.Module):
         right = (frames - 1) * self.hop_samples + self.window_samples - left - samples
         padded = functional.pad(waveform, (left, right))
         framed = padded.unfold(1, self.window_samples, self.hop_samples)
-        return torch.fft.rfft(framed * self.window)
+        spectrum: Tensor = torch.fft.rfft(framed * self.window)
+        return spectrum

@@ -31,14 +31,15 @@ class MaskedConv2d(nn.Module):
         super().__init__()
         self.time_stride = time_stride
         padding = (_half_kernel(time_stride), _half_kernel(frequency_stride))
-        # Channels last: 1.5 times as fast here on a CPU, and what follows is then a free view.
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             (2 * padding[0] + 1, 2 * padding[1] + 1),
             stride=(time_stride, frequency_stride),
             padding=padding,
-        ).to(memory_format=torch.channels_last)
+        )
+        # Channels last: 1.5 times as fast here on a CPU, and what follows is then a free view.
+        self.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         nn.init.kaiming_normal_(self.conv.weight, a=_NEGATIVE_SLOPE)
 
     def forward(
@@ -149,7 +150,8 @@ class ResidualBlock(nn.Module):
         """
         masked = (features * keep).transpose(1, 2)
         mixed = self.norm(self.depthwise(masked).transpose(1, 2))
-        return features + self.contract(functional.gelu(self.expand(mixed)))
+        refined: Tensor = features + self.contract(functional.gelu(self.expand(mixed)))
+        return refined
 
 
 class BlockStack(nn.Module):

@@ -1,0 +1,194 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from urgentmos.config import ConfigError
+from urgentmos.extras import MissingExtraError
+from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.model.config import EncoderConfig, FusionConfig, GroupConfig, ModelConfig
+from urgentmos.model.encoders import build_encoder
+from urgentmos.model.encoders.distill_mos import DistillMosEncoder
+from urgentmos.model.network import build_assessor
+
+pytest.importorskip("distillmos", exc_type=ImportError)
+
+WINDOW = 122_880
+
+
+@pytest.fixture(scope="module")
+def encoder() -> DistillMosEncoder:
+    built = build_encoder(EncoderConfig("distill_mos")).eval()
+    assert isinstance(built, DistillMosEncoder)
+    return built
+
+
+@pytest.fixture(scope="module")
+def package() -> nn.Module:
+    with pytest.MonkeyPatch.context() as patch:
+        # The package imports it only to read files, and it fails next to many builds of torch.
+        patch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
+        sqa = importlib.import_module("distillmos.sqa")
+    model = sqa.ConvTransformerSQAModel(load_weights=False)
+    stored = torch.load(sqa.DEFAULT_WEIGHTS_CHKPT, map_location="cpu", weights_only=True)  # noqa: TID251
+    model.load_state_dict(stored["model"])
+    return model.eval()
+
+
+def score_by_the_package(package: nn.Module, trunk_output: torch.Tensor) -> torch.Tensor:
+    head = package.transformer_pool_attn
+    normed = head.norm_trans(trunk_output.transpose(1, 2)).transpose(1, 2)
+    return 1 + 4 * head.sigmoid(head.pool(normed).squeeze(-1))
+
+
+def package_layers(package: nn.Module, window: torch.Tensor) -> torch.Tensor:
+    head = package.transformer_pool_attn
+    wrapper = head.transformer
+    features = package.cnn(window / (window.abs().amax(dim=1, keepdim=True) + 1e-8))
+    embedded = wrapper.linear_proj(wrapper.norm(head.norm_input(features)).transpose(1, 2))
+    states = [wrapper.position_encoding(embedded)]
+    for layer in wrapper.transformer_encoder.layers:
+        states.append(layer(states[-1]))
+    return torch.stack(states, dim=1)
+
+
+@pytest.mark.parametrize("samples", [800, 16000 + 7, WINDOW - 3, WINDOW])
+def test_package_head_on_our_trunk_gives_the_package_score(samples, encoder, package, recordings):
+    waveform, _ = recordings([samples])
+    with torch.no_grad():
+        hidden = encoder.tower.embed(waveform)
+        hidden = encoder.run_layers(encoder.tower.layers, hidden)[-1]
+        ours = score_by_the_package(package, hidden)
+        torch.testing.assert_close(ours, package(waveform).flatten(), atol=1e-5, rtol=0)
+
+
+def test_hidden_states_are_those_of_the_package(encoder, package, recordings):
+    waveform, lengths = recordings([24_000])
+    with torch.no_grad():
+        output = encoder(waveform, lengths)
+        padded = torch.nn.functional.pad(waveform, (0, WINDOW - 24_000))
+        expected = package_layers(package, padded)[:, :, :75]
+    assert output.lengths.tolist() == [75]
+    torch.testing.assert_close(output.hidden_states, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_long_recordings_are_heard_in_windows_that_end_with_them(encoder, recordings):
+    samples = WINDOW + 16_100
+    waveform, lengths = recordings([samples])
+    with torch.no_grad():
+        output = encoder(waveform, lengths)
+        first = encoder(waveform[:, :WINDOW], torch.tensor([WINDOW]))
+        start = 16_320  # the first whole frame from which the recording fits one window
+        last = encoder(waveform[:, start:], lengths - start)
+    assert output.lengths.tolist() == [-(-samples // 320)]
+    torch.testing.assert_close(output.hidden_states[:, :, :384], first.hidden_states)
+    torch.testing.assert_close(
+        output.hidden_states[:, :, 384:], last.hidden_states[:, :, 384 - start // 320 :]
+    )
+
+
+def test_alone_as_in_padded_batch(encoder, recordings, assert_alone_as_in_batch):
+    batch = recordings([WINDOW + 5000, 9000, 1], padded_to=WINDOW + 9000)
+    assert_alone_as_in_batch(encoder, batch)
+
+
+def test_gradient_agrees_with_finite_differences(recordings, assert_gradient_is_right):
+    encoder = build_encoder(EncoderConfig("distill_mos")).eval()
+    # A tiny step: the compression bends sharply in bins that are almost silent.
+    assert_gradient_is_right(encoder, recordings([6000, 4000]), step=1e-9)
+
+
+def test_gradient_is_finite_on_silence(encoder, assert_silence_has_finite_gradient):
+    assert_silence_has_finite_gradient(encoder, 4000)
+
+
+@pytest.mark.parametrize(("trainable", "layers"), [(0, 0), (2, 2), ("all", 7)])
+def test_last_layers_are_trained(trainable, layers):
+    encoder = build_encoder(EncoderConfig("distill_mos", {"trainable_layers": trainable})).train()
+    trained = [
+        all(parameter.requires_grad for parameter in layer.parameters())
+        for layer in encoder.tower.layers
+    ]
+    assert trained == [False] * (7 - layers) + [True] * layers
+    convolutions = [
+        parameter.requires_grad for parameter in encoder.tower.convolutions.parameters()
+    ]
+    assert set(convolutions) == {trainable == "all"}
+
+
+def test_too_many_trained_layers_are_refused():
+    with pytest.raises(ConfigError, match="expected 0 to 7"):
+        build_encoder(EncoderConfig("distill_mos", {"trainable_layers": 8}))
+
+
+def test_gradient_checkpointing_changes_nothing(encoder, recordings):
+    saving = build_encoder(EncoderConfig("distill_mos", {"gradient_checkpointing": True})).eval()
+    waveform, lengths = recordings([5000])
+    gradients = []
+    for each in (encoder, saving):
+        leaf = waveform.clone().requires_grad_()
+        each(leaf, lengths).hidden_states.square().sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def model_config(**options: object) -> ModelConfig:
+    return ModelConfig(
+        encoders=[EncoderConfig("distill_mos", dict(options))],
+        fusion=FusionConfig(8),
+        groups={"naturalness": GroupConfig(["mos"], layers=1, heads=2, feedforward=8)},
+    )
+
+
+def test_frozen_trunk_is_read_from_the_package_not_from_the_model(tmp_path: Path, recordings):
+    config = model_config()
+    network = build_assessor(config).eval()
+    save_model(tmp_path, network, config, {})
+    assert (tmp_path / "model.safetensors").stat().st_size < 100_000
+    waveform, lengths = recordings([8000])
+    with torch.no_grad():
+        expected = network(waveform, lengths).scores["mos"]
+        loaded = load_model(tmp_path).network(waveform, lengths).scores["mos"]
+    torch.testing.assert_close(loaded, expected)
+
+
+def test_trained_trunk_is_stored_with_the_model(tmp_path: Path, recordings):
+    config = model_config(trainable_layers="all")
+    network = build_assessor(config).eval()
+    with torch.no_grad():
+        network.encoders[0].tower.projection.bias += 1.0
+    save_model(tmp_path, network, config, {})
+    waveform, lengths = recordings([8000])
+    with torch.no_grad():
+        expected = network(waveform, lengths).scores["mos"]
+        loaded = load_model(tmp_path).network(waveform, lengths).scores["mos"]
+    torch.testing.assert_close(loaded, expected)
+
+
+def test_another_version_of_the_weights_is_refused():
+    with pytest.raises(ConfigError, match="install the version of distillmos"):
+        build_encoder(EncoderConfig("distill_mos", {"digest": "0" * 64}))
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="pip install distillmos"):
+        build_encoder(EncoderConfig("distill_mos"))
+
+
+def test_neither_torchaudio_nor_the_package_is_imported():
+    code = (
+        "import sys; from urgentmos.model.encoders import build_encoder;"
+        "from urgentmos.model.config import EncoderConfig;"
+        "build_encoder(EncoderConfig('distill_mos'));"
+        "print([name for name in ('torchaudio', 'distillmos') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
