@@ -3,11 +3,13 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
 
+from urgentmos.simulate import amr_wb
 from urgentmos.simulate.alignment import aligned, shifted
 from urgentmos.simulate.distortion import SAMPLE_RATE, DistortionKind, Params, Waveform, between
 from urgentmos.simulate.levels import with_level_of
@@ -75,6 +77,23 @@ class SoxCodec:
         return run_tool(["sox", "-R", "-V1", *source, *SOX_RAW, "-"], stdin=coded)
 
 
+@dataclass(frozen=True)
+class AmrWbCodec:
+    """AMR-WB, encoded by libvo-amrwbenc and decoded by sox; settings are its modes."""
+
+    settings: tuple[tuple[str, ...], ...]
+
+    @property
+    def tool(self) -> str:
+        """Name for ``missing_tools``."""
+        return "libvo-amrwbenc"
+
+    def code(self, pcm: bytes, setting: tuple[str, ...]) -> bytes:
+        """Encode and decode 16-bit samples at 16 kHz."""
+        coded = amr_wb.encode(pcm, mode=int(setting[0]))
+        return run_tool(["sox", "-R", "-V1", "-t", "amr-wb", "-", *SOX_RAW, "-"], stdin=coded)
+
+
 def _decoded(coded: bytes) -> bytes:
     samples, rate_hz = soundfile.read(io.BytesIO(coded), dtype="float32")
     if rate_hz != SAMPLE_RATE:
@@ -91,7 +110,7 @@ def _bitrates(*kilobits: float) -> tuple[tuple[str, ...], ...]:
 
 
 def _opus(*options: str) -> FfmpegCodec:
-    settings = tuple((*rate, *options) for rate in _bitrates(48, 32, 24, 20, 16, 12, 10, 8, 7, 6))
+    settings = tuple((*rate, "-compression_level", "5", *options) for rate in _bitrates(48, 32, 24, 20, 16, 12, 10, 8, 7, 6))
     return FfmpegCodec("libopus", settings, 16000, "ogg", LIBSNDFILE)
 
 
@@ -99,11 +118,13 @@ def _passes(count: int) -> tuple[tuple[str, ...], ...]:
     return ((),) * count
 
 
-CODECS: dict[str, FfmpegCodec | SoxCodec] = {
+Codec: TypeAlias = FfmpegCodec | SoxCodec | AmrWbCodec
+
+CODECS: dict[str, Codec] = {
     "opus": _opus("-application", "voip"),
     "opus_low_delay": _opus("-application", "lowdelay", "-frame_duration", "10"),
     "amr_nb": SoxCodec("amr-nb", tuple(("-C", str(mode)) for mode in range(7, -1, -1)), 8000),
-    "amr_wb": SoxCodec("amr-wb", tuple(("-C", str(mode)) for mode in range(8, -1, -1)), 16000),
+    "amr_wb": AmrWbCodec(tuple((str(mode),) for mode in range(8, -1, -1))),
     "speex_nb": FfmpegCodec(
         "libspeex", _bitrates(24.6, 18.2, 15, 11, 8, 5.95, 3.95, 2.15), 8000, "ogg", "ogg"
     ),
@@ -128,11 +149,11 @@ CODECS: dict[str, FfmpegCodec | SoxCodec] = {
 }
 """Codecs with settings from the best to the worst."""
 
-SINGLE_RATE_CODECS: dict[str, FfmpegCodec | SoxCodec] = {
-    "gsm": FfmpegCodec("libgsm", _passes(1), 8000, "gsm", "gsm"),
+SINGLE_RATE_CODECS: dict[str, Codec] = {
+    "gsm": SoxCodec("gsm", _passes(1), 8000),
     "g722": FfmpegCodec("g722", _passes(1), 16000, "g722", "g722"),
     "g723_1": FfmpegCodec("g723_1", (("-b:a", "6300"),), 8000, "wav", "wav"),
-    "ima_adpcm": FfmpegCodec("adpcm_ima_wav", _passes(1), 8000, "wav", "wav"),
+    "ima_adpcm": SoxCodec("ima", _passes(1), 8000),
     "real_144": FfmpegCodec("real_144", _passes(1), 8000, "rm", "rm"),
     "cvsd": SoxCodec("cvsd", _passes(1), 8000),
     "lpc10": SoxCodec("lpc10", _passes(1), 8000),
@@ -187,7 +208,7 @@ def _apply_codecs(
     return waveform
 
 
-TANDEM_CODECS = ("opus", "amr_nb", "speex_nb", "speex_wb", "mp3", "vorbis", "aac", "g726")
+TANDEM_CODECS = ("opus", "amr_nb", "amr_wb", "speex_nb", "speex_wb", "mp3", "vorbis", "aac", "g726")
 
 
 def _sample_tandem(strength: float, rng: np.random.Generator, sources: Sources) -> Params:

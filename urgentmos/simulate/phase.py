@@ -255,35 +255,33 @@ def _apply_stretch(
     window = params["window"]
     hop = window // 4
     spectrogram = stft(waveform, window_samples=window, hop_samples=hop)
-    there = _stretched(spectrogram, len(spectrogram) * params["rate"], hop)
+    middle_samples = int(len(waveform) * params["rate"])
+    there = _stretched(spectrogram, params["rate"], hop_samples=hop)
     middle = istft(
-        there,
-        window_samples=window,
-        hop_samples=hop,
-        num_samples=int(len(waveform) * params["rate"]),
+        there, window_samples=window, hop_samples=hop, num_samples=middle_samples
     )
     again = stft(middle, window_samples=window, hop_samples=hop)
-    back = _stretched(again, len(spectrogram), hop)
+    back = _stretched(again, 1 / params["rate"], hop_samples=hop)
     result = istft(back, window_samples=window, hop_samples=hop, num_samples=len(waveform))
+    result = np.pad(result, (0, len(waveform) - len(result)))
     return with_level_of(result, waveform)
 
 
-def _stretched(spectrogram: Spectrogram, num_frames: float, hop: int) -> Spectrogram:
+def _stretched(spectrogram: Spectrogram, rate: float, *, hop_samples: int) -> Spectrogram:
     """Interpolate magnitudes in time and advance phases by the measured frequencies.
 
-    Frame ``lead`` is centred on sample 0, before and after.
+    The frame centred on sample 0 stays where it is.
     """
     frames, bins = spectrogram.shape
     window = 2 * (bins - 1)
-    lead = window // 2 // hop
-    scale = (num_frames - lead) / (frames - lead)
-    place = (np.arange(int(num_frames)) - lead) / scale + lead
+    lead = window // 2 // hop_samples
+    place = (np.arange(int((frames - lead) * rate) + lead) - lead) / rate + lead
     place = np.clip(place, 0, frames - 1.001)
     left = place.astype(int)
     part = (place - left)[:, None]
     magnitude = np.abs(spectrogram)
     magnitude = (1 - part) * magnitude[left] + part * magnitude[left + 1]
-    expected = 2 * np.pi * hop * np.arange(bins) / window
+    expected = 2 * np.pi * hop_samples * np.arange(bins) / window
     angle = np.angle(spectrogram)
     advance = expected + np.angle(np.exp(1j * (np.diff(angle, axis=0) - expected)))
     phase = np.cumsum(np.concatenate([angle[:1], advance[left[1:] - 1]]), axis=0)

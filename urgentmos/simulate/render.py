@@ -68,7 +68,7 @@ def render(recording: PlannedRecording, plan: Plan, output: Path) -> dict[str, A
     system_id = "+".join(names)
     return {
         "audio_path": audio_path.as_posix(),
-        "uid": f"{system_id}:{start.reference_id}",
+        "uid": f"{system_id}:{start.reference_id}:{recording.id}",
         "system_id": system_id,
         "reference_id": start.reference_id,
         "duration": len(waveform) / SAMPLE_RATE,

@@ -11,7 +11,7 @@ Spectrogram = Complex[np.ndarray, "frames bins"]
 
 
 def stft(waveform: Waveform, *, window_samples: int, hop_samples: int) -> Spectrogram:
-    """Return the spectrogram with square-root Hann windows, the first one centred on sample 0."""
+    """Return the spectrogram with square-root Hann windows; frame k ends at sample k * hop."""
     padded = np.pad(waveform, (window_samples, window_samples + hop_samples))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window_samples)[::hop_samples]
     return np.fft.rfft(frames * _window(window_samples), axis=1).astype(np.complex64)

@@ -5,12 +5,15 @@ import subprocess
 from collections.abc import Iterable
 from functools import cache
 
+from urgentmos.simulate import amr_wb
+
 INSTALL = {
     "ffmpeg": "ffmpeg",
     "sox": "sox with libsox-fmt-all",
     "espeak-ng": "espeak-ng",
     "flite": "flite",
-    "festival": "festival (text2wave) and a voice",
+    "text2wave": "festival and one of its voices",
+    "libvo-amrwbenc": "libvo-amrwbenc0, and sox with libsox-fmt-all to decode",
 }
 TIMEOUT_S = 60
 
@@ -27,7 +30,7 @@ def missing_tools(tools: Iterable[str]) -> list[str]:
     """Return the tools that cannot be run here.
 
     Args:
-        tools: Program names, or ``ffmpeg/ENCODER``, or ``sox/FORMAT``.
+        tools: Program names, ``ffmpeg/ENCODER``, ``sox/FORMAT`` or ``libvo-amrwbenc``.
     """
     return [tool for tool in tools if not _available(tool)]
 
@@ -67,6 +70,8 @@ def run_tool(command: list[str], *, stdin: bytes = b"") -> bytes:
 @cache
 def _available(tool: str) -> bool:
     program, _, feature = tool.partition("/")
+    if program == "libvo-amrwbenc":
+        return amr_wb.available() and shutil.which("sox") is not None
     if shutil.which(program) is None:
         return False
     if not feature:

@@ -135,7 +135,10 @@ def _apply_lpc(
     num_samples, length = len(waveform), 2 * HOP
     emphasised = signal.lfilter([1, -0.95], [1], waveform)
     filters, gains = _predictors(emphasised, order=params["order"])
-    held = np.arange(len(filters)) // params["update_frames"] * params["update_frames"]
+    # The middle frame of each stretch stands for all, so that nothing is delayed.
+    every = params["update_frames"]
+    held = np.arange(len(filters)) // every * every + every // 2
+    held = np.minimum(held, len(filters) - 1)
     filters, gains = filters[held], gains[held]
     source = _lpc_source(emphasised, filters, params, rng)
     result = np.zeros(len(filters) * length)
