@@ -22,7 +22,7 @@ class ConfigError(ValueError):
     """A configuration that does not say what it should; the message names the key."""
 
 
-def from_dict(cls: type[ConfigT], data: Mapping[str, Any], *, where: str) -> ConfigT:
+def from_dict(cls: type[ConfigT], data: object, *, where: str) -> ConfigT:
     """Build a dataclass from plain data, refusing whatever does not fit.
 
     Args:

@@ -135,7 +135,7 @@ class QualityLoss(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QualityLoss":
         # Every move or cast of a module ends here. Only moves are passed on to the network: its
         # weights would lose what a cast to 16 bits cuts off.
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         (network,) = self._frozen
         network.to(fn(torch.empty(0, device=next(network.parameters()).device)).device)
         return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,6 +24,7 @@ __all__ = [
     "build_assessor",
 ]
 
+Waveform = npt.NDArray[Any] | Tensor
 Verdict = Literal["A", "tie", "B"]
 
 # Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.
@@ -90,10 +91,10 @@ class Assessor:
 
     def score(
         self,
-        waveform: np.ndarray | Tensor,
+        waveform: Waveform,
         sample_rate: int,
         *,
-        lengths: Sequence[int] | np.ndarray | Tensor | None = None,
+        lengths: Sequence[int] | Waveform | None = None,
         metrics: Collection[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Score recordings.
@@ -113,11 +114,10 @@ class Assessor:
         """
         with torch.inference_mode():
             batch, batch_lengths = self._prepare(waveform, sample_rate, lengths)
-            return self.network(batch, batch_lengths, metrics=metrics).scores
+            output: NetworkOutput = self.network(batch, batch_lengths, metrics=metrics)
+        return output.scores
 
-    def compare(
-        self, a: np.ndarray | Tensor, b: np.ndarray | Tensor, sample_rate: int
-    ) -> Preference:
+    def compare(self, a: Waveform, b: Waveform, sample_rate: int) -> Preference:
         """Compare two recordings; comparing them in the other order gives the exact mirror.
 
         Args:
@@ -149,7 +149,7 @@ class Assessor:
         return rows
 
     def _prepare_one(
-        self, waveform: np.ndarray | Tensor, sample_rate: int
+        self, waveform: Waveform, sample_rate: int
     ) -> tuple[Float[Tensor, "1 samples"], Int[Tensor, " 1"]]:
         if waveform.ndim != 1:
             raise ValueError(
@@ -159,9 +159,9 @@ class Assessor:
 
     def _prepare(
         self,
-        waveform: np.ndarray | Tensor,
+        waveform: Waveform,
         sample_rate: int,
-        lengths: Sequence[int] | np.ndarray | Tensor | None,
+        lengths: Sequence[int] | Waveform | None,
     ) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
         batch = _as_batch(waveform).to(self.device)
         batch_lengths = _as_lengths(lengths, batch)
@@ -213,7 +213,7 @@ def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:
     return a, tie, b
 
 
-def _as_batch(waveform: np.ndarray | Tensor) -> Float[Tensor, "batch samples"]:
+def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
     shape = tuple(waveform.shape)
     tensor = torch.as_tensor(waveform)
     if tensor.ndim not in (1, 2):
@@ -227,11 +227,11 @@ def _as_batch(waveform: np.ndarray | Tensor) -> Float[Tensor, "batch samples"]:
             f"expected a floating-point waveform with full scale at 1, got {tensor.dtype} of shape "
             f"{shape}; divide 16-bit samples by 32768 first"
         )
-    return torch.atleast_2d(tensor).to(torch.float32)
+    return tensor.reshape(-1, shape[-1]).to(torch.float32)
 
 
 def _as_lengths(
-    lengths: Sequence[int] | np.ndarray | Tensor | None, batch: Float[Tensor, "batch samples"]
+    lengths: Sequence[int] | Waveform | None, batch: Float[Tensor, "batch samples"]
 ) -> Int[Tensor, " batch"]:
     num_recordings, samples = batch.shape
     if lengths is None:

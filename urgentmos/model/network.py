@@ -191,7 +191,12 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
     ]
     dim = config.fusion.dim
     metrics = [get_metric(name) for name in config.metrics]
-    preference = config.preference
+    preference, preference_group = None, None
+    if config.preference is not None:
+        preference_group = config.preference.group
+        preference = PreferenceHead(
+            dim, heads=config.preference.heads, features=config.preference.features
+        )
     return AssessorNetwork(
         encoders=encoders,
         fusion=Fusion(
@@ -214,7 +219,6 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
         },
         group_metrics={name: group.metrics for name, group in config.groups.items()},
         level=LEVELS[config.level],
-        preference=preference
-        and PreferenceHead(dim, heads=preference.heads, features=preference.features),
-        preference_group=preference and preference.group,
+        preference=preference,
+        preference_group=preference_group,
     )

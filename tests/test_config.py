@@ -1,0 +1,154 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from urgentmos.config import ConfigError, from_dict, load_config, save_config, to_dict
+from urgentmos.model.config import ModelConfig
+
+
+@dataclass
+class Part:
+    size: int
+    rate: float = 1.0
+    kind: Literal["near", "far"] = "near"
+
+
+@dataclass
+class Whole:
+    part: Part
+    parts: list[Part] = field(default_factory=list)
+    by_name: dict[str, Part] = field(default_factory=dict)
+    limit: float | None = None
+    strides: tuple[int, ...] = ()
+    folder: Path = Path("here")
+    loud: bool = False
+    anything: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 0:
+            raise ValueError("limit must not be negative")
+
+
+FULL = {
+    "part": {"size": 2, "rate": 3, "kind": "far"},
+    "parts": [{"size": 1}, {"size": 2}],
+    "by_name": {"left": {"size": 4}},
+    "limit": 2.5,
+    "strides": [1, 2],
+    "folder": "there",
+    "loud": True,
+    "anything": {"a": [1, {"b": None}]},
+}
+
+
+def test_nested_data_becomes_nested_dataclasses() -> None:
+    whole = from_dict(Whole, FULL, where="run")
+    assert whole.part == Part(2, 3.0, "far")
+    assert whole.parts == [Part(1), Part(2)]
+    assert whole.by_name == {"left": Part(4)}
+    assert whole.folder == Path("there")
+    assert whole.strides == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["whole.yaml", "whole.json"])
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, name: str) -> None:
+    whole = from_dict(Whole, FULL, where="run")
+    save_config(whole, tmp_path / name)
+    assert load_config(Whole, tmp_path / name) == whole
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"part": {"size": 1, "ratte": 2}}, r"run\.part: unknown key 'ratte'; .*'rate'"),
+        ({"part": {}}, r"run\.part: key 'size' is missing"),
+        ({"part": {"size": "2"}}, r"run\.part\.size: expected int, got '2' \(str\)"),
+        ({"part": {"size": True}}, r"run\.part\.size: expected int, got True"),
+        ({"part": {"size": 1.0}}, r"run\.part\.size: expected int, got 1\.0"),
+        ({"part": {"size": 1, "kind": "up"}}, r"run\.part\.kind: .*'near', 'far', got 'up'"),
+        ({"part": 3}, r"run\.part: expected keys and values, got 3"),
+        ({"part": {"size": 1}, "parts": {"size": 1}}, r"run\.parts: expected a list"),
+        ({"part": {"size": 1}, "parts": [{}]}, r"run\.parts\.0: key 'size' is missing"),
+        ({"part": {"size": 1}, "by_name": {"a": {"x": 1}}}, r"run\.by_name\.a: unknown key 'x'"),
+        ({"part": {"size": 1}, "limit": "much"}, r"run\.limit: expected float, got 'much'"),
+        ({"part": {"size": 1}, "limit": -1}, r"run: limit must not be negative"),
+        ({"part": {"size": 1}, "loud": 1}, r"run\.loud: expected bool, got 1"),
+        ([1], r"run: expected keys and values"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_place(data: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(Whole, data, where="run")
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("{size: 1, rate: 3e-5}")
+    assert load_config(Part, path).rate == 3e-5
+
+
+def test_overrides_reach_into_mappings_and_lists(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    save_config(from_dict(Whole, FULL, where="run"), path)
+    overrides = ["part.size=7", "parts.1.kind=far", "limit=null", "anything.new.deep=[1, 2]"]
+    whole = load_config(Whole, path, overrides)
+    assert whole.part.size == 7
+    assert [part.kind for part in whole.parts] == ["near", "far"]
+    assert whole.limit is None
+    assert whole.anything["new"] == {"deep": [1, 2]}
+    assert whole.by_name == {"left": Part(4)}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("part.size", "expected a.b.c=value"),
+        ("part.siz=3", "unknown key 'siz'; did you mean 'size'"),
+        ("parts.5.size=3", "expected an index below 2, got '5'"),
+        ("limit.x=3", "'x' is inside 2.5, which has no keys"),
+        ("limit=[", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    save_config(from_dict(Whole, FULL, where="run"), path)
+    with pytest.raises(ConfigError, match=message):
+        load_config(Whole, path, [override])
+
+
+def test_broken_yaml_is_refused_by_file_name(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("a: [")
+    with pytest.raises(ConfigError, match=r"run\.yaml: not valid YAML"):
+        load_config(Part, path)
+
+
+def test_yaml_cannot_construct_objects(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("size: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(Part, path)
+
+
+def test_a_model_config_survives_a_round_trip(tiny_config: ModelConfig) -> None:
+    assert from_dict(ModelConfig, to_dict(tiny_config), where="model") == tiny_config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoders": []}, "at least one encoder"),
+        ({"groups": {}}, "at least one metric group"),
+        ({"preference": {"group": "speaker"}}, r"preference\.group is 'speaker'; the groups are"),
+        ({"groups": {"a": {"metrics": ["moss"]}}}, r"groups\.a: unknown metric 'moss'"),
+        ({"groups": {"a": {"metrics": ["mos"]}, "b": {"metrics": ["mos"]}}}, "'mos' is in group"),
+        ({"level": "loud"}, "expected one of 'rms', 'none'"),
+    ],
+)
+def test_a_model_that_contradicts_itself_is_refused(
+    tiny_config: ModelConfig, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(ModelConfig, {**to_dict(tiny_config), **change}, where="model")
