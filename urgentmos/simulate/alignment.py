@@ -1,7 +1,10 @@
 """Undoing the delay that a tool adds, so that a recording stays aligned with its input."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 
@@ -41,7 +44,7 @@ def shifted(waveform: Waveform, *, delay: int, num_samples: int) -> Waveform:
 
 
 def _best_lag(
-    delayed: Float[np.ndarray, " a"], reference: Float[np.ndarray, " b"], *, lead: int, lag: int
+    delayed: Float[NDArray[Any], " a"], reference: Float[NDArray[Any], " b"], *, lead: int, lag: int
 ) -> tuple[int, float]:
     num_fft = 1 << (len(delayed) + len(reference) + lead + lag).bit_length()
     product = np.fft.rfft(delayed, num_fft) * np.conj(np.fft.rfft(reference, num_fft))
@@ -54,6 +57,6 @@ def _best_lag(
     return best - lead, float(window[best]) / energy
 
 
-def _envelope(waveform: Waveform) -> Float[np.ndarray, " steps"]:
+def _envelope(waveform: Waveform) -> Float[NDArray[Any], " steps"]:
     smooth = np.convolve(np.abs(waveform), np.hanning(161), mode="same")[::ENVELOPE_HOP]
     return np.asarray(smooth - smooth.mean(), dtype=np.float64)

@@ -53,7 +53,7 @@ def _apply_bits(
 ) -> Waveform:
     step = 2 * max(float(np.abs(waveform).max()), 1e-6) / 2 ** params["bits"]
     dither = rng.uniform(-0.5, 0.5, len(waveform)) if params["dither"] else 0.0
-    return (np.round(waveform / step + dither) * step).astype(np.float32)
+    return np.asarray(np.round(waveform / step + dither) * step, dtype=np.float32)
 
 
 def _sample_mnru(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -65,7 +65,7 @@ def _apply_mnru(
 ) -> Waveform:
     """Noise that follows the speech, ITU-T P.810: y = x (1 + 10^(-Q/20) N)."""
     noise = rng.standard_normal(len(waveform)).astype(np.float32)
-    return waveform * (1 + np.float32(10 ** (-params["q_db"] / 20)) * noise)
+    return np.asarray(waveform * (1 + np.float32(10 ** (-params["q_db"] / 20)) * noise))
 
 
 def _sample_jumps(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -115,7 +115,7 @@ def _apply_gaps(
     after = np.clip(np.searchsorted(centres, steps), 0, count - 1)
     before = np.clip(after - 1, 0, count - 1)
     distance = np.minimum(np.abs(steps - centres[after]), np.abs(steps - centres[before]))
-    return (waveform * np.clip((distance - half) / fade, 0, 1)).astype(np.float32)
+    return np.asarray(waveform * np.clip((distance - half) / fade, 0, 1), dtype=np.float32)
 
 
 def _sample_hum(strength: float, rng: np.random.Generator, sources: Sources) -> Params:

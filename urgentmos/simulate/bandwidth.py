@@ -1,9 +1,11 @@
 """Limited and coloured bandwidth: telephone bands, odd sampling rates, tilt, equalisation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import (
     SAMPLE_RATE,
@@ -20,11 +22,11 @@ from urgentmos.simulate.spectrum import filtered
 RESAMPLERS = ("QQ", "LQ", "HQ")
 
 
-def _low_pass(cutoff_hz: float, order: float) -> Callable[[np.ndarray], np.ndarray]:
+def _low_pass(cutoff_hz: float, order: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return lambda frequency: 1 / np.sqrt(1 + (frequency / cutoff_hz) ** (2 * order))
 
 
-def _high_pass(cutoff_hz: float, order: float) -> Callable[[np.ndarray], np.ndarray]:
+def _high_pass(cutoff_hz: float, order: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return lambda frequency: 1 / np.sqrt(1 + (cutoff_hz / (frequency + 1e-3)) ** (2 * order))
 
 
@@ -95,7 +97,7 @@ def _apply_aliasing(
     taken = np.arange(0, len(waveform), SAMPLE_RATE / params["rate_hz"])
     values = waveform[taken.astype(int)]
     if params["hold"]:
-        return values[np.searchsorted(taken, steps, side="right") - 1]
+        return np.asarray(values[np.searchsorted(taken, steps, side="right") - 1])
     return np.interp(steps, taken, values).astype(np.float32)
 
 
@@ -109,7 +111,7 @@ def _apply_tilt(
 ) -> Waveform:
     slope = params["db_per_octave"] / 20
 
-    def gain(frequency: np.ndarray) -> np.ndarray:
+    def gain(frequency: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(10 ** (slope * np.log2(np.clip(frequency, 60, 8000) / 1000)))
 
     return with_level_of(filtered(waveform, gain), waveform)
@@ -128,7 +130,7 @@ def _sample_equaliser(strength: float, rng: np.random.Generator, sources: Source
 def _apply_equaliser(
     waveform: Waveform, params: Params, rng: np.random.Generator, sources: Sources
 ) -> Waveform:
-    def gain(frequency: np.ndarray) -> np.ndarray:
+    def gain(frequency: NDArray[Any]) -> NDArray[Any]:
         octave = np.log2(np.maximum(frequency, 20))
         total_db = np.zeros_like(octave)
         bands = zip(params["centres_hz"], params["octaves"], params["gains"], strict=True)

@@ -3,11 +3,12 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from urgentmos.simulate import amr_wb
 from urgentmos.simulate.alignment import aligned, shifted
@@ -110,7 +111,10 @@ def _bitrates(*kilobits: float) -> tuple[tuple[str, ...], ...]:
 
 
 def _opus(*options: str) -> FfmpegCodec:
-    settings = tuple((*rate, "-compression_level", "5", *options) for rate in _bitrates(48, 32, 24, 20, 16, 12, 10, 8, 7, 6))
+    settings = tuple(
+        (*rate, "-compression_level", "5", *options)
+        for rate in _bitrates(48, 32, 24, 20, 16, 12, 10, 8, 7, 6)
+    )
     return FfmpegCodec("libopus", settings, 16000, "ogg", LIBSNDFILE)
 
 
@@ -131,16 +135,18 @@ CODECS: dict[str, Codec] = {
     "speex_wb": FfmpegCodec(
         "libspeex", _bitrates(42.2, 34.2, 27.8, 20.6, 12.8, 9.8, 7.75, 5.75, 4), 16000, "ogg", "ogg"
     ),
-    "mp3": FfmpegCodec("libmp3lame", _bitrates(64, 48, 40, 32, 24, 16, 8), 16000, "mp3", LIBSNDFILE),
+    "mp3": FfmpegCodec(
+        "libmp3lame", _bitrates(64, 48, 40, 32, 24, 16, 8), 16000, "mp3", LIBSNDFILE
+    ),
     "mp3_low_rate": FfmpegCodec("libmp3lame", _bitrates(32, 24, 16, 8), 8000, "mp3", LIBSNDFILE),
-    "vorbis": FfmpegCodec("libvorbis", _bitrates(64, 48, 32, 24, 20, 18, 16), 16000, "ogg", LIBSNDFILE),
+    "vorbis": FfmpegCodec(
+        "libvorbis", _bitrates(64, 48, 32, 24, 20, 18, 16), 16000, "ogg", LIBSNDFILE
+    ),
     "aac": FfmpegCodec("aac", _bitrates(64, 48, 32, 24, 16, 12, 8, 6), 16000, "adts", "aac"),
     "mp2": FfmpegCodec("mp2", _bitrates(64, 48, 32, 24, 16, 8), 16000, "mp2", "mp3"),
     "codec2": FfmpegCodec(
         "libcodec2",
-        tuple(
-            ("-mode", mode) for mode in ("3200", "2400", "1600", "1400", "1300", "1200", "700C")
-        ),
+        tuple(("-mode", mode) for mode in ("3200", "2400", "1600", "1400", "1300", "1200", "700C")),
         8000,
         "codec2",
         "codec2",
@@ -216,7 +222,7 @@ def _sample_tandem(strength: float, rng: np.random.Generator, sources: Sources) 
     return {"codecs": [[name, _setting(name, strength)] for name in names]}
 
 
-def _companding(compress: Callable[[np.ndarray], np.ndarray]) -> DistortionKind:
+def _companding(compress: Callable[[NDArray[Any]], NDArray[Any]]) -> DistortionKind:
     """G.711 at 8 kHz; the quieter the speech on the line, the fewer of its steps are used."""
 
     def sample(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -237,11 +243,11 @@ def _companding(compress: Callable[[np.ndarray], np.ndarray]) -> DistortionKind:
     return DistortionKind(sample, apply, stage=5)
 
 
-def _mu_law(size: np.ndarray) -> np.ndarray:
+def _mu_law(size: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.log1p(255 * size) / np.log(256))
 
 
-def _a_law(size: np.ndarray) -> np.ndarray:
+def _a_law(size: NDArray[Any]) -> NDArray[Any]:
     top = 1 + np.log(87.6)
     above = (1 + np.log(np.maximum(87.6 * size, 1))) / top
     return np.asarray(np.where(size < 1 / 87.6, 87.6 * size / top, above))

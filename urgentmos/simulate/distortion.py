@@ -6,13 +6,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.simulate.sources import Sources
 
 SAMPLE_RATE = 16000
 """Every distortion works on mono waveforms at this rate, in Hz."""
 
-Waveform: TypeAlias = Float[np.ndarray, " samples"]
+Waveform: TypeAlias = Float[NDArray[Any], " samples"]
 Params: TypeAlias = dict[str, Any]
 Material = Literal["noise", "response", "speech"]
 

@@ -1,9 +1,11 @@
 """Outputs of speech enhancement that does too much: musical noise, speech distortion."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.extras import require
 from urgentmos.simulate.distortion import (
@@ -19,8 +21,8 @@ from urgentmos.simulate.sources import Sources
 from urgentmos.simulate.spectrum import Spectrogram, istft, mel_filters, stft
 
 WINDOW, HOP = 512, 128
-Power = Float[np.ndarray, "frames bins"]
-Gain = Float[np.ndarray, "frames bins"]
+Power = Float[NDArray[Any], "frames bins"]
+Gain = Float[NDArray[Any], "frames bins"]
 FLOOR = 1e-10
 
 
@@ -44,9 +46,7 @@ def _noise(
 
 
 def _resynthesised(spectrogram: Spectrogram, waveform: Waveform) -> Waveform:
-    enhanced = istft(
-        spectrogram, window_samples=WINDOW, hop_samples=HOP, num_samples=len(waveform)
-    )
+    enhanced = istft(spectrogram, window_samples=WINDOW, hop_samples=HOP, num_samples=len(waveform))
     return with_level_of(enhanced, waveform)
 
 
@@ -54,13 +54,13 @@ def _spectrogram(waveform: Waveform) -> Spectrogram:
     return stft(waveform, window_samples=WINDOW, hop_samples=HOP)
 
 
-def noise_floor(noisy: Power, *, quantile: float) -> Float[np.ndarray, " bins"]:
+def noise_floor(noisy: Power, *, quantile: float) -> Float[NDArray[Any], " bins"]:
     """Guess the noise power of each bin from the quiet frames."""
     return np.asarray(np.quantile(noisy, quantile, axis=0) + FLOOR)
 
 
 def _blind_kind(
-    gain_of: Callable[[Power, Float[np.ndarray, " bins"], Params], Gain],
+    gain_of: Callable[[Power, Float[NDArray[Any], " bins"], Params], Gain],
     sample_own: Callable[[float, np.random.Generator], Params],
 ) -> DistortionKind:
     """Add noise, guess its spectrum from the mixture, and apply a gain."""
@@ -92,7 +92,7 @@ def _own_subtraction(strength: float, rng: np.random.Generator) -> Params:
     }
 
 
-def _subtraction_gain(power: Power, noise: Float[np.ndarray, " bins"], params: Params) -> Gain:
+def _subtraction_gain(power: Power, noise: Float[NDArray[Any], " bins"], params: Params) -> Gain:
     """Subtract a multiple of the noise (Berouti 1979); isolated remains sound musical."""
     exponent = params["exponent"]
     ratio = (noise / (power + FLOOR)) ** (exponent / 2)
@@ -119,7 +119,7 @@ def _smoothed(values: Power, smoothing: float) -> Power:
     return smooth
 
 
-def _wiener_gain(power: Power, noise: Float[np.ndarray, " bins"], params: Params) -> Gain:
+def _wiener_gain(power: Power, noise: Float[NDArray[Any], " bins"], params: Params) -> Gain:
     noise = noise * params["noise_gain"]
     prior = np.maximum(_smoothed(power, params["smoothing"]) / noise - 1, 0)
     return np.asarray(np.maximum(prior / (1 + prior), 10 ** (params["floor_db"] / 20)))
@@ -133,7 +133,7 @@ def _own_log_mmse(strength: float, rng: np.random.Generator) -> Params:
     }
 
 
-def _log_mmse_gain(power: Power, noise: Float[np.ndarray, " bins"], params: Params) -> Gain:
+def _log_mmse_gain(power: Power, noise: Float[NDArray[Any], " bins"], params: Params) -> Gain:
     """Log-spectral amplitude estimator, decision-directed (Ephraim and Malah 1985, Eq. 20)."""
     exponential_integral = require("scipy.special", extra="simulate").exp1
     posterior = np.minimum(power / (noise * params["noise_gain"]), 1e3)
@@ -148,7 +148,7 @@ def _log_mmse_gain(power: Power, noise: Float[np.ndarray, " bins"], params: Para
         gain = np.minimum(wiener * np.exp(0.5 * exponential_integral(v)), 1.0)
         clean = gain**2 * now
         gains[index] = np.maximum(gain, lowest)
-    return gains
+    return np.asarray(gains)
 
 
 def _sample_mask(strength: float, rng: np.random.Generator, sources: Sources) -> Params:

@@ -5,8 +5,9 @@ import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
@@ -27,7 +28,13 @@ from urgentmos.simulate.speech_synthesis import (
 from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
-Row = dict[str, Any]
+Row: TypeAlias = dict[str, Any]
+Attempt: TypeAlias = tuple[str, Row | None, str]
+"""Identifier, row or None, and the reason there is none."""
+
+
+class WorkerDiedError(OSError):
+    """A worker process ended before its work was done."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def generate(
         ConfigError: A weight names an unknown kind, or the folder holds another simulation.
         MissingToolError: A kind needs a tool that is not installed.
         MissingMaterialError: A kind needs recordings that were not given.
+        WorkerDiedError: A process was killed; what it had finished is kept.
     """
     config, skipped = _runnable(config, kinds)
     plan = plan_simulation(config, seed=seed, kinds=kinds)
@@ -130,7 +138,9 @@ def _runnable(
         raise ConfigError(f"weights: unknown kinds {unknown}; known are {sorted(kinds)}")
     lacking = unavailable_kinds({name: kinds[name] for name in config.all_weights})
     if config.shares.synthesised > 0:
-        lacking |= {e: [TOOLS[e]] for e in config.engines if e in TOOLS and missing_tools([TOOLS[e]])}
+        lacking |= {
+            e: [TOOLS[e]] for e in config.engines if e in TOOLS and missing_tools([TOOLS[e]])
+        }
     if lacking and not config.skip_missing:
         named = "; ".join(f"{name} needs {', '.join(tools)}" for name, tools in lacking.items())
         programs = sorted(
@@ -164,7 +174,7 @@ def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
 
 def _run(
     todo: Sequence[PlannedRecording], plan: Plan, output: Path, *, workers: int
-) -> Iterator[tuple[str, Row | None, str]]:
+) -> Iterator[Attempt]:
     """Yield identifier, row or None, and the reason there is none, in any order."""
     if workers <= 1:
         for recording in todo:
@@ -172,34 +182,32 @@ def _run(
         return
     # Forked workers share the plan, whose kinds may hold what cannot be pickled.
     context = multiprocessing.get_context("fork")
-    readers: dict[Connection, Any] = {}
+    processes: dict[Connection, BaseProcess] = {}
     for number in range(workers):
         reader, writer = context.Pipe(duplex=False)
-        share = todo[number::workers]
-        process = context.Process(target=_work, args=(share, plan, output, writer), daemon=True)
-        process.start()
+        arguments = (todo[number::workers], plan, output, writer)
+        processes[reader] = context.Process(target=_work, args=arguments, daemon=True)
+        processes[reader].start()
         writer.close()
-        readers[reader] = process
     try:
-        yield from _collect(readers)
+        yield from _collect(processes)
     finally:
-        for process in readers.values():
+        for process in processes.values():
             process.terminate()
 
 
-def _collect(readers: dict[Connection, Any]) -> Iterator[tuple[str, Row | None, str]]:
-    open_readers = set(readers)
-    while open_readers:
-        for reader in wait(list(open_readers)):
+def _collect(processes: Mapping[Connection, BaseProcess]) -> Iterator[Attempt]:
+    working = dict(processes)
+    while working:
+        for reader in [r for r in working if r in wait(list(working))]:
             try:
-                message = reader.recv()  # type: ignore[union-attr]
+                message = reader.recv()
             except EOFError:
-                raise RuntimeError(
+                raise WorkerDiedError(
                     "a worker died (out of memory, or killed); run the same command again to go on"
                 ) from None
             if message is None:
-                open_readers.discard(reader)  # type: ignore[arg-type]
-                readers[reader].join()  # type: ignore[index]
+                working.pop(reader).join()
             else:
                 yield message
 
@@ -213,9 +221,7 @@ def _work(
     writer.close()
 
 
-def _attempt(
-    recording: PlannedRecording, plan: Plan, output: Path
-) -> tuple[str, Row | None, str]:
+def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
     try:
         return recording.id, render(recording, plan, output), ""
     except FAILURES as error:
@@ -225,14 +231,10 @@ def _attempt(
 def _read_lines(path: Path) -> list[Row]:
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            # The last line of an interrupted run; that recording is made again.
-            continue
-    return rows
+    text = path.read_text(encoding="utf-8")
+    # What follows the last line break is a row that an interruption cut short.
+    whole = text[: text.rfind("\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:

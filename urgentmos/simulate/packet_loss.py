@@ -1,7 +1,10 @@
 """Lost packets: random or in bursts, left silent or concealed."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import (
     SAMPLE_RATE,
@@ -30,7 +33,7 @@ def _sample(strength: float, rng: np.random.Generator, sources: Sources) -> Para
 
 def lost_frames(
     num_frames: int, *, loss_rate: float, mean_burst: float, rng: np.random.Generator
-) -> Bool[np.ndarray, " frames"]:
+) -> Bool[NDArray[Any], " frames"]:
     """Draw which frames are lost, by a two-state Gilbert model.
 
     Args:

@@ -1,7 +1,10 @@
 """Re-synthesis from magnitudes alone: Griffin-Lim, random and zero phase, coarse spectra."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import (
     DistortionKind,
@@ -14,7 +17,7 @@ from urgentmos.simulate.levels import with_level_of
 from urgentmos.simulate.sources import Sources
 from urgentmos.simulate.spectrum import Spectrogram, istft, mel_filters, stft
 
-Magnitude = Float[np.ndarray, "frames bins"]
+Magnitude = Float[NDArray[Any], "frames bins"]
 
 
 def griffin_lim(
@@ -51,14 +54,14 @@ def griffin_lim(
 
 
 def _random_phase(shape: tuple[int, ...], rng: np.random.Generator) -> Spectrogram:
-    return np.exp(2j * np.pi * rng.uniform(size=shape)).astype(np.complex64)
+    return np.asarray(np.exp(2j * np.pi * rng.uniform(size=shape)), dtype=np.complex64)
 
 
 def _through_mel(magnitude: Magnitude, num_bands: int) -> Magnitude:
     """Reduce to a mel spectrogram and back by the pseudo-inverse."""
     filters = mel_filters(num_bands, num_bins=magnitude.shape[1])
     inverse = np.linalg.pinv(filters).astype(np.float32)
-    return np.maximum((magnitude @ filters.T) @ inverse.T, 0)
+    return np.asarray(np.maximum((magnitude @ filters.T) @ inverse.T, 0))
 
 
 def _sample_griffin_lim(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -257,9 +260,7 @@ def _apply_stretch(
     spectrogram = stft(waveform, window_samples=window, hop_samples=hop)
     middle_samples = int(len(waveform) * params["rate"])
     there = _stretched(spectrogram, params["rate"], hop_samples=hop)
-    middle = istft(
-        there, window_samples=window, hop_samples=hop, num_samples=middle_samples
-    )
+    middle = istft(there, window_samples=window, hop_samples=hop, num_samples=middle_samples)
     again = stft(middle, window_samples=window, hop_samples=hop)
     back = _stretched(again, 1 / params["rate"], hop_samples=hop)
     result = istft(back, window_samples=window, hop_samples=hop, num_samples=len(waveform))
@@ -285,7 +286,7 @@ def _stretched(spectrogram: Spectrogram, rate: float, *, hop_samples: int) -> Sp
     angle = np.angle(spectrogram)
     advance = expected + np.angle(np.exp(1j * (np.diff(angle, axis=0) - expected)))
     phase = np.cumsum(np.concatenate([angle[:1], advance[left[1:] - 1]]), axis=0)
-    return (magnitude * np.exp(1j * phase)).astype(np.complex64)
+    return np.asarray(magnitude * np.exp(1j * phase), dtype=np.complex64)
 
 
 GRIFFIN_LIM = DistortionKind(_sample_griffin_lim, _apply_griffin_lim, stage=4)

@@ -1,7 +1,10 @@
 """Reverberation: shoebox rooms by the image method, and measured impulse responses."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import (
     SAMPLE_RATE,
@@ -34,7 +37,7 @@ def _sample_room(strength: float, rng: np.random.Generator, sources: Sources) ->
     }
 
 
-def room_response(params: Params, rng: np.random.Generator) -> Float[np.ndarray, " samples"]:
+def room_response(params: Params, rng: np.random.Generator) -> Float[NDArray[Any], " samples"]:
     """Return a room's impulse response, its direct path at sample 0 with amplitude 1.
 
     Images of the source (Allen and Berkley 1979) with one reflection coefficient for all
@@ -72,16 +75,18 @@ def room_response(params: Params, rng: np.random.Generator) -> Float[np.ndarray,
     part = delay - whole
     response = np.bincount(whole, weights=gain * (1 - part), minlength=num_images + 1)
     response += np.bincount(whole + 1, weights=gain * part, minlength=num_images + 1)
-    return np.concatenate([response, _tail(response, t60_s, rng)]).astype(np.float32)
+    whole = np.concatenate([response, _tail(response, t60_s, rng)])
+    return np.asarray(whole, dtype=np.float32)
 
 
-def _tail(early: np.ndarray, t60_s: float, rng: np.random.Generator) -> np.ndarray:
+def _tail(early: NDArray[Any], t60_s: float, rng: np.random.Generator) -> NDArray[Any]:
     decay = 6.91 / (t60_s * SAMPLE_RATE)
     last = early[len(early) // 2 :]
     # The mean power of the images, brought from the middle of their last half to its end.
     power = np.mean((last - last.mean()) ** 2) * np.exp(-decay * len(last))
     steps = np.arange(int(t60_s * SAMPLE_RATE))
-    return np.sqrt(power) * np.exp(-decay * steps) * rng.standard_normal(len(steps))
+    noise = rng.standard_normal(len(steps))
+    return np.asarray(np.sqrt(power) * np.exp(-decay * steps) * noise)
 
 
 def _apply_room(
@@ -98,8 +103,8 @@ def _sample_measured(strength: float, rng: np.random.Generator, sources: Sources
 
 
 def measured_response(
-    response: Float[np.ndarray, " samples"], direct_to_reverberant_db: float
-) -> tuple[Float[np.ndarray, " samples"], int]:
+    response: Float[NDArray[Any], " samples"], direct_to_reverberant_db: float
+) -> tuple[Float[NDArray[Any], " samples"], int]:
     """Set a measured response's direct-to-reverberant ratio.
 
     Returns:

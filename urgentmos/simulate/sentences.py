@@ -1,5 +1,8 @@
 """Sentences to synthesise, written for this project."""
 
+# Letters of other scripts are meant.
+# ruff: noqa: RUF001
+
 SENTENCES: dict[str, tuple[str, ...]] = {
     "en": (
         "The ferry leaves at seven in the morning and comes back after dark.",

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 
 class MissingMaterialError(ValueError):
@@ -37,7 +39,7 @@ class Sources:
     responses: Mapping[str, Path] = field(default_factory=dict)
     speech: Mapping[str, Talker] = field(default_factory=dict)
     excluded_speaker: str | None = None
-    _decoded: dict[Path, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    _decoded: dict[Path, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def without_speaker(self, speaker: str | None) -> "Sources":
         """Return the same sources, with a talker that is never drawn as interference."""
@@ -54,32 +56,30 @@ class Sources:
     def draw_talkers(self, rng: np.random.Generator, *, count: int) -> list[str]:
         """Draw recordings of other speakers; a recording can come more than once."""
         names = [
-            name
-            for name, talker in self.speech.items()
-            if talker.speaker != self.excluded_speaker
+            name for name, talker in self.speech.items() if talker.speaker != self.excluded_speaker
         ]
         return [_draw(names, rng, what="speech of another speaker") for _ in range(count)]
 
-    def noise(self, name: str) -> Float[np.ndarray, " samples"]:
+    def noise(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return a noise at 16 kHz."""
         return self.read(self.noises[name])
 
-    def response(self, name: str) -> Float[np.ndarray, " samples"]:
+    def response(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return an impulse response at 16 kHz."""
         return self.read(self.responses[name])
 
-    def talker(self, name: str) -> Float[np.ndarray, " samples"]:
+    def talker(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return a recording of speech at 16 kHz."""
         return self.read(self.speech[name].path)
 
-    def read(self, path: Path) -> Float[np.ndarray, " samples"]:
+    def read(self, path: Path) -> Float[NDArray[Any], " samples"]:
         """Decode a file to mono at 16 kHz, once."""
         if path not in self._decoded:
             self._decoded[path] = read_mono(path)
         return self._decoded[path]
 
 
-def read_mono(path: Path, *, sample_rate: int = 16000) -> Float[np.ndarray, " samples"]:
+def read_mono(path: Path, *, sample_rate: int = 16000) -> Float[NDArray[Any], " samples"]:
     """Read an audio file as the mean of its channels at the wanted rate."""
     channels, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
     waveform = channels.mean(axis=1)

@@ -1,13 +1,15 @@
 """Short-time spectra and zero-phase filters, in numpy alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
+from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 
-Spectrogram = Complex[np.ndarray, "frames bins"]
+Spectrogram = Complex[NDArray[Any], "frames bins"]
 
 
 def stft(waveform: Waveform, *, window_samples: int, hop_samples: int) -> Spectrogram:
@@ -31,10 +33,11 @@ def istft(
         total[position : position + len(frames)] += blocks[:, position]
     # Hann windows at these hops add up to a constant.
     gain = np.square(window).sum() / hop_samples
-    return (total.reshape(-1)[window_samples:][:num_samples] / gain).astype(np.float32)
+    waveform = total.reshape(-1)[window_samples:][:num_samples] / gain
+    return np.asarray(waveform, dtype=np.float32)
 
 
-def filtered(waveform: Waveform, gain: Callable[[np.ndarray], np.ndarray]) -> Waveform:
+def filtered(waveform: Waveform, gain: Callable[[NDArray[Any]], NDArray[Any]]) -> Waveform:
     """Filter without delay: multiply the spectrum by a real gain.
 
     Args:
@@ -47,20 +50,20 @@ def filtered(waveform: Waveform, gain: Callable[[np.ndarray], np.ndarray]) -> Wa
     return np.fft.irfft(spectrum, n=num_fft)[: len(waveform)].astype(np.float32)
 
 
-def mel_filters(num_bands: int, *, num_bins: int) -> Float[np.ndarray, "bands bins"]:
+def mel_filters(num_bands: int, *, num_bins: int) -> Float[NDArray[Any], "bands bins"]:
     """Return triangular filters, equally spaced on the mel scale from 0 Hz to 8 kHz."""
     top = _mel(np.array(SAMPLE_RATE / 2))
     edges = 700 * (10 ** (np.linspace(0, top, num_bands + 2) / 2595) - 1)
     frequencies = np.linspace(0, SAMPLE_RATE / 2, num_bins)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)), dtype=np.float32)
 
 
-def _mel(frequency_hz: np.ndarray) -> np.ndarray:
+def _mel(frequency_hz: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(2595 * np.log10(1 + frequency_hz / 700))
 
 
-def _window(window_samples: int) -> Float[np.ndarray, " samples"]:
+def _window(window_samples: int) -> Float[NDArray[Any], " samples"]:
     phase = np.arange(window_samples) / window_samples
-    return np.sin(np.pi * phase).astype(np.float32)
+    return np.asarray(np.sin(np.pi * phase), dtype=np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from urgentmos.config import ConfigError
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 from urgentmos.simulate.tools import ToolError, check_tools, run_tool
 
@@ -63,13 +64,13 @@ def installed_voices(engines: Iterable[str], *, languages: Iterable[str]) -> lis
 
     Raises:
         MissingToolError: An engine is not installed.
-        ValueError: An engine is unknown.
+        ConfigError: An engine is unknown.
     """
     wanted = set(languages)
     voices: list[Voice] = []
     for engine in engines:
         if engine not in TOOLS:
-            raise ValueError(f"unknown engine {engine!r}; expected one of {', '.join(TOOLS)}")
+            raise ConfigError(f"unknown engine {engine!r}; expected one of {', '.join(TOOLS)}")
         check_tools([TOOLS[engine]])
         voices += [voice for voice in _voices(engine) if voice.language in wanted]
     return voices
@@ -94,11 +95,16 @@ def synthesise(text: str, voice: Voice, *, style: SpeakingStyle) -> Waveform:
     if len(heard) < SAMPLE_RATE // 4:
         raise ToolError(f"{voice.engine} voice {voice.name} said nothing for {text!r}")
     margin = SAMPLE_RATE // 10
-    return waveform[max(0, heard[0] - margin) : heard[-1] + margin]
+    return np.asarray(waveform[max(0, heard[0] - margin) : heard[-1] + margin])
 
 
 def _espeak(text: str, voice: Voice, style: SpeakingStyle) -> bytes:
-    speed = ["-s", str(round(165 * style.tempo)), "-p", str(round(np.clip(50 * style.pitch, 0, 99)))]
+    speed = [
+        "-s",
+        str(round(165 * style.tempo)),
+        "-p",
+        str(round(np.clip(50 * style.pitch, 0, 99))),
+    ]
     wav = run_tool(
         ["espeak-ng", "-v", voice.name, *speed, "--stdin", "--stdout"], stdin=text.encode()
     )
@@ -159,7 +165,7 @@ def read_sentences(path: Path) -> Mapping[str, tuple[str, ...]]:
     """Read ``language<TAB>sentence`` lines.
 
     Raises:
-        ValueError: A line has no tab; the message gives its number.
+        ConfigError: A line has no tab; the message gives its number.
     """
     sentences: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -167,6 +173,8 @@ def read_sentences(path: Path) -> Mapping[str, tuple[str, ...]]:
             continue
         language, tab, sentence = line.partition("\t")
         if not tab or not sentence.strip():
-            raise ValueError(f"{path}, line {number}: expected language<TAB>sentence, got {line!r}")
+            raise ConfigError(
+                f"{path}, line {number}: expected language<TAB>sentence, got {line!r}"
+            )
         sentences[language] = (*sentences.get(language, ()), sentence.strip())
     return sentences

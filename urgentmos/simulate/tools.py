@@ -18,7 +18,7 @@ INSTALL = {
 TIMEOUT_S = 60
 
 
-class MissingToolError(RuntimeError):
+class MissingToolError(OSError):
     """An external program or encoder is not installed."""
 
 
@@ -54,7 +54,7 @@ def run_tool(command: list[str], *, stdin: bytes = b"") -> bytes:
         ToolError: It failed; the message carries its own last line.
     """
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command, input=stdin, capture_output=True, timeout=TIMEOUT_S, check=False
         )
     except FileNotFoundError as error:

@@ -2,9 +2,11 @@
 
 import warnings
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from urgentmos.extras import require
 from urgentmos.simulate.distortion import (
@@ -21,7 +23,7 @@ from urgentmos.simulate.spectrum import istft, mel_filters, stft
 
 PERIOD_MS = 5.0
 HOP = 80
-Track = Float[np.ndarray, " frames"]
+Track = Float[NDArray[Any], " frames"]
 
 
 def _pyworld() -> ModuleType:
@@ -40,7 +42,9 @@ def fundamental(waveform: Waveform) -> Track:
 
 
 def _sample_world(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
-    damage = str(rng.choice(["none", "pitch", "envelope", "aperiodicity", "all"], p=[0.08] + [0.23] * 4))
+    damage = str(
+        rng.choice(["none", "pitch", "envelope", "aperiodicity", "all"], p=[0.08] + [0.23] * 4)
+    )
     envelope, pitch = damage in {"envelope", "all"}, damage in {"pitch", "all"}
     return {
         "damage": damage,
@@ -88,8 +92,8 @@ def _damaged_pitch(pitch: Track, params: Params, rng: np.random.Generator) -> Tr
 
 
 def _smooth_envelope(
-    envelope: Float[np.ndarray, "frames bins"], params: Params
-) -> Float[np.ndarray, "frames bins"]:
+    envelope: Float[NDArray[Any], "frames bins"], params: Params
+) -> Float[NDArray[Any], "frames bins"]:
     logs = np.log(envelope + 1e-16)
     cepstrum = np.fft.irfft(logs, axis=1)
     order = params["cepstral_order"]
@@ -155,8 +159,8 @@ def _apply_lpc(
 
 
 def _predictors(
-    emphasised: Float[np.ndarray, " samples"], *, order: int
-) -> tuple[Float[np.ndarray, "frames coefficients"], Float[np.ndarray, " frames"]]:
+    emphasised: Float[NDArray[Any], " samples"], *, order: int
+) -> tuple[Float[NDArray[Any], "frames coefficients"], Float[NDArray[Any], " frames"]]:
     """Levinson-Durbin over all frames at once; frames of 20 ms hop with 30 ms windows."""
     length, window = 2 * HOP, 3 * HOP
     num_frames = -(-len(emphasised) // length)
@@ -180,11 +184,11 @@ def _predictors(
 
 
 def _lpc_source(
-    emphasised: Float[np.ndarray, " samples"],
-    filters: Float[np.ndarray, "frames coefficients"],
+    emphasised: Float[NDArray[Any], " samples"],
+    filters: Float[NDArray[Any], "frames coefficients"],
     params: Params,
     rng: np.random.Generator,
-) -> Float[np.ndarray, " samples"]:
+) -> Float[NDArray[Any], " samples"]:
     length = 2 * HOP
     num_samples = len(filters) * length
     if params["source"] == "noise":
@@ -200,17 +204,17 @@ def _lpc_source(
 
 
 def _quantised_residual(
-    emphasised: Float[np.ndarray, " samples"],
-    filters: Float[np.ndarray, "frames coefficients"],
+    emphasised: Float[NDArray[Any], " samples"],
+    filters: Float[NDArray[Any], "frames coefficients"],
     bits: float,
-) -> Float[np.ndarray, " samples"]:
+) -> Float[NDArray[Any], " samples"]:
     length, order = 2 * HOP, filters.shape[1] - 1
     padded = np.pad(emphasised, (order, len(filters) * length - len(emphasised)))
     history = np.lib.stride_tricks.sliding_window_view(padded, order + 1)[:, ::-1]
     history = history.reshape(len(filters), length, order + 1)
     residual = np.einsum("fsc,fc->fs", history, filters)
     step = 4 * residual.std(axis=1, keepdims=True) / 2**bits + 1e-12
-    return ((np.floor(residual / step) + 0.5) * step).reshape(-1)
+    return np.ravel((np.floor(residual / step) + 0.5) * step)
 
 
 def _sample_channel(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -253,8 +257,8 @@ def _apply_channel(
 
 
 def _two_way_smoothed(
-    values: Float[np.ndarray, "frames bands"], smoothing: float
-) -> Float[np.ndarray, "frames bands"]:
+    values: Float[NDArray[Any], "frames bands"], smoothing: float
+) -> Float[NDArray[Any], "frames bands"]:
     """Smooth over time forwards and backwards, so that nothing is delayed."""
     lfilter = require("scipy.signal", extra="simulate").lfilter
     for _ in range(2):
