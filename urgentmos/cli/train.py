@@ -20,25 +20,23 @@ def train(
     ] = False,
 ) -> None:
     """Train a model from manifests."""
-    from urgentmos.config import ConfigError, load_config
-    from urgentmos.data.manifest import ManifestError
-    from urgentmos.extras import MissingExtraError
+    from urgentmos.config import load_config
     from urgentmos.training.config import RunConfig
     from urgentmos.training.description import describe
-    from urgentmos.training.run_state import RunStateError
+
+    run = load_config(RunConfig, config, overrides or [])
+    if dry_run:
+        typer.echo(describe(run))
+        return
     from urgentmos.training.trainer import Trainer, TrainingError
 
+    trainer = Trainer(run, resume=resume)
     try:
-        run = load_config(RunConfig, config, overrides or [])
-        if dry_run:
-            typer.echo(describe(run))
-            return
-        trainer = Trainer(run, resume=resume)
-        trainer.train()
-    except (ConfigError, ManifestError, RunStateError, FileNotFoundError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (MissingExtraError, TrainingError) as error:
-        typer.echo(f"error: {error}", err=True)
+        state = trainer.train()
+    except TrainingError as error:
+        typer.echo(f"urgentmos: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"{run.output}/best and {run.output}/final hold the models")
+    if state.step < run.steps:
+        typer.echo(f"stopped at step {state.step} of {run.steps}; --resume goes on")
+    else:
+        typer.echo(f"{run.output}/best and {run.output}/final hold the models")
