@@ -1,7 +1,6 @@
 """Make the demo's recordings: one spoken sentence, and the same sentence damaged four ways.
 
-    pip install 'urgentmos[simulate]'       # and espeak-ng and sox from the system's packages
-    python recipes/demo/make_recordings.py recipes/demo/recordings
+Needs the extra ``simulate``, espeak-ng and sox; the README beside this file has the command.
 """
 
 import argparse
