@@ -1,15 +1,13 @@
 """``urgentmos label``: add labels of other tools to a manifest."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from urgentmos.data.manifest import Recording
-    from urgentmos.labels.runner import LabelSummary
+from urgentmos.data.manifest import Recording
+from urgentmos.labels.summary import LabelSummary
 
 
 def label(
@@ -85,7 +83,7 @@ def _share(value: str) -> float:
         raise typer.BadParameter(f"--share: expected a number, got {value!r}") from error
 
 
-def _filter(settings: list[tuple[str, str]]) -> "Callable[[Recording], bool]":
+def _filter(settings: list[tuple[str, str]]) -> Callable[[Recording], bool]:
     return lambda recording: all(str(recording.meta.get(key)) == value for key, value in settings)
 
 
@@ -106,7 +104,7 @@ def _table_of_labels() -> str:
     return format_table(["label", "gives", "needs", "installed", "network"], rows)
 
 
-def _table_of_counts(summary: "LabelSummary") -> str:
+def _table_of_counts(summary: LabelSummary) -> str:
     from urgentmos.report.table import format_table
 
     rows = []

@@ -29,8 +29,8 @@ class DistillMos:
     """Distill-MOS on 7.68 s windows, averaged.
 
     Values equal the package's own forward pass to rounding (1e-5) in ``float32``. ``bfloat16``
-    runs the convolutions under autocast: twice as fast where the processor has bfloat16 units, and
-    off by up to 0.01.
+    runs the network under autocast: twice as fast where the processor has bfloat16 units, and off
+    by up to 0.01.
     """
 
     metrics = ("distill_mos",)
@@ -66,10 +66,10 @@ class DistillMos:
         frames_kept = _frames_kept(windows.shape[1])
         spectrum = _compressed_spectrum(windows, num_frames=frames_kept)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._precision == "bfloat16"):
-            features = self._model.cnn.cnn(spectrum).flatten(1, 2).float()
-        features = _restore_padding(features, frames_kept=frames_kept)
-        quality = self._model.transformer_pool_attn(features.transpose(1, 2))
-        mos: Tensor = 1 + 4 * quality
+            features = self._model.cnn.cnn(spectrum).flatten(1, 2)
+            features = _restore_padding(features, frames_kept=frames_kept)
+            quality = self._model.transformer_pool_attn(features.transpose(1, 2))
+        mos: Tensor = 1 + 4 * quality.float()
         return mos
 
     @cached_property

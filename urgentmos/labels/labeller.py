@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from importlib import metadata
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,7 +18,8 @@ SAMPLE_RATE = 16000
 NO_REFERENCE = "no reference"
 """Reason of an intrusive label that is missing because there is nothing to compare with."""
 
-Waveform = Float32[NDArray[np.float32], " samples"]
+# One axis of any length: a recording and its reference may differ, and are then refused.
+Waveform = Float32[NDArray[np.float32], " _"]
 Value = TypeVar("Value")
 
 
@@ -26,6 +27,7 @@ class LabelError(ValueError):
     """A label cannot be computed for this recording; the message is the reason kept with it."""
 
 
+@runtime_checkable
 class Labeller(Protocol):
     """A tool that computes one or more labels of a recording.
 

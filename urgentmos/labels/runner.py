@@ -2,16 +2,13 @@
 
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -19,6 +16,7 @@ from urgentmos.data.manifest import Recording, read_manifest, write_manifest
 from urgentmos.extras import MissingExtraError
 from urgentmos.labels.catalogue import LABELLERS, Precision, resolve_labels
 from urgentmos.labels.part_file import PartFile
+from urgentmos.labels.summary import LabelSummary, summarise, write_summary
 from urgentmos.labels.worker import Outcome, Task, failed, label_chunk, start_worker
 
 _CHUNK = 16
@@ -28,21 +26,6 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 class ShareError(ValueError):
     """A share is outside 0 to 1, or belongs to no wanted label."""
-
-
-@dataclass(frozen=True)
-class LabelSummary:
-    """What a labelling job gave.
-
-    Attributes:
-        labelled: Recordings that have each metric.
-        missing: Recordings without it, by reason, for each metric.
-        tools: Version of the tool behind each label.
-    """
-
-    labelled: dict[str, int] = field(default_factory=dict)
-    missing: dict[str, dict[str, int]] = field(default_factory=dict)
-    tools: dict[str, str] = field(default_factory=dict)
 
 
 def label_manifest(
@@ -98,21 +81,22 @@ def label_manifest(
     part_path = output.with_name(output.name + ".part.jsonl")
     with PartFile(part_path, tools=tools) as part:
         tasks = _plan(chosen, names, share_by_label, part.outcomes)
-        with tqdm(
+        outcomes = _label(tasks, workers=workers, precision=precision)
+        for outcome in tqdm(
+            outcomes,
             total=len(chosen),
             initial=len(chosen) - len(tasks),
             unit="file",
             mininterval=1.0,
             disable=not progress,
-        ) as bar:
-            for outcome in _label(tasks, workers=workers, precision=precision):
-                part.append(outcome)
-                bar.update()
+        ):
+            part.append(outcome)
     for recording in recordings:
         if recording.uid in part.outcomes:
             _apply(recording, part.outcomes[recording.uid])
-    summary = _summarise(recordings, names, tools)
-    _write_provenance(_provenance_path(output), _provenance_path(manifest), summary)
+    metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
+    summary = summarise(recordings, metrics=list(metrics), tools=tools)
+    write_summary(_summary_path(output), summary, earlier=_summary_path(manifest))
     unfinished = output.with_name(output.name + ".unfinished")
     write_manifest(unfinished, recordings)
     os.replace(unfinished, output)
@@ -248,32 +232,5 @@ def _apply(recording: Recording, outcome: Outcome) -> None:
         recording.meta["label_errors"] = errors
 
 
-def _summarise(
-    recordings: Sequence[Recording], names: Sequence[str], tools: Mapping[str, str]
-) -> LabelSummary:
-    summary = LabelSummary(tools=dict(tools))
-    for metric in dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics):
-        summary.labelled[metric] = sum(metric in recording.metrics for recording in recordings)
-        reasons = Counter(
-            recording.meta["label_errors"][metric]
-            for recording in recordings
-            if metric in recording.meta.get("label_errors", {})
-        )
-        if reasons:
-            summary.missing[metric] = dict(reasons.most_common())
-    return summary
-
-
-def _provenance_path(manifest: Path) -> Path:
+def _summary_path(manifest: Path) -> Path:
     return manifest.with_name(manifest.name + ".labels.json")
-
-
-def _write_provenance(path: Path, before: Path, summary: LabelSummary) -> None:
-    """Write the tools behind the labels, those of the input manifest's own labels included."""
-    earlier: dict[str, Any] = json.loads(before.read_text("utf-8")) if before.exists() else {}
-    content = {
-        "tools": {**earlier.get("tools", {}), **summary.tools},
-        "labelled": {**earlier.get("labelled", {}), **summary.labelled},
-        "missing": {**earlier.get("missing", {}), **summary.missing},
-    }
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from urgentmos.cli import build_app
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16000)
+    row = {
+        "audio_path": "noise.wav", "uid": "s:1", "system_id": "s", "reference_id": "1",
+        "duration": 0.5, "metrics": {}, "meta": {"reference_path": "noise.wav", "split": "train"},
+    }  # fmt: skip
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(build_app(["label"]), ["label", *map(str, arguments)])
+
+
+def test_labels_a_manifest_and_prints_counts(manifest: Path) -> None:
+    output = manifest.with_name("out.jsonl")
+    result = _run(manifest, "-o", output, "--labels", "lsd, mcd", "--workers", "0")
+    assert result.exit_code == 0, result.output
+    row = json.loads(output.read_text())
+    assert row["metrics"]["mcd"] == pytest.approx(0, abs=1e-5)
+    assert row["meta"]["reference_path"] == "noise.wav"
+    assert "lsd" in result.stdout
+
+
+def test_a_failed_label_shows_in_the_exit_status(manifest: Path) -> None:
+    manifest.with_name("noise.wav").write_bytes(b"not audio")
+    output = manifest.with_name("out.jsonl")
+    result = _run(manifest, "-o", output, "--labels", "lsd", "--workers", "0")
+    assert result.exit_code == 1
+    assert "lsd" in json.loads(output.read_text())["meta"]["label_errors"]
+
+
+def test_having_no_reference_is_no_failure(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace('"reference_path": "noise.wav"', '"a": 1'))
+    output = manifest.with_name("out.jsonl")
+    result = _run(manifest, "-o", output, "--labels", "lsd", "--workers", "0")
+    assert result.exit_code == 0, result.output
+
+
+def test_where_reads_meta(manifest: Path) -> None:
+    output = manifest.with_name("out.jsonl")
+    arguments = ("--labels", "lsd", "--workers", "0", "--where", "split=test")
+    assert _run(manifest, "-o", output, *arguments).exit_code == 0
+    assert json.loads(output.read_text())["metrics"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--labels", "pesk"], "did you mean 'pesq'"),
+        (["--labels", ""], "expected MANIFEST"),
+        (["--labels", "lsd", "--share", "lsd"], "expected KEY=VALUE"),
+        (["--labels", "lsd", "--share", "lsd=much"], "expected a number"),
+        (["--labels", "lsd", "--precision", "float16"], "expected float32 or bfloat16"),
+    ],
+)
+def test_wrong_usage_ends_with_2(manifest: Path, arguments: list[str], message: str) -> None:
+    result = _run(manifest, "-o", manifest.with_name("out.jsonl"), *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_list_names_every_label_and_what_it_needs() -> None:
+    result = _run("--list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert any("distill_mos" in line for line in lines)
+    assert "reference" in next(line for line in lines if line.startswith("estoi"))

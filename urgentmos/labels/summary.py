@@ -1,0 +1,58 @@
+"""What a labelling job gave: counts, reasons and the tools behind the numbers."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from urgentmos.data.manifest import Recording
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What a labelling job gave.
+
+    Attributes:
+        tools: Version of the tool behind each label.
+        labelled: Recordings that have each metric.
+        missing: Recordings without it although it was asked for, by reason, for each metric.
+    """
+
+    tools: dict[str, str]
+    labelled: dict[str, int]
+    missing: dict[str, dict[str, int]]
+
+
+def summarise(
+    recordings: Sequence[Recording], *, metrics: Sequence[str], tools: Mapping[str, str]
+) -> LabelSummary:
+    """Count the labels of a manifest, and the reasons in ``meta.label_errors``."""
+    missing = {}
+    for metric in metrics:
+        reasons = Counter(
+            recording.meta["label_errors"][metric]
+            for recording in recordings
+            if metric in recording.meta.get("label_errors", {})
+        )
+        if reasons:
+            missing[metric] = dict(reasons.most_common())
+    labelled = {
+        metric: sum(metric in recording.metrics for recording in recordings) for metric in metrics
+    }
+    return LabelSummary(tools=dict(tools), labelled=labelled, missing=missing)
+
+
+def write_summary(path: Path, summary: LabelSummary, *, earlier: Path) -> None:
+    """Write a summary as JSON, beside what is known of labels the manifest already had.
+
+    Args:
+        path: File to write.
+        summary: This job's.
+        earlier: Summary of the input manifest, where there is one.
+    """
+    content: dict[str, Any] = json.loads(earlier.read_text("utf-8")) if earlier.exists() else {}
+    for name, values in asdict(summary).items():
+        content[name] = {**content.get(name, {}), **values}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
