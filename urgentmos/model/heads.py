@@ -23,7 +23,9 @@ class RangeConstraint(nn.Module):
     def forward(self, x: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Constrain: sigmoid between two bounds, softplus at one, nothing without."""
         if self.low is not None and self.high is not None:
-            return self.low + (self.high - self.low) * torch.sigmoid(x)
+            scaled = self.low + (self.high - self.low) * torch.sigmoid(x)
+            # Where the sigmoid is 1, the sum can round to just above the bound.
+            return scaled.clamp(self.low, self.high)
         if self.low is not None:
             return self.low + functional.softplus(x - self.low)
         if self.high is not None:

@@ -1,0 +1,159 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from urgentmos.config import ConfigError
+from urgentmos.model.config import EncoderConfig
+from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.encoders.waveform_transformers import masked_group_norm, normalise
+
+transformers = pytest.importorskip("transformers")
+
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+BASE = {"feat_extract_norm": "group"}
+LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+FAMILIES = {
+    "wavlm base": ("wavlm", "WavLMModel", {**BASE, "num_buckets": 8, "max_bucket_distance": 20}),
+    "wavlm large": ("wavlm", "WavLMModel", {**LARGE, "num_buckets": 8, "max_bucket_distance": 20}),
+    "hubert base": ("hubert", "HubertModel", BASE),
+    "hubert large": ("hubert", "HubertModel", LARGE),
+    "distilhubert": ("hubert", "HubertModel", {**BASE, "conv_pos_batch_norm": True}),
+    "wav2vec2 base": ("wav2vec2", "Wav2Vec2Model", BASE),
+    "xls-r": ("wav2vec2", "Wav2Vec2Model", LARGE),
+    "data2vec": (
+        "data2vec",
+        "Data2VecAudioModel",
+        {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5},
+    ),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, nn.Module, Path]:
+    """A family's name, the library's model with random weights, and that model on disk."""
+    return save(request.param, tmp_path)
+
+
+def save(name: str, folder: Path) -> tuple[str, nn.Module, Path]:
+    family, model_class, architecture = FAMILIES[name]
+    cls = getattr(transformers, model_class)
+    torch.manual_seed(0)
+    model = cls(cls.config_class(**{**TINY, **architecture})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(folder)
+    large = architecture.get("feat_extract_norm") == "layer"
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": large}))
+    return family, model, folder
+
+
+def build(checkpoint: tuple[str, nn.Module, Path], **options: object) -> Encoder:
+    family, _, folder = checkpoint
+    return build_encoder(EncoderConfig(family, {"checkpoint": str(folder), **options})).eval()
+
+
+def test_hidden_states_are_those_of_the_library(checkpoint, recordings):
+    _, model, _ = checkpoint
+    encoder = build(checkpoint)
+    waveform, lengths = recordings([8000])
+    inputs = normalise(waveform, lengths) if encoder.normalise else waveform
+    with torch.no_grad():
+        expected = torch.stack(model(inputs, output_hidden_states=True).hidden_states, dim=1)
+        output = encoder(waveform, lengths)
+    assert output.hidden_states.shape == (1, 3, 24, 16)
+    torch.testing.assert_close(output.hidden_states, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_alone_as_in_padded_batch(checkpoint, recordings, assert_alone_as_in_batch):
+    encoder = build(checkpoint)
+    assert_alone_as_in_batch(encoder, recordings([6000, 4321, 400], padded_to=9000))
+
+
+def test_gradient_agrees_with_finite_differences(checkpoint, recordings, assert_gradient_is_right):
+    assert_gradient_is_right(build(checkpoint), recordings([3000, 2000]))
+
+
+def test_gradient_is_finite_on_silence(checkpoint, assert_silence_has_finite_gradient):
+    assert_silence_has_finite_gradient(build(checkpoint), 1200)
+
+
+def test_gradient_checkpointing_changes_nothing(checkpoint, recordings):
+    gradients = []
+    for saving in (False, True):
+        waveform, lengths = recordings([3000, 2000])
+        waveform.requires_grad_()
+        build(checkpoint, gradient_checkpointing=saving)(
+            waveform, lengths
+        ).hidden_states.square().sum().backward()
+        gradients.append(waveform.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("trainable", "trained"), [(0, 0), (1, 1), ("all", 2)])
+def test_last_layers_are_trained_and_the_rest_has_no_dropout(trainable, trained, tmp_path):
+    encoder = build(save("wavlm base", tmp_path), trainable_layers=trainable).train()
+    layers = list(encoder.tower.encoder.layers)
+    expected = [False] * (2 - trained) + [True] * trained
+    assert [all(p.requires_grad for p in layer.parameters()) for layer in layers] == expected
+    assert [layer.dropout.training for layer in layers] == expected
+    assert encoder.tower.encoder.dropout.training == (trainable == "all")
+
+
+def test_bfloat16_autocast_stays_close(checkpoint, recordings):
+    encoder = build(checkpoint)
+    batch = recordings([6000, 4000])
+    with torch.no_grad():
+        expected = encoder(*batch).hidden_states[1, :, :12]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = encoder(*batch).hidden_states[1, :, :12].float()
+    assert (output - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+def test_shortest_recording_is_one_frame(checkpoint, recordings):
+    encoder = build(checkpoint)
+    assert encoder.min_samples == 400
+    assert encoder.frame_rate == 50
+    assert encoder(*recordings([400])).lengths.tolist() == [1]
+
+
+def test_masked_group_norm_is_group_norm_of_the_valid_frames():
+    norm = nn.GroupNorm(4, 4)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    hidden = torch.randn(2, 4, 9) * 3 + 5
+    normed = masked_group_norm(hidden, torch.tensor([9, 6]), norm)
+    torch.testing.assert_close(normed[:1], norm(hidden[:1]))
+    torch.testing.assert_close(normed[1:, :, :6], norm(hidden[1:, :, :6]))
+
+
+def test_normalising_follows_the_checkpoint_unless_told(tmp_path):
+    checkpoint = save("wavlm large", tmp_path)
+    assert build(checkpoint).normalise is True
+    assert build(checkpoint, normalise=False).normalise is False
+
+
+def test_normalising_must_be_stated_where_no_checkpoint_does():
+    options = {"architecture": TINY, "pretrained": False}
+    with pytest.raises(ConfigError, match="normalise: expected true or false"):
+        build_encoder(EncoderConfig("wavlm", options))
+
+
+def test_encoder_is_built_again_from_what_a_saved_model_notes(checkpoint, recordings):
+    encoder = build(checkpoint)
+    noted = {"checkpoint": "nowhere/at-all", **encoder.stored_options}
+    again = build_encoder(EncoderConfig(checkpoint[0], json.loads(json.dumps(noted)))).eval()
+    again.load_state_dict(encoder.state_dict())
+    batch = recordings([3000])
+    torch.testing.assert_close(again(*batch).hidden_states, encoder(*batch).hidden_states)

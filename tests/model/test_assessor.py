@@ -1,0 +1,157 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from urgentmos.model.assessor import Assessor, combine_orders
+
+Speech = Callable[..., np.ndarray]
+
+
+def test_one_recording_scores_as_in_a_batch(tiny_assessor: Assessor, speech: Speech) -> None:
+    a, b = speech(0.5), speech(0.3, seed=1)
+    batch = np.zeros((2, len(a)), dtype=np.float32)
+    batch[0], batch[1, : len(b)] = a, b
+    together = tiny_assessor.score(batch, 16000, lengths=[len(a), len(b)])
+    alone = tiny_assessor.score(torch.from_numpy(b), 16000)
+    assert list(together) == tiny_assessor.metrics
+    for name, score in together.items():
+        assert score.shape == (2,)
+        assert float(score[1]) == pytest.approx(float(alone[name]), abs=1e-4)
+
+
+def test_a_second_run_gives_the_same_scores_to_the_bit(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    first, second = (tiny_assessor.score(speech(0.5), 16000) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_sample_rate_is_resampled(tiny_assessor: Assessor) -> None:
+    def tone(rate: int) -> np.ndarray:
+        time = np.arange(rate) / rate
+        return np.sin(2 * np.pi * 440 * time) * np.hanning(rate) + 0.2 * np.sin(9000 * time)
+
+    at_16_khz = tiny_assessor.score(tone(16000), 16000)
+    at_48_khz = tiny_assessor.score(tone(48000), 48000)
+    for name, score in at_16_khz.items():
+        assert float(score) == pytest.approx(float(at_48_khz[name]), abs=2e-2)
+
+
+def test_lengths_are_resampled_with_the_waveform(tiny_assessor: Assessor, speech: Speech) -> None:
+    recording = speech(0.4, sample_rate=44100)
+    padded = np.pad(recording, (0, 5000))[None]
+    alone = tiny_assessor.score(recording, 44100)
+    together = tiny_assessor.score(padded, 44100, lengths=np.array([len(recording)]))
+    for name, score in alone.items():
+        assert float(score) == pytest.approx(float(together[name]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros(0, dtype=np.float32), r"empty: its shape is \(0,\)"),
+        (np.zeros((0, 5), dtype=np.float32), r"empty: its shape is \(0, 5\)"),
+        (np.zeros((1, 1, 5), dtype=np.float32), r"\(batch, samples\), got \(1, 1, 5\)"),
+        (np.array(3.0), r"\(batch, samples\), got \(\)"),
+        (np.array([0.1, np.nan]), r"shape \(2,\) has NaN or infinite samples"),
+        (np.array([0.1, np.inf]), r"shape \(2,\) has NaN or infinite samples"),
+        (np.zeros(9, dtype=np.int16), r"got torch.int16 of shape \(9,\); divide 16-bit samples"),
+    ],
+)
+def test_a_waveform_that_cannot_be_scored_is_refused_by_its_shape(
+    tiny_assessor: Assessor, waveform: np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_assessor.score(waveform, 16000)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([5], "expected 2 whole numbers as lengths"),
+        (np.array([5.0, 5.0]), "whole numbers"),
+        ([0, 5], "between 1 and 10 samples, got 0 to 5"),
+        ([5, 11], "between 1 and 10 samples, got 5 to 11"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(
+    tiny_assessor: Assessor, lengths: list[int] | np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_assessor.score(np.ones((2, 10), dtype=np.float32), 16000, lengths=lengths)
+
+
+def test_nan_beyond_a_recordings_length_is_no_fault(tiny_assessor: Assessor) -> None:
+    waveform = np.array([[0.1, 0.2, np.nan]])
+    assert np.isfinite(float(tiny_assessor.score(waveform, 16000, lengths=[2])["mos"]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_any_floating_point_type_is_taken(
+    tiny_assessor: Assessor, speech: Speech, dtype: type
+) -> None:
+    expected = float(tiny_assessor.score(speech(0.3), 16000)["mos"])
+    got = float(tiny_assessor.score(speech(0.3).astype(dtype), 16000)["mos"])
+    assert got == pytest.approx(expected, abs=1e-2)
+
+
+def test_comparisons_mirror_to_the_bit(tiny_assessor: Assessor, speech: Speech) -> None:
+    for seed in range(5):
+        a, b = speech(0.2 + 0.1 * seed, seed=seed), speech(0.45, seed=seed + 10)
+        forward = tiny_assessor.compare(a, b, 16000)
+        backward = tiny_assessor.compare(b, a, 16000)
+        assert forward.p_a == backward.p_b
+        assert forward.p_tie == backward.p_tie
+        assert forward.p_b == backward.p_a
+        assert forward.cmos == -backward.cmos
+        assert {"A": "B", "tie": "tie", "B": "A"}[forward.verdict] == backward.verdict
+        assert forward.p_a + forward.p_tie + forward.p_b == pytest.approx(1.0)
+        assert forward.p_a != forward.p_b
+
+
+def test_a_recording_against_itself_is_a_tie(tiny_assessor: Assessor, speech: Speech) -> None:
+    for waveform in (speech(0.5), np.zeros(4000, dtype=np.float32), np.ones(1, dtype=np.float32)):
+        preference = tiny_assessor.compare(waveform, waveform.copy(), 16000)
+        assert preference.verdict == "tie"
+        assert preference.p_a == preference.p_b
+        assert preference.cmos == 0.0
+
+
+@pytest.mark.parametrize(
+    ("forward", "verdict"),
+    [
+        ((0.6, 0.2, 0.2), "A"),
+        ((0.2, 0.2, 0.6), "B"),
+        ((0.3, 0.4, 0.3), "tie"),
+        ((0.45, 0.1, 0.45), "tie"),
+        ((0.35, 0.4, 0.25), "tie"),
+    ],
+)
+def test_the_verdict_is_the_most_probable_class(
+    forward: tuple[float, float, float], verdict: str
+) -> None:
+    preference = combine_orders(
+        forward, forward[::-1], cmos_forward=0.4, cmos_backward=-0.2
+    )
+    assert preference.verdict == verdict
+    assert preference.cmos == pytest.approx(0.3)
+
+
+def test_orders_that_contradict_each_other_cancel() -> None:
+    preference = combine_orders(
+        (0.8, 0.1, 0.1), (0.8, 0.1, 0.1), cmos_forward=1.0, cmos_backward=1.0
+    )
+    assert (preference.p_a, preference.p_b, preference.cmos) == (0.45, 0.45, 0.0)
+    assert preference.verdict == "tie"
+
+
+def test_a_batch_cannot_be_compared(tiny_assessor: Assessor) -> None:
+    with pytest.raises(ValueError, match=r"one recording of shape \(samples,\), got \(2, 9\)"):
+        tiny_assessor.compare(np.ones((2, 9)), np.ones(9), 16000)
+
+
+def test_scores_carry_no_gradient(tiny_assessor: Assessor) -> None:
+    scores = tiny_assessor.score(torch.randn(4000, requires_grad=True), 16000)
+    assert not scores["mos"].requires_grad

@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from urgentmos.model.assessor import AssessorNetwork
+from urgentmos.model.checkpoint import (
+    CheckpointError,
+    content_hash,
+    find_model,
+    load_model,
+    save_model,
+)
+from urgentmos.model.config import ModelConfig
+
+
+def rewrite_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_is_saved_scores_the_same_when_loaded(
+    tiny_model_dir: Path, tiny_network: AssessorNetwork
+) -> None:
+    waveform = torch.randn(1, 4000)
+    with torch.inference_mode():
+        before = tiny_network(waveform, torch.tensor([4000])).scores
+    after = load_model(tiny_model_dir).score(waveform, 16000)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_half_precision_halves_the_file_and_loads_as_single(
+    tiny_model_dir: Path, tiny_network: AssessorNetwork, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "half", tiny_network, tiny_config, {}, half=True)
+    half = load_model(tmp_path / "half")
+    assert {p.dtype for p in half.network.parameters()} == {torch.float32}
+    sizes = [(f / "model.safetensors").stat().st_size for f in (tmp_path / "half", tiny_model_dir)]
+    assert sizes[0] < 0.7 * sizes[1]
+    waveform = torch.randn(4000)
+    full_score = load_model(tiny_model_dir).score(waveform, 16000)["mos"]
+    assert float(half.score(waveform, 16000)["mos"]) == pytest.approx(float(full_score), abs=1e-2)
+
+
+def test_a_weight_that_16_bits_cannot_hold_is_not_saved(
+    tiny_network: AssessorNetwork, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    tiny_network.fusion.norm.weight.data[0] = 1e6
+    with pytest.raises(CheckpointError, match=r"fusion\.norm\.weight has values"):
+        save_model(tmp_path / "half", tiny_network, tiny_config, {}, half=True)
+    assert not (tmp_path / "half" / "model.safetensors").exists()
+
+
+def test_the_hash_names_configuration_and_weights(
+    tiny_model_dir: Path, tiny_network: AssessorNetwork, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    digest = load_model(tiny_model_dir).model_hash
+    assert len(digest) == 12
+    save_model(tmp_path / "again", tiny_network, tiny_config, {"name": "another card"})
+    assert content_hash(tmp_path / "again") == digest
+    tiny_network.fusion.norm.weight.data[0] += 1e-3
+    save_model(tmp_path / "changed", tiny_network, tiny_config, {})
+    assert content_hash(tmp_path / "changed") != digest
+    rewrite_config(tiny_model_dir, level="none")
+    assert content_hash(tiny_model_dir) != digest
+
+
+def test_the_card_comes_with_the_model(tiny_model_dir: Path) -> None:
+    assert load_model(tiny_model_dir).card == {"name": "tiny"}
+
+
+def edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
+    path = folder / "model.safetensors"
+    tensors = {**load_file(path), **{k.replace("__", "."): v for k, v in changes.items()}}
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heads__mos__linear__weight": None}, "no weights for the heads of mos"),
+        ({"fusion__norm__bias": None}, r"lacks weights that config.json asks for: fusion\.norm"),
+        ({"heads__utmos__linear__bias": torch.zeros(1)}, r"no place: heads\.utmos\.linear"),
+        ({"fusion__norm__bias": torch.zeros(3)}, r"norm\.bias is \(3,\) in the file, \(16,\) by"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(
+    tiny_model_dir: Path, changes: dict[str, torch.Tensor | None], message: str
+) -> None:
+    edit_weights(tiny_model_dir, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tiny_model_dir)
+
+
+def test_an_unknown_key_in_the_configuration_is_refused(tiny_model_dir: Path) -> None:
+    rewrite_config(tiny_model_dir, fusio=1)
+    with pytest.raises(CheckpointError, match="unknown key 'fusio'; did you mean 'fusion'"):
+        load_model(tiny_model_dir)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_folder_without_one_of_the_files_is_no_model(tiny_model_dir: Path, name: str) -> None:
+    (tiny_model_dir / name).unlink()
+    with pytest.raises(CheckpointError, match=f"is not a model: it has no {name}"):
+        load_model(tiny_model_dir)
+
+
+def test_weights_in_another_format_are_refused(tiny_model_dir: Path) -> None:
+    (tiny_model_dir / "model.safetensors").write_bytes(b"\x80\x04K*." * 40)
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        load_model(tiny_model_dir)
+
+
+def test_an_unknown_name_is_answered_with_what_there_is() -> None:
+    with pytest.raises(CheckpointError, match=r"no model 'defualt': expected a folder"):
+        find_model("defualt")
+
+
+def test_a_model_on_another_device_is_moved(tiny_model_dir: Path) -> None:
+    assessor = load_model(tiny_model_dir, device="meta")
+    assert assessor.device == torch.device("meta")
+
+
+def test_a_saved_model_needs_nothing_but_its_folder(tiny_model_dir: Path) -> None:
+    assert {path.name for path in tiny_model_dir.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "model_card.json",
+    }
+    assert np.isfinite(float(load_model(str(tiny_model_dir)).score(np.ones(10), 16000)["mos"]))
