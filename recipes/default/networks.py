@@ -205,6 +205,7 @@ def main() -> None:
     """Train every network of the recipe on folders of speech and noise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, help="list written by prepare.py")
+    parser.add_argument("--audio", type=Path, required=True, help="folder the list is about")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(NETWORKS))
     parser.add_argument("--stages", type=int, nargs="+", default=[120, 400, 1200])
@@ -214,7 +215,7 @@ def main() -> None:
     sources = [json.loads(line) for line in arguments.sources.read_text("utf-8").splitlines()]
     speech, noise = (
         [
-            soundfile.read(row["path"], dtype="float32")[0]
+            soundfile.read(arguments.audio / row["path"], dtype="float32")[0]
             for row in sources
             if row["kind"] == kind and row["split"] == "train"
         ]

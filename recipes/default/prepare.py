@@ -3,7 +3,7 @@
 Reads a folder holding ``clean/ noise/ rir/ processed/`` and, when there is one, its
 ``manifest.jsonl`` (fields ``path kind speaker reference language system noise_class``); without a
 manifest, the kind is the top folder and the speaker the parent folder. Writes one JSON line per
-recording with its ``split``. ``python recipes/default/prepare.py --help``.
+recording with its ``split``; paths stay relative to the folder. ``python recipes/default/prepare.py --help``.
 """
 
 import argparse
@@ -72,16 +72,15 @@ def main() -> None:
         for row in rows(arguments.audio):
             split = split_of(split_group(row), validation_share=arguments.validation_share)
             counts[str(row["kind"]), split] += 1
-            reference = row.get("reference")
             listed = {
-                "path": str((arguments.audio / str(row["path"])).resolve()),
+                "path": row["path"],
                 "kind": row["kind"],
                 "split": split,
                 "speaker": row.get("speaker") or split_group(row),
                 "language": row.get("language"),
                 "source": Path(str(row["path"])).parts[1],
                 "system": row.get("system"),
-                "reference": str((arguments.audio / str(reference)).resolve()) if reference else None,
+                "reference": row.get("reference"),
             }
             output.write(json.dumps(listed) + "\n")
     for (kind, split), count in sorted(counts.items()):

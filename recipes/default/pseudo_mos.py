@@ -15,10 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.simulate.kinds import DISTORTIONS
 
 WEIGHTS = {"distill_mos": 2.0, "dnsmos_p808": 0.7, "pesq": 1.0}
-RESYNTHESIS_STAGE = "resynthesis"
+RESYNTHESIS_STAGE = 4
 LOW, HIGH = 1.0, 5.0
+
+
+def keeps_phase(recording: Recording) -> bool:
+    """Whether the recording is its clean reference plus damage, sample by sample."""
+    kinds = [step["kind"] for step in recording.meta["distortions"]]
+    return recording.meta["origin"] == "clean" and not any(
+        kind.startswith("network_") or DISTORTIONS[kind].stage == RESYNTHESIS_STAGE
+        for kind in kinds
+    )
 
 
 def label_matrix(recordings: list[Recording]) -> np.ndarray:
@@ -26,9 +36,8 @@ def label_matrix(recordings: list[Recording]) -> np.ndarray:
     matrix = np.full((len(recordings), len(WEIGHTS)), np.nan)
     for row, recording in enumerate(recordings):
         for column, name in enumerate(WEIGHTS):
-            if name == "pesq" and recording.meta.get("changes_phase", False):
-                continue
-            matrix[row, column] = recording.metrics.get(name, np.nan)
+            if name != "pesq" or keeps_phase(recording):
+                matrix[row, column] = recording.metrics.get(name, np.nan)
     return matrix
 
 

@@ -20,6 +20,7 @@ def main() -> None:
     """Simulate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, help="list written by prepare.py")
+    parser.add_argument("--audio", type=Path, required=True, help="folder the list is about")
     parser.add_argument("--networks", type=Path, required=True, help="folder of networks.py")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
@@ -27,7 +28,12 @@ def main() -> None:
     parser.add_argument("--num-recordings", type=int)
     arguments = parser.parse_args()
     config = load_config(SimulationConfig, CONFIG, overrides=[])
-    config = replace(config, manifest=str(arguments.sources), text=str(CONFIG.with_name("sentences.tsv")))
+    config = replace(
+        config,
+        manifest=str(arguments.sources),
+        manifest_root=str(arguments.audio),
+        text=str(CONFIG.with_name("sentences.tsv")),
+    )
     if arguments.num_recordings:
         config = replace(config, num_recordings=arguments.num_recordings)
     outcome = generate(

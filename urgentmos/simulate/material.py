@@ -35,6 +35,7 @@ class Utterance:
         seconds: Duration.
         system: What processed it, or None for clean speech.
         reference: Clean reference of processed speech, or None.
+        reference_name: Its path within its collection.
         split: Side the manifest puts it on, or None to draw one.
     """
 
@@ -47,6 +48,7 @@ class Utterance:
     seconds: float
     system: str | None = None
     reference: Path | None = None
+    reference_name: str | None = None
     split: Split | None = None
 
 
@@ -79,7 +81,9 @@ def read_material(config: SimulationConfig) -> Material:
     """
     material = Material()
     if config.manifest is not None:
-        _add_manifest(material, Path(config.manifest), config)
+        manifest = Path(config.manifest)
+        root = manifest.parent if config.manifest_root is None else Path(config.manifest_root)
+        _add_manifest(material, manifest, root=root, config=config)
     for folder in config.speech:
         material.clean.extend(_folder_utterances(Path(folder)))
     for folders, target in (
@@ -100,44 +104,46 @@ def read_material(config: SimulationConfig) -> Material:
     return material
 
 
-def _add_manifest(material: Material, manifest: Path, config: SimulationConfig) -> None:
-    folder = manifest.parent
+def _add_manifest(
+    material: Material, manifest: Path, *, root: Path, config: SimulationConfig
+) -> None:
     with manifest.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines if line.strip()]
     for row in rows:
         kind, name = row["kind"], row["path"]
         if kind in {"noise", "rir"}:
             target = material.noises if kind == "noise" else material.responses
-            target[name] = folder / name
+            target[name] = root / name
             origin = TAKE.sub("", row.get("source_path") or name)
             material.groups[name] = f"{row.get('source_repo') or ''}/{origin}"
             if row.get("split"):
                 material.splits[name] = row["split"]
         elif kind == "processed":
-            material.processed.append(_row_utterance(row, folder, config))
+            material.processed.append(_row_utterance(row, root, config))
         else:
-            material.clean.append(_row_utterance(row, folder, config))
+            material.clean.append(_row_utterance(row, root, config))
 
 
-def _row_utterance(row: Mapping[str, Any], folder: Path, config: SimulationConfig) -> Utterance:
+def _row_utterance(row: Mapping[str, Any], root: Path, config: SimulationConfig) -> Utterance:
     name = row["path"]
     parts = Path(name).parts
     source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
     speaker = row.get("speaker")
     known = speaker is not None and source not in config.split_by_source
     reference = row.get("reference")
-    seconds = row.get("seconds") or soundfile.info(folder / name).duration
+    seconds = row.get("seconds") or soundfile.info(root / name).duration
     processed = row["kind"] == "processed"
     return Utterance(
         name=name,
-        path=folder / name,
+        path=root / name,
         speaker=speaker or source,
         group=str(speaker) if known else f"source {source}",
         source=source,
         language=row.get("language"),
         seconds=float(seconds),
         system=(row.get("system") or source) if processed else None,
-        reference=folder / reference if processed and reference else None,
+        reference=root / reference if processed and reference else None,
+        reference_name=reference if processed else None,
         split=row.get("split"),
     )
 

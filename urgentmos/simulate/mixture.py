@@ -69,8 +69,9 @@ class SimulationConfig:
     Attributes:
         num_recordings: Recordings to make.
         manifest: JSON lines with ``path kind language speaker source_path reference system split``;
-            ``kind`` is clean, noise, rir, processed or reference. Paths are relative to it. Where
-            ``split`` says ``train`` or ``validation`` it is kept.
+            ``kind`` is clean, noise, rir, processed or reference. Where ``split`` says
+            ``train`` or ``validation`` it is kept.
+        manifest_root: Folder that its paths are relative to; its own folder when None.
         speech: Folders of clean speech; a file's parent folder is its speaker.
         noise: Folders of noise.
         responses: Folders of impulse responses.
@@ -95,6 +96,7 @@ class SimulationConfig:
 
     num_recordings: int = 1000
     manifest: str | None = None
+    manifest_root: str | None = None
     speech: list[str] = field(default_factory=list)
     noise: list[str] = field(default_factory=list)
     responses: list[str] = field(default_factory=list)

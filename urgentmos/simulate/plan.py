@@ -212,7 +212,7 @@ def make_plan(
 
 def utterance_key(utterance: Utterance) -> str:
     """Return what decides an utterance's crops: systems with one reference are cut alike."""
-    return utterance.name if utterance.reference is None else utterance.reference.as_posix()
+    return utterance.reference_name or utterance.name
 
 
 def crop_bounds(

@@ -144,17 +144,9 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
     return Start(
         waveform=waveform[:shared] * gain,
         reference=reference * gain if has_reference else None,
-        reference_id=f"{_slug(_reference_name(utterance))}_{crop}",
+        reference_id=f"{_slug(str(Path(key).with_suffix('')))}_{crop}",
         system=_slug(utterance.system) if utterance.system else None,
     )
-
-
-def _reference_name(utterance: Utterance) -> str:
-    if utterance.reference is None:
-        return str(Path(utterance.name).with_suffix(""))
-    # Name of the reference within the collection that holds both.
-    depth = len(Path(utterance.name).parts)
-    return "/".join(utterance.reference.with_suffix("").parts[-depth:])
 
 
 def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float32:

@@ -1,0 +1,95 @@
+"""Copy a trained model into the package, with its model card.
+
+The card says what every head learned from, what the model has not learned, how it did on the
+validation split, and whose recordings it was trained on. ``python recipes/default/publish.py -h``.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from urgentmos.data.manifest import Recording, read_manifest
+from urgentmos.metrics import METRICS
+from urgentmos.model.checkpoint import load_model, save_model
+
+DEFAULT_TARGET = Path(__file__).resolve().parents[2] / "urgentmos" / "weights" / "default"
+
+PSEUDO_MOS = (
+    "a pseudo-MOS, no human rating: 2 Distill-MOS + 0.7 DNSMOS P.808 + PESQ, standardised, brought "
+    "to the mean and spread of Distill-MOS (recipes/default/pseudo_mos.py)"
+)
+NOT_LEARNED = [
+    "Human ratings: none were trained on. `mos` follows the opinion of other predictors.",
+    "Content: wrong words, language, accent, emotion, or whether a voice is the right one.",
+    "Above 8 kHz: recordings are heard at 16 kHz.",
+    "Level: recordings are brought to one level first, so loudness does not count.",
+    "Singing, music, and several talkers meant to be heard.",
+    "Speaker similarity and MCD without the reference: learned as what damage usually does to them.",
+]
+
+
+def sources_by_head(recordings: list[Recording], metrics: list[str], tools: dict[str, str]) -> Any:
+    """Say for every head what its labels are and how many there were."""
+    counts = Counter(name for r in recordings for name in r.metrics)
+    label_tools = {**tools, "mos": PSEUDO_MOS}
+    for name in metrics:
+        if name.startswith("dnsmos_") and name not in label_tools:
+            label_tools[name] = label_tools.get("dnsmos", "DNSMOS")
+    return {
+        name: {
+            "title": METRICS[name].title,
+            "labels": counts[name],
+            "learned_from": label_tools.get(name, METRICS[name].source),
+        }
+        for name in metrics
+    }
+
+
+def attributions(audio: Path) -> list[str]:
+    """List whose recordings were used, under which licence."""
+    manifest = audio / "manifest.jsonl"
+    if not manifest.exists():
+        return [str(audio.name)]
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    return sorted({f"{row['attribution']} [{row['licence']}]" for row in rows})
+
+
+def main() -> None:
+    """Publish."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder of urgentmos train")
+    parser.add_argument("manifest", type=Path, help="manifest it was trained on")
+    parser.add_argument("--labels", type=Path, required=True, help="OUTPUT.labels.json of label")
+    parser.add_argument("--audio", type=Path, required=True, help="folder the recipe started from")
+    parser.add_argument("--hardware", default="2 CPU cores")
+    parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
+    arguments = parser.parse_args()
+
+    assessor = load_model(arguments.run / "final")
+    recordings = read_manifest(arguments.manifest)
+    by_split = Counter(recording.meta["split"] for recording in recordings)
+    seconds = sum(recording.duration for recording in recordings)
+    tools = json.loads(arguments.labels.read_text("utf-8"))["tools"]
+    history = (arguments.run / "history.jsonl").read_text("utf-8").splitlines()
+    card = {
+        "name": arguments.output.name,
+        "licence": "MIT",
+        "architecture": "UrgentMOS: two encoders trained from scratch, five groups of metrics",
+        "recipe": "recipes/default/README.md",
+        "recordings": dict(by_split),
+        "hours": round(seconds / 3600, 1),
+        "hardware": arguments.hardware,
+        "heads": sources_by_head(recordings, assessor.metrics, tools),
+        "not_learned": NOT_LEARNED,
+        "validation": json.loads(history[-1]),
+        "attributions": attributions(arguments.audio),
+    }
+    save_model(arguments.output, assessor.network, assessor.config, card, half=True)
+    size = sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6
+    print(f"{arguments.output}: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
