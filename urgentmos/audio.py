@@ -29,6 +29,8 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 
 # Of a damaged file the block in which decoding fails is lost, so blocks are short.
 _BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 13, 1 << 18
+# Floats that hold 32-bit integers reach it. Beyond it the power of a recording overflows.
+_MAX_LEVEL = 2.0**31
 _SILENT_LEVEL = 10 ** (-70 / 20)
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
@@ -183,6 +185,10 @@ class AudioReader:
             position = int(np.argmin(np.isfinite(block).all(axis=1))) + self.num_samples
             what = "NaN" if np.isnan(block).any() else "infinite"
             raise AudioError(f"{what} samples, the first at {position / self.sample_rate:.3f} s")
+        if max(high, -low) > _MAX_LEVEL:
+            raise AudioError(
+                f"samples of {max(high, -low):.1e} where full scale is 1: not audio, or damaged"
+            )
         self.num_samples += len(block)
         self._low, self._high = min(self._low, low), max(self._high, high)
         if max(high, -low) >= _FULL_SCALE:

@@ -8,14 +8,14 @@ time that its two windows stand for. The order of the two makes no difference bu
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from urgentmos.model.assessor import Assessor, Preference, combine_orders
 from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
-from urgentmos.scoring.recording import Recording, decode_recordings
+from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Value
 from urgentmos.scoring.windows import Window, combine_scores, repeat_short
 
@@ -123,10 +123,10 @@ def compare_files(
         workers: Threads that decode ahead of the model.
     """
     comparer = _Comparer(assessor)
-    recordings = decode_recordings(
+    decoded = decode_recordings(
         itertools.chain.from_iterable(pairs), sample_rate=assessor.sample_rate, workers=workers
     )
-    for a, b in zip(recordings, recordings, strict=True):
+    for a, b in zip(decoded, decoded, strict=True):
         yield comparer.compare(a, b)
 
 
@@ -138,11 +138,12 @@ class _Comparer:
         self._scorer = WindowScorer(assessor, self._metrics, batch_seconds=1.0)
         self._model = model_id(assessor)
 
-    def compare(self, a: Recording, b: Recording) -> Comparison:
-        side_a, side_b = _Side(a, self._scorer), _Side(b, self._scorer)
-        errors = [
-            f"{name}: {side.error}" for name, side in (("A", side_a), ("B", side_b)) if side.error
-        ]
+    def compare(self, decoded_a: Decoded, decoded_b: Decoded) -> Comparison:
+        rate = self._assessor.sample_rate
+        side_a = _Side(decoded_a, self._scorer, sample_rate=rate)
+        side_b = _Side(decoded_b, self._scorer, sample_rate=rate)
+        a, b = side_a.recording, side_b.recording
+        errors = [f"{name}: {side.error}" for name, side in (("A", a), ("B", b)) if side.error]
         preference = None
         if not errors:
             try:
@@ -188,18 +189,16 @@ class _Comparer:
 class _Side:
     """One of two recordings: its windows in step with the other's, its MOS on the way."""
 
-    def __init__(self, recording: Recording, scorer: WindowScorer) -> None:
+    def __init__(self, decoded: Decoded, scorer: WindowScorer, *, sample_rate: int) -> None:
+        self.recording, windows = decoded
         self._scorer = scorer
         self._weights_s: list[float] = []
         self._scores: list[dict[str, float]] = []
-        self._recording = recording
-        self._windows: Iterable[Window] = list(itertools.islice(recording.windows, _FEW))
-        self.num_windows = len(self._windows)
-        rest = sum(1 for _ in recording.windows)
-        if rest:
-            self.num_windows += rest
-            self._windows = recording.again().windows
-        self.error = recording.error
+        first = list(itertools.islice(windows, _FEW))
+        rest = sum(1 for _ in windows)
+        self.num_windows = len(first) + rest
+        again = Recording(self.recording.path).windows(sample_rate=sample_rate)
+        self._windows: Iterator[Window] = again if rest else iter(first)
 
     @property
     def mos(self) -> float | None:
@@ -209,10 +208,9 @@ class _Side:
     def stretched(self, num_meetings: int) -> Iterator[Window]:
         """Go through the windows in ``num_meetings`` steps, at least one for each."""
         position = -1
-        windows = iter(self._windows)
         for meeting in range(num_meetings):
             while position < meeting * self.num_windows // num_meetings:
-                window = next(windows)
+                window = next(self._windows)
                 position += 1
                 self._score(window)
             yield window

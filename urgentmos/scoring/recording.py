@@ -15,17 +15,13 @@ _NUM_AHEAD, _WINDOWS_AHEAD = 32, 2
 
 
 class Recording:
-    """A file being decoded.
-
-    Everything but ``path`` is final once ``windows`` is used up.
+    """A file, and what is learned about it while its windows are run through.
 
     Args:
         path: The file.
-        sample_rate: Rate in Hz at which windows are wanted.
 
     Attributes:
         path: The file.
-        windows: Its windows, to be run through once; they end early when an error is met.
         error: Why it cannot be scored; empty when it can.
         duration_s: Seconds decoded; None when it could not be opened.
         sample_rate: Rate of the file in Hz; None when it could not be opened.
@@ -33,34 +29,25 @@ class Recording:
         flags: ``AudioReader.flags``, and ``short``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, sample_rate: int) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.error = ""
         self.duration_s: float | None = None
         self.sample_rate: int | None = None
         self.channels: int | None = None
         self.flags: tuple[str, ...] = ()
-        self._wanted_rate = sample_rate
-        self.windows: Iterator[Window] = self._decode()
 
-    def again(self) -> "Recording":
-        """Open the same file anew, with all its windows."""
-        return Recording(self.path, sample_rate=self._wanted_rate)
+    def windows(self, *, sample_rate: int) -> Iterator[Window]:
+        """Decode the file; an error ends the windows early and is kept in ``error``.
 
-    def decode_ahead(self) -> "Recording":
-        """Decode the first windows now."""
-        self.windows = itertools.chain(
-            list(itertools.islice(self.windows, _WINDOWS_AHEAD)), self.windows
-        )
-        return self
-
-    def _decode(self) -> Iterator[Window]:
-        rate = self._wanted_rate
+        Args:
+            sample_rate: Rate in Hz at which windows are wanted.
+        """
         try:
-            with AudioReader(self.path, sample_rate=rate) as reader:
+            with AudioReader(self.path, sample_rate=sample_rate) as reader:
                 self.sample_rate, self.channels = reader.sample_rate, reader.channels
                 try:
-                    yield from cut_windows(reader.blocks(), sample_rate=rate)
+                    yield from cut_windows(reader.blocks(), sample_rate=sample_rate)
                 finally:
                     self.duration_s = reader.duration_s
                     short = ("short",) if reader.duration_s < SHORT_S else ()
@@ -69,28 +56,41 @@ class Recording:
             self.error = str(error)
 
 
+Decoded = tuple[Recording, Iterator[Window]]
+
+
 def decode_recordings(
     paths: Iterable[str | os.PathLike[str]], *, sample_rate: int, workers: int
-) -> Iterator[Recording]:
+) -> Iterator[Decoded]:
     """Open and decode recordings ahead of their use, in order.
 
     Args:
         paths: Files.
         sample_rate: Rate in Hz at which windows are wanted.
-        workers: Threads that decode; 0 decodes in the caller's, when a recording is asked for.
+        workers: Threads that decode; 0 decodes in the caller's, when windows are asked for.
+
+    Returns:
+        Each recording with its windows; what is known of it is final when they are used up.
     """
-    recordings = (Recording(path, sample_rate=sample_rate) for path in paths)
+    recordings = map(Recording, paths)
     if workers == 0:
-        yield from recordings
+        for recording in recordings:
+            yield recording, recording.windows(sample_rate=sample_rate)
         return
     executor = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    ahead: deque[Future[Recording]] = deque()
+    ahead: deque[Future[Decoded]] = deque()
     try:
         for recording in recordings:
-            ahead.append(executor.submit(recording.decode_ahead))
+            ahead.append(executor.submit(_decode_ahead, recording, sample_rate))
             if len(ahead) >= _NUM_AHEAD:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _decode_ahead(recording: Recording, sample_rate: int) -> Decoded:
+    windows = recording.windows(sample_rate=sample_rate)
+    first = list(itertools.islice(windows, _WINDOWS_AHEAD))
+    return recording, itertools.chain(first, windows)

@@ -9,7 +9,7 @@ from urgentmos.metrics import check_metrics
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
-from urgentmos.scoring.recording import Recording, decode_recordings
+from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Row, WindowScores
 from urgentmos.scoring.windows import Window, combine_scores
 
@@ -55,17 +55,17 @@ def score_files(
         raise ValueError(f"workers must be 0 or more, got {workers}")
     names = check_metrics(assessor.metrics if metrics is None else metrics, assessor.metrics)
     scorer = WindowScorer(assessor, names, batch_seconds=batch_seconds)
-    recordings = decode_recordings(
+    decoded = decode_recordings(
         find_audio(paths), sample_rate=assessor.sample_rate, workers=workers
     )
     pool = _Pool(scorer, model=model_id(assessor), max_seconds=_BATCHES_AHEAD * batch_seconds)
-    return _rows(recordings, pool)
+    return _rows(decoded, pool)
 
 
-def _rows(recordings: Iterator[Recording], pool: "_Pool") -> Iterator[Row]:
-    for recording in recordings:
+def _rows(decoded: Iterator[Decoded], pool: "_Pool") -> Iterator[Row]:
+    for recording, windows in decoded:
         pool.start(recording)
-        for window in recording.windows:
+        for window in windows:
             pool.add(window)
             if pool.is_full:
                 yield from pool.score()

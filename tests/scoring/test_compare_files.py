@@ -1,0 +1,112 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from urgentmos.audio import AudioError
+from urgentmos.model.assessor import Assessor
+from urgentmos.scoring import compare_files, match_folders
+
+Speech = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def files(tmp_path: Path, speech: Speech) -> dict[float, Path]:
+    paths = {}
+    for seconds in (0.3, 2.0, 6.0, 33.0, 52.0):
+        paths[seconds] = tmp_path / f"{seconds}.wav"
+        samples = round(seconds * 16000)
+        repeated = np.resize(speech(min(seconds, 2.0), seed=int(10 * seconds)), samples)
+        noise = np.random.default_rng(0).standard_normal(samples) * np.linspace(0, 0.1, samples)
+        soundfile.write(paths[seconds], repeated + noise, 16000)
+    return paths
+
+
+@pytest.mark.parametrize("pair", [(2.0, 6.0), (0.3, 2.0), (6.0, 33.0), (52.0, 33.0)])
+def test_swapping_a_and_b_mirrors_the_result_exactly(
+    tiny_assessor: Assessor, files: dict[float, Path], pair: tuple[float, float]
+) -> None:
+    a, b = files[pair[0]], files[pair[1]]
+    forward, backward = compare_files(tiny_assessor, [(a, b), (b, a)])
+    assert forward.preference is not None
+    assert backward.preference is not None
+    assert forward.preference.p_a == backward.preference.p_b
+    assert forward.preference.p_b == backward.preference.p_a
+    assert forward.preference.p_tie == backward.preference.p_tie
+    assert forward.preference.cmos == -backward.preference.cmos
+    assert (forward.mos_a, forward.mos_b) == (backward.mos_b, backward.mos_a)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.0, 33.0])
+def test_a_recording_ties_with_itself(
+    tiny_assessor: Assessor, files: dict[float, Path], seconds: float
+) -> None:
+    (comparison,) = compare_files(tiny_assessor, [(files[seconds], files[seconds])])
+    assert comparison.preference is not None
+    assert comparison.verdict == "tie"
+    assert comparison.preference.p_a == comparison.preference.p_b
+    assert comparison.preference.cmos == 0
+
+
+def test_a_short_enough_pair_is_compared_as_the_model_does(
+    tiny_assessor: Assessor, files: dict[float, Path]
+) -> None:
+    (comparison,) = compare_files(tiny_assessor, [(files[2.0], files[6.0])])
+    a, b = (soundfile.read(files[s], dtype="float32")[0] for s in (2.0, 6.0))
+    assert comparison.preference == tiny_assessor.compare(a, b, 16000)
+    assert comparison.mos_a == pytest.approx(float(tiny_assessor.score(a, 16000)["mos"][0]))
+
+
+def test_windows_of_unequal_recordings_meet_in_time(
+    tiny_assessor: Assessor, files: dict[float, Path]
+) -> None:
+    (comparison,) = compare_files(tiny_assessor, [(files[52.0], files[33.0])])
+    long, short = (soundfile.read(files[s], dtype="float32")[0] for s in (52.0, 33.0))
+    rate = 16000
+    # 52 s: windows at 0, 15, 30, 32 s; 33 s: at 0, 13 s, each met twice. Their own times by hand.
+    starts_a, own_a = (0, 15, 30, 32), (17.5, 15.0, 8.5, 11.0)
+    starts_b, own_b = (0, 0, 13, 13), (16.5, 16.5, 16.5, 16.5)
+    weights = [(a + b) / 2 for a, b in zip(own_a, own_b, strict=True)]
+    met = [
+        tiny_assessor.compare(
+            long[a * rate : (a + 20) * rate], short[b * rate : (b + 20) * rate], rate
+        )
+        for a, b in zip(starts_a, starts_b, strict=True)
+    ]
+    expected = sum(w * p.cmos for w, p in zip(weights, met, strict=True)) / sum(weights)
+    assert comparison.preference is not None
+    assert comparison.preference.cmos == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_bad_recording_fails_its_pair_only(
+    tiny_assessor: Assessor, files: dict[float, Path], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.wav"
+    pairs = [(files[2.0], missing), (missing, missing), (files[2.0], files[6.0])]
+    comparisons = list(compare_files(tiny_assessor, pairs))
+    assert [comparison.status for comparison in comparisons] == ["failed", "failed", "ok"]
+    assert comparisons[0].error == "B: no such file"
+    assert comparisons[1].error == "A: no such file; B: no such file"
+    assert comparisons[0].to_record()["p_a"] is None
+
+
+def test_folders_are_matched_by_relative_path_whatever_the_suffix(tmp_path: Path) -> None:
+    for name in ("a/x.wav", "a/sub/y.wav", "a/only.wav", "b/x.flac", "b/sub/y.wav", "b/z.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    pairs, only_a, only_b = match_folders(tmp_path / "a", tmp_path / "b")
+    relative = [(str(a.relative_to(tmp_path)), str(b.relative_to(tmp_path))) for a, b in pairs]
+    assert relative == [("a/sub/y.wav", "b/sub/y.wav"), ("a/x.wav", "b/x.flac")]
+    assert (only_a, only_b) == ([tmp_path / "a/only.wav"], [tmp_path / "b/z.wav"])
+
+
+def test_folders_that_cannot_be_matched_are_refused(tmp_path: Path) -> None:
+    for name in ("a/x.wav", "b/y.wav", "c/x.wav", "c/x.flac"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(AudioError, match="same relative path"):
+        match_folders(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AudioError, match="differ in their suffix only"):
+        match_folders(tmp_path / "a", tmp_path / "c")

@@ -1,0 +1,118 @@
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from urgentmos.model.assessor import Assessor
+from urgentmos.scoring.inference import WindowScorer
+from urgentmos.scoring.windows import Window
+
+Forward = Callable[..., dict[str, Tensor]]
+
+
+def _windows(assessor: Assessor, levels: list[float]) -> list[Window]:
+    rate = assessor.sample_rate
+    return [
+        Window(np.full(rate * (2 + item), level, np.float32), 0.0, 2.0 + item, 2.0 + item)
+        for item, level in enumerate(levels)
+    ]
+
+
+def _replace_score(
+    assessor: Assessor, monkeypatch: pytest.MonkeyPatch, before: Callable[[Tensor], None]
+) -> None:
+    """Make the model score the first sample of each recording, after ``before`` has seen them."""
+
+    def score(waveform: Tensor, sample_rate: int, **_: object) -> dict[str, Tensor]:
+        before(waveform)
+        return {"mos": waveform[:, 0]}
+
+    monkeypatch.setattr(assessor, "score", score)
+
+
+def test_results_come_in_the_order_of_the_windows(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace_score(tiny_assessor, monkeypatch, lambda _: None)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=9.0)
+    results = scorer.score(_windows(tiny_assessor, [0.25, 0.5, 0.75, 1.0]))
+    assert results == [{"mos": 0.25}, {"mos": 0.5}, {"mos": 0.75}, {"mos": 1.0}]
+
+
+def test_no_batch_is_larger_than_allowed(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[float] = []
+    _replace_score(tiny_assessor, monkeypatch, lambda batch: sizes.append(batch.numel() / 16000))
+    WindowScorer(tiny_assessor, ["mos"], batch_seconds=8.0).score(
+        _windows(tiny_assessor, [0.5] * 5)
+    )
+    assert max(sizes) <= 8.0
+    assert len(sizes) < 5
+
+
+def test_out_of_gpu_memory_halves_the_batch_and_says_so(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes: list[float] = []
+
+    def run_out(batch: Tensor) -> None:
+        sizes.append(batch.numel() / 16000)
+        if sizes[-1] > 10:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    _replace_score(tiny_assessor, monkeypatch, run_out)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)
+    windows = _windows(tiny_assessor, [0.25, 0.5, 0.75, 1.0])
+    with caplog.at_level(logging.WARNING):
+        first = scorer.score(windows)
+    assert [result["mos"] for result in first if not isinstance(result, str)] == [
+        0.25, 0.5, 0.75, 1.0,
+    ]  # fmt: skip
+    assert "out of GPU memory: going on with batches of 10 s" in caplog.text
+    sizes.clear()
+    assert scorer.score(windows) == first
+    assert max(sizes) <= 10, "the smaller bound is kept"
+
+
+def test_a_recording_too_large_for_the_gpu_alone_fails_alone(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(batch: Tensor) -> None:
+        if batch.shape[1] > 4 * 16000:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    _replace_score(tiny_assessor, monkeypatch, run_out)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)
+    results = scorer.score(_windows(tiny_assessor, [0.25, 0.5, 0.75, 1.0]))
+    assert [isinstance(result, str) for result in results] == [False, False, False, True]
+    assert results[3] == "out of GPU memory on this recording alone"
+
+
+def test_a_recording_that_the_model_cannot_score_fails_alone(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(batch: Tensor) -> None:
+        if bool((batch[:, 0] == 0.5).any()):
+            raise RuntimeError("no kernel for this")
+
+    _replace_score(tiny_assessor, monkeypatch, refuse)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)
+    results = scorer.score(_windows(tiny_assessor, [0.25, 0.5, 0.75]))
+    assert results == [{"mos": 0.25}, "the model failed: no kernel for this", {"mos": 0.75}]
+
+
+def test_a_score_that_is_not_finite_is_no_score(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(waveform: Tensor, sample_rate: int, **_: object) -> dict[str, Tensor]:
+        return {"mos": torch.tensor([3.0, float("nan")])}
+
+    monkeypatch.setattr(tiny_assessor, "score", score)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)
+    results = scorer.score(_windows(tiny_assessor, [0.25, 0.5]))
+    # The longer recording goes first.
+    assert results == ["the model gave no finite score for mos", {"mos": 3.0}]

@@ -1,0 +1,264 @@
+import os
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from urgentmos.audio import AudioError
+from urgentmos.metrics import METRICS, UnknownMetricError
+from urgentmos.model.assessor import Assessor
+from urgentmos.scoring import Row, score_files
+from urgentmos.scoring.recording import decode_recordings
+
+Speech = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, speech: Speech) -> Path:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for item, seconds in enumerate((3.0, 0.4, 22.0, 1.0, 5.5, 2.0)):
+        soundfile.write(folder / f"{item}.wav", _long(speech, seconds, seed=item), 16000)
+    return folder
+
+
+def _long(speech: Speech, seconds: float, seed: int) -> np.ndarray:
+    """Repeat two seconds of speech, fading, so that every window differs."""
+    samples = round(seconds * 16000)
+    repeated = np.resize(speech(min(seconds, 2.0), seed=seed), samples)
+    noise = np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
+    return repeated + np.linspace(0, 0.1, samples, dtype=np.float32) * noise
+
+
+def _scores(rows: Iterator[Row]) -> dict[str, dict[str, float]]:
+    return {row.path: row.scores for row in rows}
+
+
+def _assert_equal(a: dict[str, dict[str, float]], b: dict[str, dict[str, float]]) -> None:
+    assert set(a) == set(b)
+    for path, scores in a.items():
+        for metric, score in scores.items():
+            assert abs(score - b[path][metric]) <= 1e-4 * METRICS[metric].scale, (path, metric)
+
+
+def test_rows_come_in_order_with_all_metrics(tiny_assessor: Assessor, folder: Path) -> None:
+    rows = list(score_files(tiny_assessor, [folder]))
+    assert [Path(row.path).name for row in rows] == [f"{item}.wav" for item in range(6)]
+    for row in rows:
+        assert (row.status, row.error, row.sample_rate, row.channels) == ("ok", "", 16000, 1)
+        assert list(row.scores) == tiny_assessor.metrics
+        assert row.model.startswith(f"{tiny_assessor.model_hash}+")
+    assert [row.duration_s for row in rows] == [3.0, 0.4, 22.0, 1.0, 5.5, 2.0]
+    assert [row.flags for row in rows] == [(), ("short",), (), (), (), ()]
+
+
+def test_batches_workers_order_and_company_change_no_score(
+    tiny_assessor: Assessor, folder: Path
+) -> None:
+    reference = _scores(score_files(tiny_assessor, [folder]))
+    files = [Path(path) for path in reference]
+    _assert_equal(reference, _scores(score_files(tiny_assessor, [folder], batch_seconds=0.1)))
+    _assert_equal(reference, _scores(score_files(tiny_assessor, [folder], batch_seconds=7.0)))
+    _assert_equal(reference, _scores(score_files(tiny_assessor, [folder], workers=0)))
+    _assert_equal(reference, _scores(score_files(tiny_assessor, [folder], workers=4)))
+    _assert_equal(reference, _scores(score_files(tiny_assessor, files[::-1])))
+    alone = {}
+    for file in files:
+        alone.update(_scores(score_files(tiny_assessor, [file])))
+    _assert_equal(reference, alone)
+
+
+def test_a_second_run_gives_the_same_rows(tiny_assessor: Assessor, folder: Path) -> None:
+    assert list(score_files(tiny_assessor, [folder])) == list(score_files(tiny_assessor, [folder]))
+
+
+def test_only_the_metrics_asked_for_are_given(tiny_assessor: Assessor, folder: Path) -> None:
+    (row,) = score_files(tiny_assessor, [folder / "0.wav"], metrics=["mos_overall", "pesq"])
+    assert list(row.scores) == ["mos", "pesq"]
+
+
+def test_wrong_usage_is_told_before_anything_is_scored(
+    tiny_assessor: Assessor, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownMetricError, match="did you mean 'pesq'"):
+        score_files(tiny_assessor, [folder], metrics=["peqs"])
+    with pytest.raises(ValueError, match="batch_seconds"):
+        score_files(tiny_assessor, [folder], batch_seconds=0.0)
+    with pytest.raises(ValueError, match="workers"):
+        score_files(tiny_assessor, [folder], workers=-1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AudioError, match="no audio in folder"):
+        score_files(tiny_assessor, [tmp_path / "empty"])
+
+
+class TestLongRecordings:
+    def test_the_score_is_that_of_the_windows_by_time(
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    ) -> None:
+        waveform = _long(speech, 41.0, seed=3)
+        soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+        (row,) = score_files(tiny_assessor, [tmp_path / "a.wav"])
+        assert [(window.start_s, window.end_s) for window in row.timeline] == [
+            (0.0, 20.0), (15.0, 35.0), (21.0, 41.0),
+        ]  # fmt: skip
+        # By hand: overlaps are parted at 17.5 s and 28 s.
+        for metric in tiny_assessor.metrics:
+            first, second, third = (
+                float(tiny_assessor.score(waveform[start:end], 16000)[metric][0])
+                for start, end in ((0, 320000), (240000, 560000), (336000, 656000))
+            )
+            expected = (17.5 * first + 10.5 * second + 13.0 * third) / 41.0
+            assert row.scores[metric] == pytest.approx(expected, abs=1e-4 * METRICS[metric].scale)
+
+    def test_halves_joined_give_the_score_of_the_file(
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    ) -> None:
+        soundfile.write(tmp_path / "whole.wav", _long(speech, 50.0, seed=4), 16000)
+        whole, _ = soundfile.read(tmp_path / "whole.wav", dtype="int16")
+        soundfile.write(tmp_path / "first.flac", whole[:400_000], 16000)
+        soundfile.write(tmp_path / "second.flac", whole[400_000:], 16000)
+        halves = [
+            soundfile.read(tmp_path / f"{n}.flac", dtype="int16")[0] for n in ("first", "second")
+        ]
+        soundfile.write(tmp_path / "joined.wav", np.concatenate(halves), 16000)
+        a, b = score_files(tiny_assessor, [tmp_path / "whole.wav", tmp_path / "joined.wav"])
+        assert a.scores == pytest.approx(b.scores)
+
+    def test_an_hour_takes_bounded_memory(
+        self, tiny_assessor: Assessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Constant frames compress to nearly nothing: an hour in a small file.
+        soundfile.write(tmp_path / "hour.flac", np.zeros(3600 * 16000, np.int16), 16000)
+
+        def score(waveform: Tensor, sample_rate: int, **_: object) -> dict[str, Tensor]:
+            return {"mos": torch.full((len(waveform),), 3.0)}
+
+        monkeypatch.setattr(tiny_assessor, "score", score)
+        tracemalloc.start()
+        try:
+            (row,) = score_files(tiny_assessor, [tmp_path / "hour.flac"], metrics=["mos"])
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (row.duration_s, row.flags, row.scores) == (3600.0, ("silent",), {"mos": 3.0})
+        assert len(row.timeline) == 240
+        # The hour itself would be 230 MB.
+        assert peak < 60e6
+
+
+class TestBadFiles:
+    """Every kind of bad file has its row, and the good ones around it are scored."""
+
+    @pytest.fixture
+    def rows(self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech) -> dict[str, Row]:
+        folder = tmp_path / "bad"
+        folder.mkdir()
+        good = speech(1.5, seed=9)
+        writes = {
+            "a_good": (good, 16000, "PCM_16"),
+            "eight_bit": (good, 16000, "PCM_U8"),
+            "24_bit": (good, 16000, "PCM_24"),
+            "float64": (good, 16000, "DOUBLE"),
+            "4_khz": (speech(1.5, seed=9, sample_rate=4000), 4000, "PCM_16"),
+            "192_khz": (speech(1.5, seed=9, sample_rate=192000), 192000, "PCM_16"),
+            "8_channels": (np.stack([good] * 8, axis=1), 16000, "PCM_16"),
+            "one_sample": (good[:1], 16000, "PCM_16"),
+            "20_ms": (good[:320], 16000, "PCM_16"),
+            "half_second": (good[:8000], 16000, "PCM_16"),
+            "silence": (np.zeros(16000), 16000, "PCM_16"),
+            "dc": (np.full(16000, 0.5), 16000, "PCM_16"),
+            "clipped": (np.clip(20 * good, -1, 1), 16000, "PCM_16"),
+            "nan": (np.where(np.arange(len(good)) == 8000, np.nan, good), 16000, "FLOAT"),
+            "infinity": (np.where(np.arange(len(good)) == 8000, np.inf, good), 16000, "FLOAT"),
+            "huge": (good.astype(np.float64) * 1e30, 16000, "FLOAT"),
+            "no_samples": (good[:0], 16000, "PCM_16"),
+            "z_good": (good, 16000, "PCM_16"),
+        }
+        for name, (samples, rate, subtype) in writes.items():
+            soundfile.write(folder / f"{name}.wav", samples, rate, subtype=subtype)
+        content = (folder / "a_good.wav").read_bytes()
+        (folder / "truncated.wav").write_bytes(content[: len(content) * 2 // 3])
+        (folder / "zero_bytes.wav").touch()
+        (folder / "text.wav").write_text("this is not audio\n" * 10)
+        (folder / "gone.wav").symlink_to(folder / "nowhere.wav")
+        paths = [*sorted(folder.iterdir()), folder / "missing.wav"]
+        return {Path(row.path).stem: row for row in score_files(tiny_assessor, paths)}
+
+    def test_each_has_its_row(self, rows: dict[str, Row]) -> None:
+        failed = {name: row.error for name, row in rows.items() if row.status == "failed"}
+        assert failed == {
+            "20_ms": "too short: 320 samples, 20 ms; at least 25 ms is needed",
+            "gone": "no such file",
+            "huge": failed["huge"],  # the level, to the digits of float32
+            "infinity": "infinite samples, the first at 0.500 s",
+            "missing": "no such file",
+            "nan": "NaN samples, the first at 0.500 s",
+            "no_samples": "no samples: the file has a header and no audio",
+            "one_sample": "too short: 1 samples, 0.0625 ms; at least 25 ms is needed",
+            "text": "not readable as audio: Format not recognised",
+            "zero_bytes": "empty file (0 bytes)",
+        }
+        assert "where full scale is 1: not audio, or damaged" in failed["huge"]
+        assert len(rows) == 23
+
+    def test_flags_say_what_was_odd(self, rows: dict[str, Row]) -> None:
+        flags = {name: row.flags for name, row in rows.items() if row.status == "ok" and row.flags}
+        assert flags == {
+            "192_khz": ("resampled",),
+            "4_khz": ("resampled",),
+            "8_channels": ("multichannel",),
+            "clipped": ("clipped",),
+            "dc": ("silent",),
+            "half_second": ("short",),
+            "silence": ("silent",),
+            "truncated": ("truncated", "short"),
+        }
+
+    def test_scores_lie_in_range(self, rows: dict[str, Row]) -> None:
+        for row in rows.values():
+            for name, score in row.scores.items():
+                metric = METRICS[name]
+                assert metric.low is None or score >= metric.low
+                assert metric.high is None or score <= metric.high
+
+    def test_failed_rows_have_no_scores(self, rows: dict[str, Row]) -> None:
+        assert all(not row.scores for row in rows.values() if row.status == "failed")
+
+    def test_the_same_audio_scores_the_same_in_any_container(self, rows: dict[str, Row]) -> None:
+        for name in ("24_bit", "float64", "8_channels", "z_good"):
+            assert rows[name].scores == pytest.approx(rows["a_good"].scores, abs=0.01)
+
+
+def test_a_file_that_vanishes_during_the_run_gets_a_failed_row(
+    tiny_assessor: Assessor, folder: Path
+) -> None:
+    rows = score_files(tiny_assessor, [folder], batch_seconds=0.1, workers=0)
+    first = next(rows)
+    (folder / "4.wav").unlink()
+    statuses = [first.status, *(row.status for row in rows)]
+    assert statuses == ["ok", "ok", "ok", "ok", "failed", "ok"]
+
+
+def test_an_abandoned_run_leaves_no_thread_and_no_file(
+    tiny_assessor: Assessor, folder: Path
+) -> None:
+    rows = score_files(tiny_assessor, [folder], batch_seconds=0.1)
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    assert not [link for link in links if os.path.realpath(link).startswith(str(folder))]
+
+
+def test_recordings_are_decoded_in_order_by_any_number_of_workers(folder: Path) -> None:
+    files = sorted(folder.iterdir()) * 8
+    for workers in (0, 1, 5):
+        decoded = decode_recordings(files, sample_rate=16000, workers=workers)
+        lengths = [sum(window.weight_s for window in windows) for _, windows in decoded]
+        assert lengths == pytest.approx([3.0, 0.4, 22.0, 1.0, 5.5, 2.0] * 8)

@@ -1,0 +1,77 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from urgentmos.scoring.windows import (
+    HOP_S,
+    WINDOW_S,
+    Window,
+    combine_scores,
+    cut_windows,
+    repeat_short,
+)
+
+RATE = 100
+LENGTH, HOP = round(WINDOW_S * RATE), round(HOP_S * RATE)
+
+
+def _cut(num_samples: int, block: int) -> list[Window]:
+    waveform = np.arange(num_samples, dtype=np.float32)
+    blocks = [waveform[start : start + block] for start in range(0, num_samples, block)]
+    return list(cut_windows(blocks, sample_rate=RATE))
+
+
+@settings(max_examples=60, deadline=None)
+@given(num_samples=st.integers(1, 5 * LENGTH), block=st.integers(1, 2 * LENGTH))
+def test_windows_cover_the_recording_and_their_times_add_up_to_it(
+    num_samples: int, block: int
+) -> None:
+    windows = _cut(num_samples, max(block, num_samples // 200))
+    for window in windows:
+        start, end = round(window.start_s * RATE), round(window.end_s * RATE)
+        np.testing.assert_array_equal(window.waveform, np.arange(start, end, dtype=np.float32))
+        assert window.weight_s > 0
+    assert windows[0].start_s == 0
+    assert windows[-1].end_s == num_samples / RATE
+    assert all(a.end_s >= b.start_s for a, b in itertools.pairwise(windows))
+    assert sum(window.weight_s for window in windows) == pytest.approx(num_samples / RATE)
+
+
+def test_up_to_the_window_length_it_is_one_piece() -> None:
+    assert [len(window.waveform) for window in _cut(LENGTH, 7)] == [LENGTH]
+    assert [len(window.waveform) for window in _cut(LENGTH + 1, 7)] == [LENGTH, LENGTH]
+
+
+def test_windows_start_every_hop_and_the_last_ends_with_the_recording() -> None:
+    starts = [window.start_s for window in _cut(LENGTH + 2 * HOP + RATE, 64)]
+    assert starts == [0, HOP_S, 2 * HOP_S, 2 * HOP_S + 1]
+
+
+def test_blocks_do_not_matter() -> None:
+    reference = _cut(3 * LENGTH + 11, 3 * LENGTH + 11)
+    for block in (1, 999, LENGTH, 2 * LENGTH + 1):
+        for a, b in zip(reference, _cut(3 * LENGTH + 11, block), strict=True):
+            np.testing.assert_array_equal(a.waveform, b.waveform)
+            assert (a.start_s, a.end_s, a.weight_s) == (b.start_s, b.end_s, b.weight_s)
+
+
+def test_overlapping_time_is_parted_in_the_middle() -> None:
+    overlap = WINDOW_S - HOP_S
+    first, second = _cut(LENGTH + HOP, 64)
+    assert first.weight_s == pytest.approx(WINDOW_S - overlap / 2)
+    assert second.weight_s == pytest.approx(WINDOW_S - overlap / 2)
+
+
+def test_only_short_recordings_are_repeated() -> None:
+    waveform = np.arange(30, dtype=np.float32)
+    repeated = repeat_short(waveform, sample_rate=100)
+    np.testing.assert_array_equal(repeated, [*waveform, *waveform, *waveform, *waveform[:10]])
+    assert repeat_short(repeated, sample_rate=100) is repeated
+
+
+def test_scores_are_weighted_by_time() -> None:
+    combined = combine_scores([{"mos": 2.0, "sdr": 0.0}, {"mos": 4.0, "sdr": 8.0}], [3.0, 1.0])
+    assert combined == {"mos": 2.5, "sdr": 2.0}

@@ -1,0 +1,316 @@
+import contextlib
+import os
+import struct
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from urgentmos.audio import SAMPLE_RATE, AudioError, AudioReader, find_audio, read_audio
+
+
+def _noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
+    samples = np.random.default_rng(0).standard_normal((round(seconds * rate), channels))
+    return (0.1 * samples).clip(-0.9, 0.9)
+
+
+def _write(path: Path, samples: np.ndarray, rate: int, **options: str) -> Path:
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def _wav_header(*, data_bytes: int, channels: int = 1, rate: int = 16000, tag: int = 1) -> bytes:
+    bits = 32 if tag == 3 else 16
+    block = channels * bits // 8
+    return (
+        b"RIFF" + struct.pack("<I", min(36 + data_bytes, 0xFFFFFFFF)) + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, tag, channels, rate, rate * block & 0xFFFFFFFF, block, bits)
+        + b"data" + struct.pack("<I", data_bytes)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "tolerance"),
+    [
+        (".wav", {"subtype": "PCM_U8"}, 0.01),
+        (".wav", {"subtype": "PCM_16"}, 1e-4),
+        (".wav", {"subtype": "PCM_24"}, 1e-6),
+        (".wav", {"subtype": "DOUBLE"}, 1e-7),
+        (".flac", {}, 1e-4),
+        (".aiff", {}, 1e-4),
+    ],
+)
+def test_lossless_formats_give_the_samples_written(
+    tmp_path: Path, suffix: str, options: dict[str, str], tolerance: float
+) -> None:
+    samples = _noise(0.5, SAMPLE_RATE)
+    audio = read_audio(_write(tmp_path / f"a{suffix}", samples, SAMPLE_RATE, **options))
+    np.testing.assert_allclose(audio.waveform, samples[:, 0], atol=tolerance)
+    assert (audio.resampled, audio.flags) == (False, ())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"format": "MP3"}, {"format": "OGG"}, {"format": "OGG", "subtype": "OPUS"}],
+    ids=["mp3", "vorbis", "opus"],
+)
+def test_lossy_formats_are_read(tmp_path: Path, options: dict[str, str]) -> None:
+    time = np.arange(48000) / 48000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+    audio = read_audio(_write(tmp_path / "a.bin", tone, 48000, **options))
+    spectrum = np.abs(np.fft.rfft(audio.waveform[2000:10000]))
+    assert np.argmax(spectrum) * 16000 / 8000 == pytest.approx(440, abs=2)
+    assert audio.sample_rate == 48000
+    assert audio.flags == ("resampled",)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 44100, 48000, 192000])
+def test_other_rates_are_resampled_as_soxr_does_in_one_piece(tmp_path: Path, rate: int) -> None:
+    samples = _noise(1.0, rate).astype(np.float32)
+    audio = read_audio(_write(tmp_path / "a.wav", samples, rate, subtype="FLOAT"))
+    expected = soxr.resample(samples[:, 0], rate, SAMPLE_RATE, quality="HQ")
+    np.testing.assert_allclose(audio.waveform, expected, atol=1e-6)
+    assert (audio.sample_rate, audio.duration_s, audio.resampled) == (rate, 1.0, True)
+
+
+def test_channels_are_averaged_and_flagged(tmp_path: Path) -> None:
+    samples = _noise(0.1, SAMPLE_RATE, channels=8)
+    audio = read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT"))
+    np.testing.assert_allclose(audio.waveform, samples.mean(axis=1), atol=1e-6)
+    assert (audio.channels, audio.flags) == (8, ("multichannel",))
+
+
+@pytest.mark.parametrize(
+    ("samples", "flag"),
+    [
+        (np.zeros(16000), "silent"),
+        (np.full(16000, 0.25), "silent"),
+        (np.clip(4 * np.sin(np.arange(16000) / 20), -1, 1), "clipped"),
+    ],
+    ids=["zeros", "dc", "clipped sine"],
+)
+def test_level_faults_are_flagged(tmp_path: Path, samples: np.ndarray, flag: str) -> None:
+    assert read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE)).flags == (flag,)
+
+
+def test_a_peak_at_full_scale_is_not_clipping(tmp_path: Path) -> None:
+    samples = _noise(1.0, SAMPLE_RATE)
+    samples[100] = 1.0
+    assert read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE)).flags == ()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_refused_with_their_place(
+    tmp_path: Path, value: float
+) -> None:
+    samples = _noise(2.0, SAMPLE_RATE)
+    samples[24000] = value
+    path = _write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"(NaN|infinite) samples, the first at 1\.500 s"):
+        read_audio(path)
+
+
+def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
+    for suffix, options in (
+        (".wav", {}),
+        (".flac", {}),
+        (".ogg", {}),
+        (".opus", {"format": "OGG", "subtype": "OPUS"}),
+    ):
+        whole = _write(
+            tmp_path / f"whole{suffix}", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, **options
+        )
+        content = whole.read_bytes()
+        half = tmp_path / f"half{suffix}"
+        half.write_bytes(content[: len(content) // 2])
+        assert "truncated" not in read_audio(whole).flags
+        audio = read_audio(half)
+        assert audio.flags[0] == "truncated"
+        assert 0.5 < audio.duration_s < 2.5
+
+
+def test_a_wav_that_was_written_to_a_pipe_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    pcm = (_noise(1.0, SAMPLE_RATE)[:, 0] * 32767).astype("<i2").tobytes()
+    for claimed in (0xFFFFFFFF, 0x7FFFF000):
+        path.write_bytes(_wav_header(data_bytes=claimed) + pcm)
+        audio = read_audio(path)
+        assert (len(audio.waveform), audio.flags) == (16000, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"empty file \(0 bytes\)"),
+        (b"hello " * 1000, "not readable as audio: Format not recognised"),
+        (_wav_header(data_bytes=0), "no samples"),
+        (_wav_header(data_bytes=2) + b"\0\1", r"too short: 1 samples, 0.0625 ms"),
+        (_wav_header(data_bytes=798) + bytes(798), "too short: 399 samples"),
+        (_wav_header(data_bytes=800, rate=1) + bytes(800), "sample rate 1 Hz lies outside"),
+        (_wav_header(data_bytes=800, rate=0xFFFFFFF) + bytes(800), "sample rate|not readable"),
+        (_wav_header(data_bytes=800, channels=0) + bytes(800), "not readable"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_reason(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=reason):
+        read_audio(path)
+
+
+def test_400_samples_at_16_khz_are_enough(tmp_path: Path) -> None:
+    assert len(read_audio(_write(tmp_path / "a.wav", _noise(0.025, 16000), 16000)).waveform) == 400
+
+
+def test_missing_files_folders_and_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="no such file"):
+        read_audio(tmp_path / "missing.wav")
+    with pytest.raises(AudioError, match="is a folder"):
+        read_audio(tmp_path)
+    with pytest.raises(AudioError, match="not a regular file"):
+        read_audio(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match=r"cannot be opened: .*too long"):
+        read_audio(tmp_path / ("x" * 300))
+    with pytest.raises(AudioError, match=r"cannot be opened: .*null"):
+        read_audio("a\0b")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.wav", _noise(0.1, 16000), 16000)
+    path.chmod(0)
+    with pytest.raises(AudioError, match="no permission"):
+        read_audio(path)
+
+
+def test_a_refused_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(AudioError, match="no permission to read the file"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("channels", [1, 8, 1024])
+def test_a_header_that_claims_gigabytes_takes_little_memory(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(_wav_header(data_bytes=0x70000000, channels=channels) + bytes(4096 * channels))
+    tracemalloc.start()
+    try:
+        assert "truncated" in read_audio(path).flags
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_reader_leaves_no_open_file(tmp_path: Path) -> None:
+    good = _write(tmp_path / "a.wav", _noise(0.1, 16000), 16000)
+    bad = tmp_path / "b.wav"
+    bad.write_bytes(b"text" * 100)
+    slow = tmp_path / "c.wav"
+    slow.write_bytes(_wav_header(data_bytes=800, rate=1) + bytes(800))
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    read_audio(good)
+    for path in (bad, slow):
+        with pytest.raises(AudioError):
+            read_audio(path)
+    after = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    assert after == before
+
+
+def test_blocks_joined_are_the_whole(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.wav", _noise(3.0, 44100, channels=2), 44100)
+    with AudioReader(path) as reader:
+        joined = np.concatenate(list(reader.blocks()))
+    np.testing.assert_array_equal(joined, read_audio(path).waveform)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("seeds")
+    samples = _noise(0.2, 16000)
+    kinds = (("wav", {}), ("flac", {}), ("ogg", {}), ("aiff", {}))
+    return [
+        _write(folder / f"a.{kind}", samples, 16000, **options).read_bytes()
+        for kind, options in kinds
+    ]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_damaged_files_give_audio_or_a_reason(
+    data: st.DataObject, seeds: list[bytes], tmp_path: Path
+) -> None:
+    content = bytearray(data.draw(st.sampled_from(seeds)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        # Headers decide, and they are short: damage is drawn there as often as in the audio.
+        last = data.draw(st.sampled_from([64, len(content) - 1]))
+        content[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    with contextlib.suppress(AudioError):
+        assert np.isfinite(read_audio(path).waveform).all()
+
+
+class TestFindAudio:
+    def test_folders_are_searched_and_sorted(self, tmp_path: Path) -> None:
+        for name in ("b.wav", "a.FLAC", "sub/c.mp3", "sub/deep/d.opus", "notes.txt", "z.ogg"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        found = [str(path.relative_to(tmp_path)) for path in find_audio([tmp_path])]
+        assert found == ["a.FLAC", "b.wav", "sub/c.mp3", "sub/deep/d.opus", "z.ogg"]
+
+    def test_hidden_files_and_folders_are_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / ".cache").mkdir()
+        for name in ("a.wav", "._a.wav", ".cache/b.wav"):
+            (tmp_path / name).touch()
+        assert find_audio([tmp_path]) == [tmp_path / "a.wav"]
+
+    def test_files_named_are_listed_whatever_they_are(self, tmp_path: Path) -> None:
+        assert find_audio(["x.txt", tmp_path / "missing.wav"]) == [
+            Path("x.txt"),
+            tmp_path / "missing.wav",
+        ]
+
+    def test_a_path_is_listed_once(self, tmp_path: Path) -> None:
+        (tmp_path / "a.wav").touch()
+        assert find_audio([tmp_path / "a.wav", tmp_path, tmp_path]) == [tmp_path / "a.wav"]
+
+    def test_link_loops_end(self, tmp_path: Path) -> None:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "a.wav").touch()
+        (tmp_path / "sub" / "loop").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
+        assert find_audio([tmp_path]) == [tmp_path / "self.wav", tmp_path / "sub" / "a.wav"]
+        with pytest.raises(AudioError, match=r"cannot be opened: .*symbolic links"):
+            read_audio(tmp_path / "self.wav")
+
+    def test_odd_names_are_found_and_read(self, tmp_path: Path) -> None:
+        names = ["-v.wav", "a b.wav", "new\nline.wav", "naïve 音.wav", os.fsdecode(b"\xff\xfe.wav")]
+        for name in names:
+            with (tmp_path / name).open("wb") as file:
+                soundfile.write(file, _noise(0.1, 16000), 16000, format="WAV")
+        found = find_audio([tmp_path])
+        assert sorted(path.name for path in found) == sorted(names)
+        assert all(read_audio(path).duration_s == pytest.approx(0.1) for path in found)
+
+    def test_a_folder_without_audio_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").touch()
+        with pytest.raises(AudioError, match="no audio in folder"):
+            find_audio([tmp_path])
