@@ -160,7 +160,7 @@ def test_failed_recording_is_named_and_ends_in_exit_status_1(
     result = _evaluate(rated, "--model", tiny_model_dir, "--bootstrap", 0)
     assert result.exit_code == 1
     assert "0_0.wav" in result.stderr
-    assert "1 recordings could not be scored" in result.stderr
+    assert "1 of 9 failed" in result.stderr
 
 
 def test_wrong_usage_is_exit_status_2(rated: Path, tiny_model_dir: Path) -> None:

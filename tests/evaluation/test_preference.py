@@ -11,7 +11,6 @@ from urgentmos.evaluation.preference import (
     confusion,
     correct_orders,
     correct_verdicts,
-    delta_sweep,
     order_consistency,
     preferences_from_probabilities,
     preferences_from_scores,
@@ -22,7 +21,9 @@ PAIRS = np.array([[0, 1], [1, 2], [0, 3]])
 
 
 def test_difference_of_exactly_delta_is_a_tie_on_both_sides() -> None:
-    verdicts = verdicts_from_differences(np.array([0.5, -0.5, 0.51, -0.51, np.nan]), delta=0.5)
+    differences = np.array([1.6 - 1.1, 1.1 - 1.6, 0.51, -0.51, np.nan])
+    assert differences[0] > 0.5  # in binary
+    verdicts = verdicts_from_differences(differences, delta=0.5)
     assert verdicts.tolist() == [TIE, TIE, A_BETTER, B_BETTER, NO_ANSWER]
 
 
@@ -85,8 +86,11 @@ def test_confusion_by_hand() -> None:
     assert correct_verdicts(labels, preferences).tolist() == [True, False, False, False]
 
 
-def test_delta_sweep_moves_the_predictors_ties_and_not_the_labels() -> None:
+def test_the_threshold_moves_the_predictors_ties_and_not_the_labels() -> None:
     labels = np.array([A_BETTER, TIE])
     scores, pairs = np.array([3.0, 2.0, 2.7]), np.array([[0, 1], [0, 2]])
-    accuracies = delta_sweep(labels, scores, pairs, deltas=[0.0, 0.5, 1.0])
-    assert accuracies.tolist() == [0.5, 1.0, 0.5]
+    accuracies = [
+        correct_verdicts(labels, preferences_from_scores(scores, pairs, delta=delta)).mean()
+        for delta in (0.0, 0.5, 1.0)
+    ]
+    assert accuracies == [0.5, 1.0, 0.5]

@@ -132,9 +132,7 @@ def test_a_recording_against_itself_is_a_tie(tiny_assessor: Assessor, speech: Sp
 def test_the_verdict_is_the_most_probable_class(
     forward: tuple[float, float, float], verdict: str
 ) -> None:
-    preference = combine_orders(
-        forward, forward[::-1], cmos_forward=0.4, cmos_backward=-0.2
-    )
+    preference = combine_orders(forward, forward[::-1], cmos_forward=0.4, cmos_backward=-0.2)
     assert preference.verdict == verdict
     assert preference.cmos == pytest.approx(0.3)
 

@@ -23,9 +23,7 @@ def test_a_one_hot_layer_mix_returns_that_layer() -> None:
 @given(frames=st.integers(1, 30), target=st.integers(1, 60))
 def test_alignment_of_a_lone_recording_equals_interpolate(frames: int, target: int) -> None:
     features = torch.randn(1, frames, 2)
-    aligned = align(
-        features, torch.tensor([frames]), torch.tensor([target]), num_frames=target
-    )
+    aligned = align(features, torch.tensor([frames]), torch.tensor([target]), num_frames=target)
     expected = functional.interpolate(
         features.transpose(1, 2), size=target, mode="linear", align_corners=False
     ).transpose(1, 2)

@@ -70,7 +70,8 @@ def test_hidden_states_are_those_of_the_library(checkpoint, recordings):
     waveform, lengths = recordings([8000])
     inputs = normalise(waveform, lengths) if encoder.normalise else waveform
     with torch.no_grad():
-        expected = torch.stack(model(inputs, output_hidden_states=True).hidden_states, dim=1)
+        result = model(inputs, output_hidden_states=True)
+        expected = torch.stack([*result.hidden_states[:-1], result.last_hidden_state], dim=1)
         output = encoder(waveform, lengths)
     assert output.hidden_states.shape == (1, 3, 24, 16)
     torch.testing.assert_close(output.hidden_states, expected, atol=1e-5, rtol=1e-5)

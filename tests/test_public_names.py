@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+import urgentmos
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, urgentmos; urgentmos.METRICS; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", urgentmos.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(urgentmos, name) is not None
+    assert name in dir(urgentmos)
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = urgentmos.laod

@@ -1,0 +1,165 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from urgentmos.metrics import METRICS, UnknownMetricError, get_metric
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.encoders import Encoder
+from urgentmos.quality_loss import QualityLoss, distance_from_best
+
+Speech = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def enhanced(speech: Speech) -> torch.Tensor:
+    return torch.from_numpy(np.stack([speech(0.4), speech(0.4, seed=1)]))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_better_scores_lose_less(name: str) -> None:
+    metric = get_metric(name)
+    worse, better = torch.tensor([1.0]), torch.tensor([2.0])
+    if not metric.higher_is_better:
+        worse, better = better, worse
+    assert float(distance_from_best(metric, better)) < float(distance_from_best(metric, worse))
+
+
+def test_a_perfect_score_loses_nothing_and_the_worst_loses_one() -> None:
+    assert float(distance_from_best(get_metric("mos"), torch.tensor([5.0]))) == 0
+    assert float(distance_from_best(get_metric("mos"), torch.tensor([1.0]))) == 1
+    assert float(distance_from_best(get_metric("mcd"), torch.tensor([0.0]))) == 0
+    assert float(distance_from_best(get_metric("sdr"), torch.tensor([25.0]))) == -0.5
+
+
+def test_the_loss_is_the_weighted_sum_of_its_metrics(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss({"mos": 2.0, "lsd": 0.5}, model=tiny_assessor, reduction="none")
+    scores = tiny_assessor.score(enhanced, 16000)
+    expected = 2.0 * (5 - scores["mos"]) / 4 + 0.5 * scores["lsd"] / 10
+    torch.testing.assert_close(loss(enhanced), expected, atol=1e-5, rtol=0)
+
+
+def test_reductions_agree(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    mean, total, each = (
+        QualityLoss(model=tiny_assessor, reduction=reduction)(enhanced)
+        for reduction in ("mean", "sum", "none")
+    )
+    assert each.shape == (2,)
+    torch.testing.assert_close(each.mean(), mean)
+    torch.testing.assert_close(each.sum(), total)
+
+
+def test_gradient_descends(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    loss = QualityLoss({"mos": 1.0, "pesq": 1.0}, model=tiny_assessor)
+    waveform = enhanced.clone().requires_grad_()
+    before = loss(waveform)
+    before.backward()
+    assert waveform.grad is not None
+    step = 1e-4 * waveform.grad / waveform.grad.norm()
+    assert float(loss(enhanced - step)) < before.item()
+
+
+def test_gradient_flows_back_through_resampling(tiny_assessor: Assessor, speech: Speech) -> None:
+    waveform = torch.from_numpy(speech(0.3, sample_rate=48000))[None].requires_grad_()
+    QualityLoss(model=tiny_assessor)(waveform, sample_rate=48000).backward()
+    assert waveform.grad is not None
+    assert float((waveform.grad != 0).float().mean()) > 0.9
+    scores = tiny_assessor.score(waveform.detach(), 48000)
+    ours = QualityLoss(model=tiny_assessor).scores(waveform, sample_rate=48000)
+    torch.testing.assert_close(ours["mos"].detach(), scores["mos"], atol=1e-4, rtol=0)
+
+
+def test_padding_has_no_part_in_the_loss(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    loss = QualityLoss(model=tiny_assessor, reduction="none")
+    padded = torch.nn.functional.pad(enhanced, (0, 3000), value=0.7).requires_grad_()
+    losses = loss(padded, lengths=torch.tensor([6400, 6400]))
+    torch.testing.assert_close(losses, loss(enhanced), atol=1e-5, rtol=0)
+    losses.sum().backward()
+    assert padded.grad is not None
+    assert bool((padded.grad[:, 6400:] == 0).all())
+
+
+def test_modules_around_it_cannot_wake_or_store_it(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    parent = nn.ModuleDict({"enhancer": nn.Linear(2, 2), "loss": loss})
+    before = loss(enhanced)
+    parent.train().requires_grad_(True)
+    assert not tiny_assessor.network.training
+    assert not any(p.requires_grad for p in tiny_assessor.network.parameters())
+    assert set(parent.state_dict()) == {"enhancer.weight", "enhancer.bias"}
+    assert len(list(parent.parameters())) == 2
+    assert torch.equal(loss(enhanced), before)
+
+
+def test_a_cast_of_the_modules_around_it_leaves_its_weights_in_32_bits(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    before = loss(enhanced)
+    nn.Sequential(loss).to(torch.bfloat16)
+    assert torch.equal(loss(enhanced), before)
+    nn.Sequential(loss).to("meta")
+    assert tiny_assessor.device == torch.device("meta")
+
+
+def test_autocast_changes_nothing(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    waveform = enhanced.bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(waveform)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, loss(waveform))
+    inside.backward()
+    assert waveform.grad is not None
+    assert waveform.grad.dtype == torch.bfloat16
+
+
+def test_an_enhancer_learns_through_it(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    enhancer = nn.Conv1d(1, 1, 9, padding=4)
+    loss = QualityLoss({"mos": 1.0}, model=tiny_assessor)
+    optimizer = torch.optim.Adam(enhancer.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(12):
+        value = loss(enhancer(enhanced[:, None])[:, 0])
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert losses[-1] < losses[0]
+
+
+def test_it_shows_what_it_is_made_of(tiny_assessor: Assessor) -> None:
+    loss = QualityLoss({"mos": 1.0, "pesq": 0.5}, model=tiny_assessor)
+    assert repr(loss) == "QualityLoss(weights={mos: 1, pesq: 0.5}, reduction='mean')"
+
+
+def test_an_encoder_without_gradient_is_refused_with_its_reason(tiny_assessor: Assessor) -> None:
+    encoder = tiny_assessor.network.encoders[1]
+    assert isinstance(encoder, Encoder)
+    encoder.differentiable = False
+    encoder.gradient_note = "its features go through numpy"
+    with pytest.raises(ValueError, match=r"encoder 1 .*cannot be a loss: its features go through"):
+        QualityLoss(model=tiny_assessor)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"utmos": 1.0}, "does not predict 'utmos'"),
+        ({"peqs": 1.0}, "did you mean 'pesq'"),
+        ({}, "at least one metric with a weight"),
+        ({"mos": 0.0}, "at least one metric with a weight"),
+    ],
+)
+def test_weights_that_name_no_metric_of_the_model_are_refused(
+    tiny_assessor: Assessor, weights: dict[str, float], message: str
+) -> None:
+    with pytest.raises((UnknownMetricError, ValueError), match=message):
+        QualityLoss(weights, model=tiny_assessor)
