@@ -177,24 +177,26 @@ def _label(tasks: Sequence[Task], *, workers: int, precision: Precision) -> Iter
                         del running[future]
                         yield from outcomes
         except BrokenProcessPool:
-            # Native code in a tool crashed. Nobody knows on which recording: each one that was
-            # being labelled gets a process of its own.
-            for chunk in running.values():
-                yield from _label_apart(chunk, precision)
+            # Native code in a tool crashed. Nobody knows on which recording: those that were being
+            # labelled go through a process one at a time.
+            suspects = [task for chunk in running.values() for task in chunk]
+            yield from _label_apart(suspects, precision)
 
 
 def _label_apart(tasks: Sequence[Task], precision: Precision) -> Iterator[Outcome]:
-    for task in tasks:
-        yield _label_alone(task, precision)
+    waiting = deque(tasks)
+    while waiting:
+        yield from _label_until_crash(waiting, precision)
+        if waiting:
+            yield failed(waiting.popleft(), "the labelling process died on this recording")
 
 
-def _label_alone(task: Task, precision: Precision) -> Outcome:
-    try:
-        with _pool(1) as pool:
-            (outcome,) = pool.submit(label_chunk, [task], precision).result()
-    except BrokenProcessPool:
-        return failed(task, "the labelling process died on this recording")
-    return outcome
+def _label_until_crash(waiting: deque[Task], precision: Precision) -> Iterator[Outcome]:
+    with contextlib.suppress(BrokenProcessPool), _pool(1) as pool:
+        while waiting:
+            (outcome,) = pool.submit(label_chunk, [waiting[0]], precision).result()
+            waiting.popleft()
+            yield outcome
 
 
 @contextlib.contextmanager
