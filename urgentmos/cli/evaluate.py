@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from urgentmos.cli.model_options import load_assessor
+from urgentmos.cli.progress import Failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,15 +16,14 @@ if TYPE_CHECKING:
     from urgentmos.data.pairs import Matching
     from urgentmos.evaluation.bootstrap import Resampling
     from urgentmos.evaluation.judges import Judges
+    from urgentmos.evaluation.mos_rmbench import Benchmark
     from urgentmos.evaluation.pair_sets import PairSet
-    from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
+    from urgentmos.evaluation.predictors import ScorePredictor
     from urgentmos.evaluation.ratings import RatedCorpus
     from urgentmos.evaluation.report import PairAnswers
     from urgentmos.evaluation.tables import Table
-    from urgentmos.model.assessor import Assessor
 
-_FAILURES_SHOWN = 5
-_FILES_ONLY = ("Confusion",)
+_ONLY_IN_FILES = ("Confusion",)
 
 
 def evaluate(
@@ -36,8 +38,15 @@ def evaluate(
     scores: Annotated[
         list[str] | None, typer.Option(help="FILE.csv:COLUMN: scores to set beside.")
     ] = None,
+    benchmark: Annotated[
+        Literal["urgentmos", "mos-rmbench"] | None,
+        typer.Option(help="Pairs and tables of a published benchmark."),
+    ] = None,
+    pin: Annotated[
+        str | None, typer.Option(help="Stop unless the MOS-RMBench pairs have this digest.")
+    ] = None,
     metric: Annotated[
-        str, typer.Option(help="The model's metric that is set against ratings.")
+        str, typer.Option(help="The models' metric that is set against ratings.")
     ] = "mos",
     labels: Annotated[
         list[Path] | None, typer.Option(help="Label table to merge into the manifests.")
@@ -46,7 +55,8 @@ def evaluate(
         str | None, typer.Option(help="Only recordings whose meta.split is this.")
     ] = None,
     matching: Annotated[
-        str, typer.Option(help="Pairs of the same reference (ref), corpus, any, or none.")
+        Literal["ref", "corpus", "any", "none"],
+        typer.Option(help="Pairs of the same reference, the same corpus, any two, or no pairs."),
     ] = "ref",
     delta: Annotated[
         float, typer.Option(min=0.0, help="Tie threshold on a five-point scale.")
@@ -58,10 +68,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for Markdown, CSV and JSON.")
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw figures (PNG) into the output folder.")
+    ] = False,
     peer_cache: Annotated[
         Path | None, typer.Option(help="Table that keeps the scores of peers.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes for the peers.")] = 1,
 ) -> None:
     """Print how well predictors agree with listeners, each corpus apart.
@@ -70,31 +85,52 @@ def evaluate(
     several labels a correlation per metric; paired manifests accuracies. Exit status 1 if a
     recording could not be scored, 2 for wrong usage.
     """
+    from urgentmos.cli.evaluate_judges import gather_judges, gather_others, score_with_models
     from urgentmos.evaluation.bootstrap import Resampling
-    from urgentmos.evaluation.judges import Judges
-    from urgentmos.evaluation.tables import to_markdown, write_tables
+    from urgentmos.evaluation.urgentmos_benchmark import count_table
+    from urgentmos.metrics import check_metrics
 
+    if figures and output is None:
+        raise typer.BadParameter("--figures needs --output: the folder to draw into")
+    assessors = {Path(name).name: load_assessor(name, device) for name in model or ["default"]}
+    for assessor in assessors.values():
+        check_metrics([metric], assessor.metrics)
+
+    is_rmbench = benchmark == "mos-rmbench"
+    split = split or ("test" if is_rmbench else None)
     corpora, pair_sets = _read(manifests, labels or [], split)
-    pair_sets += _pair(corpora, matching, delta=delta, seed=seed)
+    rmbench = _draw(corpora, split or "test", seed=seed, pin=pin) if is_rmbench else None
+    if rmbench is not None:
+        pair_sets = [*rmbench.pair_sets.values(), *rmbench.triplets.values()]
+    elif matching != "none":
+        ordered = benchmark == "urgentmos"
+        pair_sets += _pair(corpora, matching, ordered=ordered, delta=delta, seed=seed)
+
     recordings = _unique_recordings(corpora, pair_sets)
-    assessors = {name: _load(name, device, metric=metric) for name in model or ["default"]}
-    predictors, failures = _score(assessors, recordings)
-    beside = _peers(peer or [], recordings, cache=peer_cache or _default_cache(), workers=workers)
-    beside += _columns(scores or [], recordings)
-    judges = Judges(
-        comparers=_comparers(assessors),
-        scorers=[predictor for predictor in predictors if predictor.metric == metric] + beside,
+    failures = Failures()
+    predictors = score_with_models(assessors, recordings, failures)
+    beside = gather_others(
+        recordings,
+        peers=peer or [],
+        columns=scores or [],
+        cache=peer_cache or _default_cache(),
+        workers=workers,
     )
+    judges = gather_judges(assessors, predictors, metric=metric, beside=beside)
     answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
-    tables = _tabulate(corpora, predictors, judges, answers, Resampling(bootstrap, seed))
-    for table in tables:
-        if table.title not in _FILES_ONLY:
-            typer.echo(to_markdown(table))
-    if output is not None:
-        for path in write_tables(tables, output):
-            typer.echo(f"wrote {path}", err=True)
-    if failures:
-        _tell(failures)
+
+    resampling = Resampling(bootstrap, seed)
+    if rmbench is not None:
+        tables = _tabulate_rmbench(rmbench, answers, resampling)
+    else:
+        tables = _tabulate(corpora, predictors, judges, answers, resampling)
+    if benchmark == "urgentmos":
+        tables.insert(0, count_table(pair_sets))
+    _show(tables, output)
+    if figures and output is not None:
+        _draw_figures(corpora, judges, answers, output)
+    failures.tell(len(recordings) * len(assessors))
+    if failures.count:
         raise typer.Exit(1)
 
 
@@ -115,36 +151,46 @@ def _read(
     return corpora, pair_sets
 
 
-def _pair(
-    corpora: "Sequence[RatedCorpus]", matching: str, *, delta: float, seed: int
-) -> "list[PairSet]":
-    from urgentmos.evaluation.pair_sets import EVALUATED_MATCHINGS
+def _draw(
+    corpora: "Sequence[RatedCorpus]", split: str, *, seed: int, pin: str | None
+) -> "Benchmark":
+    from urgentmos.evaluation.mos_rmbench import build_benchmark
 
-    if matching == "none":
-        return []
-    if matching not in EVALUATED_MATCHINGS:
-        choices = ", ".join([*EVALUATED_MATCHINGS, "none"])
-        raise typer.BadParameter(f"--matching: expected one of {choices}, got {matching!r}")
-    paired = (
-        _pair_corpus(corpus, EVALUATED_MATCHINGS[matching], delta=delta, seed=seed)
-        for corpus in corpora
-    )
-    return [pairs for pairs in paired if pairs is not None]
-
-
-def _pair_corpus(
-    corpus: "RatedCorpus", matching: "Matching", *, delta: float, seed: int
-) -> "PairSet | None":
-    from urgentmos.data.pairs import PairError
-    from urgentmos.evaluation.pair_sets import BENCHMARK_CAP, pair_rated_corpus
-
-    try:
-        return pair_rated_corpus(
-            corpus, matching=matching, delta=delta, cap=BENCHMARK_CAP, seed=seed
+    drawn = build_benchmark(corpora, split=split, seed=seed)
+    if pin is not None and drawn.digest != pin:
+        raise typer.BadParameter(
+            f"--pin: expected pairs with digest {pin}, drew {drawn.digest}: the recordings, their "
+            "ids or ratings, the split or the seed differ"
         )
-    except PairError as error:
-        typer.echo(f"{corpus.name}: {error}", err=True)
-        return None
+    return drawn
+
+
+def _pair(
+    corpora: "Sequence[RatedCorpus]",
+    matching: "Matching",
+    *,
+    ordered: bool,
+    delta: float,
+    seed: int,
+) -> "list[PairSet]":
+    from urgentmos.evaluation.pair_sets import BENCHMARK_CAP, can_pair, pair_rated_corpus
+
+    pair_sets = []
+    for corpus in corpora:
+        if not can_pair(corpus, matching):
+            typer.echo(f"{corpus.name}: no rated pairs by {matching!r}", err=True)
+            continue
+        pair_sets.append(
+            pair_rated_corpus(
+                corpus,
+                matching=matching,
+                delta=delta,
+                ordered=ordered,
+                cap=BENCHMARK_CAP,
+                seed=seed,
+            )
+        )
+    return pair_sets
 
 
 def _unique_recordings(
@@ -161,76 +207,6 @@ def _unique_recordings(
     return list(unique.values())
 
 
-def _load(name: str, device: str, *, metric: str) -> "Assessor":
-    from urgentmos.metrics import check_metrics
-    from urgentmos.model.checkpoint import load_model
-
-    assessor = load_model(name, device=device)
-    check_metrics([metric], assessor.metrics)
-    return assessor
-
-
-def _score(
-    assessors: "dict[str, Assessor]", recordings: "Sequence[Recording]"
-) -> "tuple[list[ScorePredictor], dict[Path, str]]":
-    """Score every recording with every model; also tell which ones failed and why."""
-    from tqdm import tqdm
-
-    from urgentmos.evaluation.predictors import ScorePredictor
-    from urgentmos.scoring import score_files
-
-    paths = [recording.audio_path for recording in recordings]
-    predictors: list[ScorePredictor] = []
-    failures: dict[Path, str] = {}
-    for name, assessor in assessors.items():
-        progress = tqdm(
-            score_files(assessor, paths), desc=f"scoring, {name}", total=len(paths), unit="file"
-        )
-        rows = dict(zip(paths, progress, strict=True))
-        failures.update({path: row.error for path, row in rows.items() if row.status == "failed"})
-        predictors += [
-            ScorePredictor(
-                _short(name),
-                {path: row.scores[metric] for path, row in rows.items() if metric in row.scores},
-                metric=metric,
-            )
-            for metric in assessor.metrics
-        ]
-    return predictors, failures
-
-
-def _comparers(assessors: "dict[str, Assessor]") -> "dict[str, PreferenceComparer]":
-    from urgentmos.evaluation.predictors import PreferenceComparer
-
-    return {
-        _short(name): PreferenceComparer(assessor)
-        for name, assessor in assessors.items()
-        if assessor.network.preference is not None
-    }
-
-
-def _peers(
-    peers: "Sequence[str]", recordings: "Sequence[Recording]", *, cache: Path, workers: int
-) -> "list[ScorePredictor]":
-    if not peers:
-        return []
-    from urgentmos.cli.evaluate_peers import score_with_peers
-
-    return score_with_peers(recordings, peers, cache=cache, workers=workers)
-
-
-def _columns(options: "Sequence[str]", recordings: "Sequence[Recording]") -> "list[ScorePredictor]":
-    from urgentmos.evaluation.score_tables import read_score_column
-
-    predictors = []
-    for option in options:
-        table, colon, column = option.rpartition(":")
-        if not colon:
-            raise typer.BadParameter(f"--scores: expected FILE.csv:COLUMN, got {option!r}")
-        predictors.append(read_score_column(table, column, recordings=recordings))
-    return predictors
-
-
 def _tabulate(
     corpora: "Sequence[RatedCorpus]",
     predictors: "Sequence[ScorePredictor]",
@@ -240,7 +216,7 @@ def _tabulate(
 ) -> "list[Table]":
     from urgentmos.evaluation import report
 
-    tables = [
+    return [
         report.summary_table(corpora, judges.scorers, answers),
         report.rating_table(corpora, judges.scorers, resampling=resampling),
         report.system_table(corpora, judges.scorers, resampling=resampling),
@@ -250,19 +226,53 @@ def _tabulate(
         report.rating_difference_table(corpora, judges.scorers, resampling=resampling),
         report.preference_difference_table(answers, resampling=resampling),
     ]
-    return [table for table in tables if table.rows]
 
 
-def _tell(failures: "dict[Path, str]") -> None:
-    typer.echo(f"{len(failures)} recordings could not be scored:", err=True)
-    for path, reason in list(failures.items())[:_FAILURES_SHOWN]:
-        typer.echo(f"  {path}: {reason}", err=True)
-    if len(failures) > _FAILURES_SHOWN:
-        typer.echo(f"  and {len(failures) - _FAILURES_SHOWN} more", err=True)
+def _tabulate_rmbench(
+    rmbench: "Benchmark", answers: "Sequence[PairAnswers]", resampling: "Resampling"
+) -> "list[Table]":
+    from urgentmos.evaluation import mos_rmbench_report, report
+
+    on_pairs, on_triplets = answers[: len(rmbench.pair_sets)], answers[len(rmbench.pair_sets) :]
+    return [
+        mos_rmbench_report.composition_table(rmbench),
+        *mos_rmbench_report.accuracy_tables(on_pairs, resampling=resampling),
+        mos_rmbench_report.percentile_table(on_pairs),
+        *mos_rmbench_report.triplet_tables(on_triplets),
+        report.preference_difference_table(on_pairs, resampling=resampling),
+    ]
 
 
-def _short(name: str) -> str:
-    return Path(name).name
+def _show(tables: "Sequence[Table]", output: Path | None) -> None:
+    from urgentmos.evaluation.tables import to_markdown, write_tables
+
+    filled = [table for table in tables if table.rows]
+    for table in filled:
+        if table.title not in _ONLY_IN_FILES:
+            typer.echo(to_markdown(table))
+    if output is not None:
+        written = write_tables(filled, output)
+        typer.echo(f"{output}: {', '.join(path.name for path in written)}", err=True)
+
+
+def _draw_figures(
+    corpora: "Sequence[RatedCorpus]",
+    judges: "Judges",
+    answers: "Sequence[PairAnswers]",
+    output: Path,
+) -> None:
+    from urgentmos.evaluation import figures
+
+    rated = [corpus for corpus in corpora if any("mos" in r.metrics for r in corpus.recordings)]
+    if rated and judges.scorers:
+        figures.draw_scatter(rated, judges.scorers, output / "scatter.png")
+    if answers:
+        figures.draw_sweep(answers, judges.scorers, output / "sweep.png")
+        figures.draw_bins(answers, output / "bins.png")
+    for corpus in corpora:
+        columns = figures.matrix_columns(corpus, judges.scorers)
+        path = output / f"correlation_{corpus.name}.png"
+        figures.draw_correlation_matrix(columns, path, title=corpus.name)
 
 
 def _default_cache() -> Path:

@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from urgentmos.data.manifest import Pair
 from urgentmos.data.pairs import Matching, make_pairs
 from urgentmos.evaluation.bootstrap import Unit
-from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
+from urgentmos.evaluation.preference import DELTA, RATING_TOLERANCE, verdicts_from_differences
 from urgentmos.evaluation.ratings import RatedCorpus
 
 BENCHMARK_CAP = 100_000
 """Most pairs of one corpus in the preference benchmark of UrgentMOS (§4.1.2)."""
-
-EVALUATED_MATCHINGS: dict[str, Matching] = {"ref": "ref", "corpus": "corpus", "any": "any"}
-"""How rated recordings may be paired for an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class PairSet:
     @property
     def strict(self) -> Bool[NDArray[np.bool_], " pairs"]:
         """Which pairs listeners ordered at all: those that acc_0 is about."""
-        ordered: Bool[NDArray[np.bool_], " pairs"] = self.differences != 0
+        ordered: Bool[NDArray[np.bool_], " pairs"] = np.abs(self.differences) > RATING_TOLERANCE
         return ordered
 
 
@@ -96,6 +93,13 @@ def pair_rated_corpus(
     """
     pairs = make_pairs(corpus.recordings, matching=matching, ordered=ordered, cap=cap, seed=seed)
     return build_pair_set(corpus.name, pairs, delta=corpus.rescale_delta(delta), unit="recording")
+
+
+def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
+    """Say whether two rated recordings of a corpus may be paired."""
+    rated = [recording for recording in corpus.recordings if "mos" in recording.metrics]
+    references = {recording.reference_id for recording in rated}
+    return len(rated) > (len(references) if matching == "ref" else 1)
 
 
 def is_pair_manifest(path: str | Path) -> bool:

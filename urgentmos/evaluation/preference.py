@@ -5,7 +5,6 @@ of scores gives a difference, of which at most δ is a tie (UrgentMOS, Eq. 6). B
 `Preferences`, and everything else is the same for both.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 """Verdicts; the first three in the class order of the preference head."""
+
+RATING_TOLERANCE = 1e-9
+"""Differences closer than this are equal: 1.6 - 1.1 is not 0.5 in binary, and must be a tie."""
 
 DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""
@@ -37,14 +39,18 @@ class Preferences:
     verdicts: Int[NDArray[np.int64], " pairs"]
     leanings: Float[NDArray[np.float64], " pairs"]
 
+    def among(self, chosen: Bool[NDArray[np.bool_], " pairs"]) -> "Preferences":
+        """Keep some of the pairs."""
+        return Preferences(self.verdicts[chosen], self.leanings[chosen])
+
 
 def verdicts_from_differences(
     differences: Float[NDArray[np.float64], " pairs"], *, delta: float
 ) -> Int[NDArray[np.int64], " pairs"]:
     """Turn differences (A minus B) into verdicts: a tie where at most δ apart (Eq. 6)."""
     verdicts = np.full(len(differences), TIE)
-    verdicts[differences > delta] = A_BETTER
-    verdicts[differences < -delta] = B_BETTER
+    verdicts[differences > delta + RATING_TOLERANCE] = A_BETTER
+    verdicts[differences < -delta - RATING_TOLERANCE] = B_BETTER
     verdicts[np.isnan(differences)] = NO_ANSWER
     return verdicts
 
@@ -108,7 +114,7 @@ def correct_orders(
     Raises:
         ValueError: A difference is 0 or NaN.
     """
-    if np.any(differences == 0) or np.isnan(differences).any():
+    if np.any(np.abs(differences) <= RATING_TOLERANCE) or np.isnan(differences).any():
         raise ValueError("expected pairs with different ratings, got a tie or a missing rating")
     correct: Bool[NDArray[np.bool_], " pairs"] = np.sign(differences) == np.sign(
         preferences.leanings
@@ -141,21 +147,3 @@ def order_consistency(forward: Preferences, backward: Preferences) -> float:
     answered = (forward.verdicts != NO_ANSWER) & (backward.verdicts != NO_ANSWER)
     mirrored = forward.verdicts == B_BETTER - backward.verdicts
     return float(np.mean(answered & mirrored))
-
-
-def delta_sweep(
-    labels: Int[NDArray[np.int64], " pairs"],
-    scores: Float[NDArray[np.float64], " recordings"],
-    pairs: Int[NDArray[np.int64], "pairs 2"],
-    *,
-    deltas: Sequence[float],
-) -> Float[NDArray[np.float64], " deltas"]:
-    """Accuracy of a score predictor for each threshold of *its* ties (UrgentMOS, Figs. 4, 5).
-
-    The labels stay as they are; a preference head is the same for every threshold.
-    """
-    accuracies = [
-        correct_verdicts(labels, preferences_from_scores(scores, pairs, delta=delta)).mean()
-        for delta in deltas
-    ]
-    return np.array(accuracies, dtype=float)

@@ -271,9 +271,10 @@ def preference_difference_table(
 
 def strictly_correct(judged: PairAnswers, name: str) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which strict pairs a predictor orders as listeners do."""
-    strict, given = judged.pair_set.strict, judged.preferences[name]
-    chosen = Preferences(given.verdicts[strict], given.leanings[strict])
-    return correct_orders(judged.pair_set.differences[strict], chosen)
+    strict = judged.pair_set.strict
+    return correct_orders(
+        judged.pair_set.differences[strict], judged.preferences[name].among(strict)
+    )
 
 
 def _strict_accuracy(judged: PairAnswers, name: str) -> float | None:

@@ -1,0 +1,159 @@
+"""Figures of an evaluation as PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from urgentmos.evaluation.correlation import srcc
+from urgentmos.evaluation.mos_rmbench import error_by_percentile
+from urgentmos.evaluation.predictors import ScorePredictor
+from urgentmos.evaluation.preference import correct_orders, correct_verdicts
+from urgentmos.evaluation.ratings import RatedCorpus
+from urgentmos.evaluation.report import PairAnswers
+from urgentmos.extras import require
+from urgentmos.metrics import METRICS
+
+SWEEP_DELTAS = tuple(np.linspace(0, 2, 41).tolist())
+"""Tie thresholds of the sweep, on a five-point scale."""
+
+_NUM_BINS = 10
+_PANEL_INCHES = 3.2
+
+
+def draw_scatter(
+    corpora: Sequence[RatedCorpus], predictors: Sequence[ScorePredictor], path: str | Path
+) -> None:
+    """Plot scores against ratings: a row per corpus, a column per predictor."""
+    figure, panels = _panels(len(corpora), len(predictors))
+    for row, corpus in enumerate(corpora):
+        paths = [recording.audio_path for recording in corpus.recordings]
+        for column, predictor in enumerate(predictors):
+            scores, panel = predictor.score(paths), panels[row][column]
+            usable = ~(np.isnan(scores) | np.isnan(corpus.ratings))
+            panel.scatter(corpus.ratings[usable], scores[usable], s=10, alpha=0.6, linewidths=0)
+            found = srcc(corpus.ratings[usable], scores[usable])
+            panel.set_title(f"{corpus.name}, SRCC {found:.2f}", fontsize=9)
+            panel.set_xlabel("rating")
+            panel.set_ylabel(predictor.name)
+    _save(figure, path)
+
+
+def draw_sweep(
+    answers: Sequence[PairAnswers], predictors: Sequence[ScorePredictor], path: str | Path
+) -> None:
+    """Plot accuracy against the tie threshold of the predictor (UrgentMOS, Figs. 4 and 5).
+
+    Comparisons do not depend on it and are level lines.
+    """
+    figure, panels = _panels(1, len(answers))
+    scorers = {predictor.name: predictor for predictor in predictors}
+    for judged, panel in zip(answers, panels[0], strict=True):
+        pairs, labels = judged.pair_set, judged.pair_set.labels
+        for number, (name, preferences) in enumerate(judged.preferences.items()):
+            color = f"C{number}"
+            if name in scorers:
+                sweep = [
+                    correct_verdicts(labels, scorers[name].prefer(pairs, delta=delta)).mean()
+                    for delta in SWEEP_DELTAS
+                ]
+                panel.plot(SWEEP_DELTAS, 100 * np.array(sweep), color=color, label=name)
+            else:
+                level = 100 * correct_verdicts(labels, preferences).mean()
+                panel.axhline(level, color=color, linestyle="--", label=name)
+        panel.set_title(pairs.name, fontsize=9)
+        panel.set_xlabel("tie threshold δ of the predictor")
+        panel.set_ylabel("accuracy (%)")
+    _legend(figure, panels[0][0])
+    _save(figure, path)
+
+
+def draw_bins(answers: Sequence[PairAnswers], path: str | Path) -> None:
+    """Plot error rates by percentile of ΔMOS (MOS-RMBench, Fig. 3)."""
+    figure, panels = _panels(1, len(answers))
+    places = (np.arange(_NUM_BINS) + 0.5) * 100 / _NUM_BINS
+    for judged, panel in zip(answers, panels[0], strict=True):
+        strict, differences = judged.pair_set.strict, judged.pair_set.differences
+        for name, preferences in judged.preferences.items():
+            correct = correct_orders(differences[strict], preferences.among(strict))
+            errors = error_by_percentile(differences[strict], correct, num_bins=_NUM_BINS)
+            panel.plot(places, 100 * errors, marker="o", markersize=3, label=name)
+        panel.set_title(judged.pair_set.name, fontsize=9)
+        panel.set_xlabel("percentile of the rating difference")
+        panel.set_ylabel("pairs in the wrong order (%)")
+        panel.set_ylim(bottom=0)
+    _legend(figure, panels[0][0])
+    _save(figure, path)
+
+
+def draw_correlation_matrix(
+    columns: Mapping[str, Float[NDArray[np.float64], " recordings"]],
+    path: str | Path,
+    *,
+    title: str = "",
+) -> None:
+    """Plot Spearman correlations between columns of one corpus (UrgentMOS, Fig. 3).
+
+    Args:
+        columns: Values per recording by name, NaN where missing: labels, or scores of predictors.
+        path: PNG to write.
+        title: Name of the corpus.
+    """
+    names = list(columns)
+    matrix = np.array([[_srcc_where_known(columns[a], columns[b]) for b in names] for a in names])
+    figure, panels = _panels(1, 1, width=1.8 + 0.55 * len(names), height=1.5 + 0.5 * len(names))
+    panel = panels[0][0]
+    image = panel.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu")
+    for (row, column), value in np.ndenumerate(matrix):
+        color = "white" if abs(value) > 0.7 else "black"
+        panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+    panel.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    panel.set_yticks(range(len(names)), names, fontsize=8)
+    panel.set_title(title, fontsize=9)
+    figure.colorbar(image, ax=panel, label="SRCC", shrink=0.8)
+    _save(figure, path)
+
+
+def matrix_columns(
+    corpus: RatedCorpus, predictors: Sequence[ScorePredictor]
+) -> dict[str, NDArray[np.float64]]:
+    """Columns of a correlation matrix: every label of a corpus, then every predictor."""
+    labelled = {metric for recording in corpus.recordings for metric in recording.metrics}
+    paths = [recording.audio_path for recording in corpus.recordings]
+    columns = {
+        "rating" if metric == "mos" else METRICS[metric].title: corpus.labels(metric)
+        for metric in METRICS
+        if metric in labelled
+    }
+    return columns | {predictor.name: predictor.score(paths) for predictor in predictors}
+
+
+def _srcc_where_known(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    known = ~(np.isnan(a) | np.isnan(b))
+    return srcc(a[known], b[known])
+
+
+def _panels(
+    rows: int, columns: int, *, width: float | None = None, height: float | None = None
+) -> tuple[Any, Any]:
+    # The canvas is given explicitly: pyplot would choose one by display and keep global state.
+    canvas = require("matplotlib.backends.backend_agg", extra="evaluate")
+    figure = require("matplotlib.figure", extra="evaluate").Figure(
+        figsize=(width or _PANEL_INCHES * columns, height or _PANEL_INCHES * rows),
+        layout="constrained",
+        dpi=150,
+    )
+    canvas.FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _legend(figure: Any, panel: Any) -> None:
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    figure.savefig(path)

@@ -1,0 +1,153 @@
+"""The tables of MOS-RMBench: accuracy per dataset and overall, by ΔMOS, and on triplets."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, accuracy_interval
+from urgentmos.evaluation.mos_rmbench import (
+    Benchmark,
+    at_most,
+    below,
+    count_cycles,
+    error_by_percentile,
+)
+from urgentmos.evaluation.preference import correct_orders
+from urgentmos.evaluation.report import PairAnswers
+from urgentmos.evaluation.tables import Cell, Table
+
+NUM_BINS = 10
+
+Gaps = Float[NDArray[np.float64], " pairs"]
+Chosen = Bool[NDArray[np.bool_], " pairs"]
+
+
+def composition_table(benchmark: Benchmark) -> Table:
+    """Say where the pairs come from, and what is missing from the sizes of Table 1."""
+    table = Table("Pairs", f"Digest of the pair list: {benchmark.digest}")
+    table.rows += [
+        {
+            "dataset": cell.dataset,
+            "listening test": cell.test,
+            "same": cell.category,
+            "pairs": cell.num_pairs,
+            "possible": cell.num_possible,
+        }
+        for cell in benchmark.cells
+    ]
+    for name, pairs in benchmark.pair_sets.items():
+        table.rows.append(
+            {
+                "dataset": name,
+                "listening test": "all",
+                "pairs": len(pairs.pairs),
+                "Table 1": benchmark.wanted[name],
+                "unusable recordings": benchmark.num_unusable[name],
+            }
+        )
+    return table
+
+
+def accuracy_tables(
+    answers: Sequence[PairAnswers], *, resampling: Resampling = RESAMPLING
+) -> list[Table]:
+    """Accuracy on all pairs and on those with a small ΔMOS (Tables 2, 6 and 7, Fig. 4)."""
+    subsets: dict[str, Callable[[Gaps], Chosen]] = {
+        "MOS-RMBench accuracy": lambda gaps: np.ones(len(gaps), dtype=bool),
+        "MOS-RMBench accuracy, ΔMOS at most 0.5": lambda gaps: at_most(gaps, 0.5),
+        "MOS-RMBench accuracy, ΔMOS below 0.2": lambda gaps: below(gaps, 0.2),
+    }
+    return [
+        _accuracy_table(title, answers, choose, resampling) for title, choose in subsets.items()
+    ]
+
+
+def percentile_table(answers: Sequence[PairAnswers]) -> Table:
+    """Error rate by percentile of ΔMOS within each dataset (Fig. 3)."""
+    table = Table(
+        "MOS-RMBench errors by ΔMOS percentile",
+        "Share of pairs in the wrong order, in bins of equal size from the smallest ΔMOS.",
+        percent=_bin_names(),
+    )
+    for judged in answers:
+        for name in judged.preferences:
+            errors = error_by_percentile(
+                judged.pair_set.differences, _correct(judged, name), num_bins=NUM_BINS
+            )
+            row: dict[str, Cell] = {"dataset": judged.pair_set.name, "predictor": name}
+            table.rows.append(row | dict(zip(_bin_names(), errors.tolist(), strict=True)))
+    return table
+
+
+def triplet_tables(answers: Sequence[PairAnswers]) -> list[Table]:
+    """Pair accuracy on triplets and how often preferences run in a circle (Tables 4 and 5)."""
+    accuracy, cycles = Table("MOS-RMBench triplet accuracy"), Table("MOS-RMBench cycle rate")
+    for table, judge in ((accuracy, _correct), (cycles, _in_circle)):
+        table.note = "Per cent. Scores can never run in a circle; comparisons can."
+        for name in _predictors(answers):
+            judged_by_dataset = {j.pair_set.name: judge(j, name) for j in answers}
+            table.rows.append({"predictor": name} | _shares(judged_by_dataset))
+        table.percent = _share_columns(answers)
+    return [accuracy, cycles]
+
+
+def _accuracy_table(
+    title: str,
+    answers: Sequence[PairAnswers],
+    choose: Callable[[Gaps], Chosen],
+    resampling: Resampling,
+) -> Table:
+    table = Table(
+        title,
+        "Per cent of pairs with S(chosen) > S(rejected), strictly; overall over all pairs, "
+        "95 % bootstrap interval in brackets.",
+        percent=_share_columns(answers),
+    )
+    chosen = {judged.pair_set.name: choose(judged.pair_set.differences) for judged in answers}
+    table.rows.append(
+        {"predictor": "(pairs)"}
+        | {name: int(which.sum()) for name, which in chosen.items()}
+        | {"Overall": sum(int(which.sum()) for which in chosen.values())}
+    )
+    for name in _predictors(answers):
+        correct = {
+            judged.pair_set.name: _correct(judged, name)[chosen[judged.pair_set.name]]
+            for judged in answers
+        }
+        together = np.concatenate(list(correct.values()))
+        places = np.arange(2 * len(together)).reshape(-1, 2)
+        overall = accuracy_interval(together, places, unit="pair", resampling=resampling)
+        table.rows.append({"predictor": name} | _shares(correct) | {"Overall": overall})
+    return table
+
+
+def _shares(by_dataset: dict[str, Chosen]) -> dict[str, Cell]:
+    shares: dict[str, Cell] = {
+        name: float(values.mean()) if len(values) else float("nan")
+        for name, values in by_dataset.items()
+    }
+    together = np.concatenate(list(by_dataset.values()))
+    return shares | {"Overall": float(together.mean()) if len(together) else float("nan")}
+
+
+def _correct(judged: PairAnswers, name: str) -> Chosen:
+    return correct_orders(judged.pair_set.differences, judged.preferences[name])
+
+
+def _in_circle(judged: PairAnswers, name: str) -> Chosen:
+    return count_cycles(judged.pair_set, judged.preferences[name])
+
+
+def _predictors(answers: Sequence[PairAnswers]) -> list[str]:
+    return list(dict.fromkeys(name for judged in answers for name in judged.preferences))
+
+
+def _share_columns(answers: Sequence[PairAnswers]) -> list[str]:
+    return [*(judged.pair_set.name for judged in answers), "Overall"]
+
+
+def _bin_names() -> list[str]:
+    width = 100 // NUM_BINS
+    return [f"{width * place}-{width * (place + 1)} %" for place in range(NUM_BINS)]
