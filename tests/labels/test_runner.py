@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
-from urgentmos.labels import runner
+from urgentmos.labels import processes
 from urgentmos.labels.catalogue import UnknownLabelError
 from urgentmos.labels.lsd import Lsd
 from urgentmos.labels.part_file import PartFileError
@@ -108,7 +108,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         seen.extend(task.uid for task in tasks)
         return label_chunk(tasks, precision)
 
-    monkeypatch.setattr(runner, "label_chunk", label_until_killed)
+    monkeypatch.setattr(processes, "label_chunk", label_until_killed)
     with pytest.raises(KeyboardInterrupt):
         _label(manifest)
     assert not manifest.with_name("out.jsonl").exists()
@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     part.write_bytes(part.read_bytes()[:-3])
 
     seen.clear()
-    monkeypatch.setattr(runner, "label_chunk", _recorder(seen))
+    monkeypatch.setattr(processes, "label_chunk", _recorder(seen))
     labelled = _label(manifest)
     assert seen == ["3", "4", "5", "silent", "absent", "alone", "widowed"]
     assert not part.exists()
@@ -131,7 +131,7 @@ def test_what_failed_is_tried_again(manifest: Path, monkeypatch: pytest.MonkeyPa
         manifest.with_name("absent.wav"), np.random.default_rng(0).normal(size=8000) * 0.1, 16000
     )
     seen: list[str] = []
-    monkeypatch.setattr(runner, "label_chunk", _recorder(seen))
+    monkeypatch.setattr(processes, "label_chunk", _recorder(seen))
     label_manifest(
         manifest.with_name("out.jsonl"),
         manifest.with_name("again.jsonl"),
@@ -149,7 +149,7 @@ def test_another_precision_does_not_mix_into_a_part_file(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, package: Callable[[str], Any]
 ) -> None:
     package("distillmos")
-    monkeypatch.setattr(runner, "label_chunk", _interrupt)
+    monkeypatch.setattr(processes, "label_chunk", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         _label(manifest, labels=["distill_mos"])
     with pytest.raises(PartFileError, match=r"float32.*bfloat16"):
@@ -157,7 +157,7 @@ def test_another_precision_does_not_mix_into_a_part_file(
 
 
 def test_a_crash_costs_one_recording(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_pool", _pool_that_dies_on("2"))
+    monkeypatch.setattr(processes, "_pool", _pool_that_dies_on("2"))
     labelled = _label(manifest, workers=1)
     assert labelled["2"].meta["label_errors"] == {
         "lsd": "the labelling process died on this recording"
