@@ -35,7 +35,7 @@ def _apply_band(
 ) -> Waveform:
     order = params["order"]
     below = _low_pass(params["high_hz"], order)
-    above = _high_pass(params["low_hz"], min(order, 8))
+    above = _high_pass(params["low_hz"], min(order, 8.0))
     limited = filtered(waveform, lambda frequency: below(frequency) * above(frequency))
     return with_level_of(limited, waveform)
 

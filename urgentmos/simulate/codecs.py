@@ -106,7 +106,7 @@ def _pcm(waveform: Waveform) -> bytes:
     return (np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes()
 
 
-def _bitrates(*kilobits: float) -> tuple[tuple[str, ...], ...]:
+def _bitrates(*kilobits: float | int) -> tuple[tuple[str, ...], ...]:
     return tuple(("-b:a", f"{rate * 1000:g}") for rate in kilobits)
 
 

@@ -13,7 +13,9 @@ from urgentmos.simulate.sources import Sources
 SAMPLE_RATE = 16000
 """Every distortion works on mono waveforms at this rate, in Hz."""
 
-Waveform: TypeAlias = Float[NDArray[Any], " samples"]
+Waveform: TypeAlias = Float[NDArray[Any], " _"]
+"""Mono samples; two waveforms of one call may differ in length."""
+
 Params: TypeAlias = dict[str, Any]
 Material = Literal["noise", "response", "speech"]
 
@@ -42,11 +44,11 @@ class DistortionKind:
     material: tuple[Material, ...] = ()
 
 
-def between(mild: float, severe: float, strength: float) -> float:
+def between(mild: float | int, severe: float | int, strength: float) -> float:
     """Move from ``mild`` to ``severe`` in equal steps of difference."""
     return mild + (severe - mild) * strength
 
 
-def between_ratio(mild: float, severe: float, strength: float) -> float:
+def between_ratio(mild: float | int, severe: float | int, strength: float) -> float:
     """Move from ``mild`` to ``severe`` in equal steps of ratio; both must be above 0."""
     return float(mild * (severe / mild) ** strength)

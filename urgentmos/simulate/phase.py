@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from numpy.typing import NDArray
 
 from urgentmos.simulate.distortion import (
@@ -268,7 +268,9 @@ def _apply_stretch(
     return with_level_of(result, waveform)
 
 
-def _stretched(spectrogram: Spectrogram, rate: float, *, hop_samples: int) -> Spectrogram:
+def _stretched(
+    spectrogram: Spectrogram, rate: float, *, hop_samples: int
+) -> Complex[NDArray[Any], "stretched_frames bins"]:
     """Interpolate magnitudes in time and advance phases by the measured frequencies.
 
     The frame centred on sample 0 stays where it is.

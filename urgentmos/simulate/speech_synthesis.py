@@ -53,7 +53,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class SpeakingStyle:
-    """How a voice speaks: 1.0 is its own tempo and pitch."""
+    """How a voice is asked to speak, 1.0 being its own way; some voices cannot change it."""
 
     tempo: float = 1.0
     pitch: float = 1.0

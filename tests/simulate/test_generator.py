@@ -1,0 +1,196 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from urgentmos.config import ConfigError
+from urgentmos.data.manifest import read_manifest
+from urgentmos.simulate.distortion import DistortionKind
+from urgentmos.simulate.generator import generate, plan_simulation
+from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.mixture import SimulationConfig, SourceShares
+from urgentmos.simulate.render import render
+from urgentmos.simulate.sources import MissingMaterialError
+from urgentmos.simulate.tools import MissingToolError
+
+
+@pytest.fixture
+def config(material):
+    return SimulationConfig(
+        num_recordings=24,
+        speech=[str(material / "speech")],
+        noise=[str(material / "noise")],
+        responses=[str(material / "rir")],
+        shares=SourceShares(clean=1.0, processed=0.0, synthesised=0.0),
+        weights={"recorded_noise": 2.0, "measured_room": 1.0, "babble": 1.0, "mnru": 1.0},
+        family_share=0.4,
+        validation_share=0.4,
+        crop_seconds=[2.0, 2.5],
+    )
+
+
+def make(config, folder, **options):
+    return generate(config, folder, progress=False, **{"seed": 3, **options})
+
+
+def contents(folder):
+    paths = sorted(p for kind in ("audio", "reference") for p in (folder / kind).rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_the_number_of_workers_changes_nothing(config, tmp_path):
+    outcomes = [make(config, tmp_path / str(n), workers=n) for n in (1, 2)]
+    assert [o.num_made for o in outcomes] == [24, 24]
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    manifests = [outcome.manifest.read_text() for outcome in outcomes]
+    assert manifests[0] == manifests[1]
+
+
+def test_one_recording_made_alone_is_the_same(config, tmp_path):
+    make(config, tmp_path / "all")
+    plan = plan_simulation(config, seed=3)
+    recording = plan.group(5)[-1]
+    row = render(recording, plan, tmp_path / "alone")
+    path = row["audio_path"]
+    assert (tmp_path / "alone" / path).read_bytes() == (tmp_path / "all" / path).read_bytes()
+    assert row in rows_of(tmp_path / "all")
+
+
+def test_another_seed_makes_other_recordings(config, tmp_path):
+    few = replace(config, num_recordings=6)
+    for seed in (1, 2):
+        make(few, tmp_path / str(seed), seed=seed)
+    assert contents(tmp_path / "1") != contents(tmp_path / "2")
+
+
+def test_recordings_are_as_long_as_their_reference_and_read_as_a_manifest(config, tmp_path):
+    outcome = make(config, tmp_path)
+    recordings = read_manifest(outcome.manifest)
+    assert len({r.uid for r in recordings}) == 24
+    for recording in recordings:
+        audio, _ = soundfile.read(recording.audio_path)
+        reference, _ = soundfile.read(tmp_path / recording.meta["reference_path"])
+        assert len(audio) == len(reference) == round(recording.duration * 16000)
+        assert 2.0 <= recording.duration <= 2.5
+        if not recording.meta["distortions"]:
+            assert np.array_equal(audio, reference)
+
+
+def test_no_speaker_noise_or_response_is_on_both_sides(config, tmp_path):
+    make(replace(config, num_recordings=80), tmp_path)
+    sides = {"train": set(), "validation": set()}
+    for row in rows_of(tmp_path):
+        meta = row["meta"]
+        used = sides[meta["split"]]
+        used.add(meta["speaker"])
+        for step in meta["distortions"]:
+            params = step["params"]
+            used |= {params[key] for key in ("noise", "response") if key in params}
+            used |= {name.split("/")[1] for name in params.get("talkers", [])}
+            if step["kind"] == "babble":
+                assert not any(meta["speaker"] in name for name in params["talkers"])
+    assert sides["train"]
+    assert sides["validation"]
+    assert not sides["train"] & sides["validation"]
+
+
+def test_a_family_shares_everything_but_one_strength(config, tmp_path):
+    make(config, tmp_path)
+    families = {}
+    for row in rows_of(tmp_path):
+        if row["meta"]["family"]:
+            families.setdefault(row["meta"]["family"], []).append(row)
+    assert families
+    for members in families.values():
+        assert len({row["reference_id"] for row in members}) == 1
+        steps = [[(s["kind"], s["seed"]) for s in r["meta"]["distortions"]] for r in members]
+        assert all(step == steps[0] for step in steps)
+        strengths = [row["meta"]["strength"] for row in members]
+        assert strengths == sorted(strengths)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path):
+    make(config, tmp_path / "whole")
+    folder = tmp_path / "resumed"
+    make(config, folder)
+    part = folder / "rows.part.jsonl"
+    lines = part.read_text().splitlines(keepends=True)
+    part.write_text("".join(lines[:10]) + lines[10][:40])
+    (folder / "manifest.jsonl").unlink()
+    kept = folder / json.loads(lines[0])["audio_path"]
+    before = kept.stat().st_mtime_ns
+    make(config, folder)
+    assert rows_of(folder) == rows_of(tmp_path / "whole")
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_simulation_is_refused(config, tmp_path):
+    small = replace(config, num_recordings=2)
+    make(small, tmp_path)
+    with pytest.raises(ConfigError, match=r"other settings \(crops\)"):
+        make(replace(small, crops=2), tmp_path)
+
+
+def failing(waveform, params, rng, sources):
+    raise ValueError("out of order")
+
+
+def test_a_failed_recording_is_told_and_tried_again(config, tmp_path):
+    broken = DistortionKind(lambda strength, rng, sources: {}, failing, stage=1)
+    config = replace(config, num_recordings=8, extra_weights={"broken": 2.0})
+    outcome = make(config, tmp_path, kinds=DISTORTIONS | {"broken": broken})
+    assert outcome.failed
+    assert outcome.num_made + len(outcome.failed) == 8
+    told = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["reason"] for row in told} == dict(outcome.failed)
+    assert all(row["reason"] == "ValueError: out of order" for row in told)
+    mended = replace(broken, apply=lambda waveform, params, rng, sources: 0.5 * waveform)
+    again = make(config, tmp_path, kinds=DISTORTIONS | {"broken": mended})
+    assert again.num_made == 8
+    assert not again.failed
+
+
+def test_an_unknown_kind_is_named(config, tmp_path):
+    with pytest.raises(ConfigError, match="opuss"):
+        make(replace(config, extra_weights={"opuss": 1.0}), tmp_path)
+
+
+def test_a_kind_without_its_tool_is_refused_or_left_out(config, tmp_path):
+    kind = replace(DISTORTIONS["mnru"], tools=("no-such-codec",))
+    kinds = DISTORTIONS | {"rare": kind}
+    config = replace(config, num_recordings=3, extra_weights={"rare": 1.0})
+    with pytest.raises(MissingToolError, match="rare needs no-such-codec"):
+        make(config, tmp_path, kinds=kinds)
+    outcome = make(replace(config, skip_missing=True), tmp_path, kinds=kinds)
+    assert outcome.skipped == {"rare": ["no-such-codec"]}
+
+
+def test_a_kind_without_its_material_is_named(config, tmp_path):
+    with pytest.raises(MissingMaterialError, match="measured_room needs response"):
+        make(replace(config, responses=[]), tmp_path)
+
+
+def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material, tmp_path, speech):
+    manifest = tmp_path / "list.jsonl"
+    rows = []
+    for number in range(3):
+        for kind in ("processed", "reference"):
+            path = tmp_path / f"{kind}{number}.wav"
+            soundfile.write(path, speech(2.2, seed=number), 16000)
+            row = {"path": path.name, "kind": kind, "speaker": f"s{number}", "system": "vocoder"}
+            row["reference"] = f"reference{number}.wav" if kind == "processed" else None
+            rows.append(row)
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(config, manifest=str(manifest), num_recordings=6)
+    make(config, tmp_path / "out")
+    made = rows_of(tmp_path / "out")
+    assert [row["system_id"] for row in made] == ["vocoder"] * 3 + ["clean"] * 3
+    assert made[0]["reference_id"] == made[3]["reference_id"]
+    assert made[0]["meta"]["corpus"] == "undistorted"
+    assert all(row["meta"]["reference_path"] for row in made)

@@ -1,0 +1,129 @@
+"""What a parameter says is what the recording has."""
+
+import numpy as np
+import pytest
+
+from urgentmos.simulate.alignment import aligned
+from urgentmos.simulate.amplitude import MNRU
+from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.levels import speech_level_db
+from urgentmos.simulate.noise import COLORS, stationary_noise
+from urgentmos.simulate.packet_loss import PACKET_LOSS, lost_frames
+from urgentmos.simulate.reverberation import measured_response, room_response
+from urgentmos.simulate.sources import MissingMaterialError, Sources
+from urgentmos.simulate.spectrum import istft, stft
+from urgentmos.simulate.vocoders import fundamental
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("kind", ["recorded_noise", "stationary_noise", "babble", "clicks"])
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_noise_stands_at_the_drawn_ratio_to_the_speech(kind, strength, speech, sources):
+    waveform = speech(2.0)
+    params = DISTORTIONS[kind].sample(strength, rng(), sources)
+    noise = DISTORTIONS[kind].apply(waveform, params, rng(), sources) - waveform
+    snr_db = speech_level_db(waveform) - 10 * np.log10(np.mean(noise**2))
+    assert params["snr_db"] == pytest.approx(40 - 50 * strength)
+    assert snr_db == pytest.approx(params["snr_db"], abs=0.1)
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_noise_colors_differ_in_their_slope(color, speech):
+    noise = stationary_noise(color, speech=speech(3.0), rng=rng())
+    power = np.mean(np.abs(stft(noise, window_samples=512, hop_samples=256)) ** 2, axis=0)
+    slope_db = 10 * np.log10(power[20:40].mean() / power[160:].mean())
+    expected = {"white": (-1, 1), "pink": (5, 12), "brown": (12, 24), "speech_shaped": (3, 60)}
+    low, high = expected[color]
+    assert low < slope_db < high
+
+
+def test_an_interfering_talker_is_never_the_speaker(sources):
+    without = sources.without_speaker("speaker2")
+    names = without.draw_talkers(rng(), count=200)
+    assert len(set(names)) == 10
+    assert not any(name.startswith("speaker2") for name in names)
+
+
+def test_material_that_was_not_given_is_named():
+    with pytest.raises(MissingMaterialError, match="recorded noise"):
+        Sources().draw_noise(rng())
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.7, 1.0])
+def test_a_room_decays_in_its_reverberation_time(strength, sources):
+    params = DISTORTIONS["room"].sample(strength, rng(), sources)
+    response = room_response(params, rng())
+    assert response[0] == pytest.approx(1.0, abs=0.05)
+    decay_db = 10 * np.log10(np.cumsum(response[::-1].astype(float) ** 2)[::-1])
+    decay_db -= decay_db[0]
+    # Slope between 5 and 25 dB below the whole energy (T20), extended to 60 dB.
+    start, end = (int(np.argmax(decay_db < level)) for level in (-5, -25))
+    assert 3 * (end - start) / 16000 == pytest.approx(params["t60_s"], rel=0.5)
+
+
+def test_a_measured_response_has_the_asked_direct_to_reverberant_ratio(sources):
+    response, direct = measured_response(sources.response("0.wav"), 6.0)
+    split = direct + int(0.0025 * 16000)
+    ratio = np.sum(response[:split] ** 2) / np.sum(response[split:] ** 2)
+    assert 10 * np.log10(ratio) == pytest.approx(6.0, abs=0.01)
+    assert response[direct] == response.max()
+
+
+def test_mnru_noise_follows_the_speech_at_q(speech):
+    waveform = speech(2.0)
+    noise = MNRU.apply(waveform, {"q_db": 12.0}, rng(), Sources()) - waveform
+    q_db = 10 * np.log10(np.sum(waveform**2) / np.sum(noise**2))
+    assert q_db == pytest.approx(12.0, abs=0.3)
+
+
+@pytest.mark.parametrize("mean_burst", [1.0, 4.0])
+def test_lost_packets_have_the_drawn_rate_and_burst_length(mean_burst):
+    lost = lost_frames(200_000, loss_rate=0.1, mean_burst=mean_burst, rng=rng())
+    starts = lost[1:] & ~lost[:-1]
+    assert lost.mean() == pytest.approx(0.1, rel=0.05)
+    expected = 1 / 0.9 if mean_burst == 1.0 else mean_burst
+    assert lost.sum() / starts.sum() == pytest.approx(expected, rel=0.05)
+
+
+def test_pitch_concealment_continues_a_steady_tone_better_than_silence():
+    tone = (0.3 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000)).astype(np.float32)
+    params = {"loss_rate": 0.2, "mean_burst": 1.0, "frame_ms": 10.0, "fade": 0.95}
+    errors = {
+        name: PACKET_LOSS.apply(tone, {**params, "concealment": name}, rng(), Sources()) - tone
+        for name in ("zero", "pitch")
+    }
+    # Concealment needs some 35 ms of speech to find a period in.
+    errors = {name: np.mean(error[1600:] ** 2) for name, error in errors.items()}
+    assert errors["pitch"] < 0.05 * errors["zero"]
+
+
+@pytest.mark.parametrize(("window", "hop"), [(512, 128), (512, 256), (1024, 256)])
+def test_the_short_time_spectrum_inverts_exactly(window, hop, speech):
+    waveform = speech(0.77)
+    back = istft(
+        stft(waveform, window_samples=window, hop_samples=hop),
+        window_samples=window,
+        hop_samples=hop,
+        num_samples=len(waveform),
+    )
+    assert np.allclose(back, waveform, atol=1e-5)
+
+
+@pytest.mark.parametrize("delay", [-200, 0, 7, 1500])
+def test_a_delay_is_undone(delay, speech):
+    waveform = speech(1.0)
+    moved = np.pad(waveform, (max(delay, 0), 0))[max(-delay, 0) :]
+    back = aligned(moved, waveform)
+    assert len(back) == len(waveform)
+    assert np.array_equal(back[300:-300], waveform[300:-300])
+
+
+@pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
+def test_the_fundamental_of_a_pulse_train_is_found():
+    train = np.zeros(16000, dtype=np.float32)
+    train[::128] = 0.5
+    pitch = fundamental(train)
+    assert np.median(pitch[pitch > 0]) == pytest.approx(125.0, rel=0.02)

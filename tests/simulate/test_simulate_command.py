@@ -1,0 +1,45 @@
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from urgentmos.cli import build_app
+from urgentmos.simulate.kinds import DISTORTIONS
+
+
+@pytest.fixture
+def run():
+    app = build_app(["simulate"])
+    return lambda *arguments: CliRunner().invoke(app, ["simulate", *map(str, arguments)])
+
+
+def test_list_names_every_kind_and_what_it_needs(run):
+    result = run("--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(DISTORTIONS)
+    assert "ffmpeg/libopus" in result.stdout
+
+
+def test_folders_are_enough_to_simulate(run, material, tmp_path):
+    config = tmp_path / "config.yaml"
+    settings = {
+        "weights": {"recorded_noise": 1.0, "measured_room": 1.0},
+        "shares": {"synthesised": 0.0},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    folders = ["--speech", material / "speech", "--noise", material / "noise"]
+    result = run(
+        config, "crops=1", *folders, "--rir", material / "rir", "-o", tmp_path / "out",
+        "--recordings", 3, "--seed", 4,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    assert len(rows) == 3
+    settings = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    assert (settings["seed"], settings["crops"]) == (4, 1)
+
+
+def test_missing_speech_is_wrong_usage(run, tmp_path):
+    result = run("-o", tmp_path / "out")
+    assert result.exit_code == 2
