@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     from urgentmos.model.assessor import Preference as Preference
     from urgentmos.model.checkpoint import load_model as load
     from urgentmos.quality_loss import QualityLoss as QualityLoss
+    from urgentmos.quality_metric import UrgentMOSMetric as UrgentMOSMetric
 
 __version__ = "0.1.0"
 
-__all__ = ["METRICS", "Assessor", "Preference", "QualityLoss", "__version__", "load"]
+__all__ = [
+    "METRICS",
+    "Assessor",
+    "Preference",
+    "QualityLoss",
+    "UrgentMOSMetric",
+    "__version__",
+    "load",
+]
 
 # Torch takes a second or more to import: each name is fetched when it is first used.
 _PLACES = {
@@ -25,6 +34,7 @@ _PLACES = {
     "Assessor": ("urgentmos.model.assessor", "Assessor"),
     "Preference": ("urgentmos.model.assessor", "Preference"),
     "QualityLoss": ("urgentmos.quality_loss", "QualityLoss"),
+    "UrgentMOSMetric": ("urgentmos.quality_metric", "UrgentMOSMetric"),
     "load": ("urgentmos.model.checkpoint", "load_model"),
 }
 

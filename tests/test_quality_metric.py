@@ -1,0 +1,71 @@
+"""The torchmetrics metric is the mean of the assessor's scores, however they arrive."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from urgentmos.metrics import UnknownMetricError
+from urgentmos.model.assessor import Assessor
+
+pytest.importorskip("torchmetrics")
+
+from urgentmos.quality_metric import UrgentMOSMetric
+
+Speech = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def batch(speech: Speech) -> torch.Tensor:
+    return torch.from_numpy(np.stack([speech(1.0, seed) for seed in range(4)]))
+
+
+def test_it_is_the_mean_of_the_scores(tiny_assessor: Assessor, batch: torch.Tensor) -> None:
+    metric = UrgentMOSMetric(["mos", "pesq"], model=tiny_assessor)
+    metric.update(batch[:3])
+    metric.update(batch[3:])
+    scores = tiny_assessor.score(batch, 16000)
+    for name, value in metric.compute().items():
+        torch.testing.assert_close(value, scores[name].mean())
+
+
+def test_all_metrics_of_the_model_are_given_when_none_is_named(
+    tiny_assessor: Assessor, batch: torch.Tensor
+) -> None:
+    metric = UrgentMOSMetric(model=tiny_assessor)
+    metric.update(batch)
+    assert list(metric.compute()) == tiny_assessor.metrics
+
+
+def test_processes_are_weighted_by_their_recordings(
+    tiny_assessor: Assessor, batch: torch.Tensor
+) -> None:
+    whole, first, second = (UrgentMOSMetric(["mos"], model=tiny_assessor) for _ in range(3))
+    whole.update(batch)
+    first.update(batch[:1])
+    second.update(batch[1:])
+    first.merge_state(second)
+    torch.testing.assert_close(first.compute()["mos"], whole.compute()["mos"])
+
+
+def test_reset_forgets(tiny_assessor: Assessor, batch: torch.Tensor) -> None:
+    metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
+    metric.update(batch[:2])
+    metric.reset()
+    metric.update(batch[2:])
+    expected = tiny_assessor.score(batch[2:], 16000)["mos"].mean()
+    torch.testing.assert_close(metric.compute()["mos"], expected)
+
+
+def test_padding_does_not_count(tiny_assessor: Assessor, batch: torch.Tensor) -> None:
+    metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
+    padded = torch.nn.functional.pad(batch[:1], (0, 8000))
+    metric.update(padded, lengths=torch.tensor([16000]))
+    expected = tiny_assessor.score(batch[0], 16000)["mos"][0]
+    torch.testing.assert_close(metric.compute()["mos"], expected, atol=1e-4, rtol=0)
+
+
+def test_a_metric_without_a_head_is_refused(tiny_assessor: Assessor) -> None:
+    with pytest.raises(UnknownMetricError, match="mcd"):
+        UrgentMOSMetric(["mcd"], model=tiny_assessor)

@@ -1,0 +1,92 @@
+"""What README.md says is what is there: tables, commands, tests it names, snippets."""
+
+import ast
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from urgentmos.cli import COMMANDS
+from urgentmos.metrics import METRICS
+from urgentmos.model import checkpoint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = None
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_metrics_table_is_that_of_the_package() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, flags=re.MULTILINE)
+    table = {name: cells.split(" | ") for name, cells in rows if name in METRICS}
+    expected = {
+        metric.name: [
+            metric.title,
+            metric.unit,
+            f"{_bound(metric.low)}…{_bound(metric.high)}",
+            "higher" if metric.higher_is_better else "lower",
+            metric.group,
+            "reference" if metric.needs_reference else "",
+        ]
+        for metric in METRICS.values()
+    }
+    assert table == expected
+    assert list(table) == list(expected)
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+@pytest.mark.skipif(tomllib is None, reason="the standard library reads TOML from Python 3.11 on")
+def test_the_extras_table_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    section = README.split("## Install")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(
+        project["optional-dependencies"]
+    )
+
+
+def test_every_command_is_mentioned_and_every_mentioned_one_exists() -> None:
+    mentioned = set(re.findall(r"(?:^|`)urgentmos ([a-z-]+)", README, flags=re.MULTILINE))
+    assert mentioned == set(COMMANDS)
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    promised = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", README)
+    assert len(promised) > 10
+    for file, name in promised:
+        functions = [
+            node.name
+            for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef)
+        ]
+        assert name in functions, f"{file} has no {name}"
+
+
+def test_every_file_it_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_snippets_run(
+    snippet: str, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_model_dir, tmp_path / "weights" / "default")
+    monkeypatch.setattr(checkpoint, "_SHIPPED", tmp_path / "weights")
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=16000)
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(name, noise, 16000)
+    exec(compile(snippet, "README.md", "exec"), {})

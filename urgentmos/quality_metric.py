@@ -1,0 +1,87 @@
+"""Mean scores over a data set as a torchmetrics metric."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from urgentmos.extras import require
+from urgentmos.metrics import check_metrics
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model
+
+_torchmetrics = require("torchmetrics", extra="torchmetrics")
+
+
+class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
+    """Mean of each predicted metric over all recordings seen, for validation loops.
+
+    Gradient does not flow through it: ``QualityLoss`` is there for that. Over several processes the
+    mean is taken over the recordings of all of them.
+
+    >>> metric = UrgentMOSMetric(["mos", "pesq"])  # doctest: +SKIP
+    >>> metric.update(enhanced, sample_rate=16000)  # doctest: +SKIP
+    >>> metric.compute()  # doctest: +SKIP
+    {'mos': tensor(3.1), 'pesq': tensor(2.4)}
+    """
+
+    is_differentiable = False
+    # Metrics of both directions are given together; urgentmos.METRICS tells each one's.
+    higher_is_better = None
+    full_state_update = False
+
+    def __init__(
+        self,
+        metrics: Sequence[str] | None = None,
+        *,
+        model: Assessor | str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        """Load an assessor.
+
+        Args:
+            metrics: Metrics to give; all that the model predicts when None.
+            model: An assessor, or what ``urgentmos.load`` takes; the default model when None.
+            options: Passed on to ``torchmetrics.Metric``.
+
+        Raises:
+            UnknownMetricError: The model does not predict one of the metrics.
+        """
+        super().__init__(**options)
+        self._assessor = model if isinstance(model, Assessor) else load_model(model or "default")
+        self._metrics = check_metrics(metrics or self._assessor.metrics, self._assessor.metrics)
+        # Double precision: sums over a large set would lose digits.
+        zeros = torch.zeros(len(self._metrics), dtype=torch.float64)
+        self.add_state("totals", default=zeros, dist_reduce_fx="sum")
+        self.add_state("num_recordings", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(
+        self,
+        waveform: Float[Tensor, "batch samples"] | Float[Tensor, " samples"],
+        *,
+        sample_rate: int = 16000,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> None:
+        """Score recordings and add them to the mean.
+
+        Args:
+            waveform: Recordings, full scale at ±1.
+            sample_rate: Their rate in Hz.
+            lengths: Samples of each where the batch is padded.
+
+        Raises:
+            ValueError: The waveform cannot be scored; see ``Assessor.score``.
+        """
+        self._assessor.to(waveform.device)
+        scores = self._assessor.score(waveform, sample_rate, lengths=lengths, metrics=self._metrics)
+        totals = torch.stack([scores[name].double().sum() for name in self._metrics])
+        self.totals = self.totals + totals.to(self.totals.device)
+        self.num_recordings = self.num_recordings + len(scores[self._metrics[0]])
+
+    def compute(self) -> dict[str, Float[Tensor, ""]]:
+        """Give the mean of each metric over all recordings; NaN when there were none."""
+        means = (self.totals / self.num_recordings).float()
+        return dict(zip(self._metrics, means.unbind(), strict=True))
