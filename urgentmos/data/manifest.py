@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from urgentmos.metrics import METRICS, UnknownMetricError, get_metric
 
@@ -230,7 +230,7 @@ def write_labels(path: str | Path, recordings: Iterable[Recording], *, decimals:
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
-def _open_text(path: Path) -> TextIO:
+def _open_text(path: Path) -> io.TextIOWrapper:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")

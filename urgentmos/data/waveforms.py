@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from urgentmos.data.manifest import ManifestError, Recording
 _FULL_SCALE = 32767
 
 
+@runtime_checkable
 class Waveforms(Protocol):
     """Where recordings come from.
 

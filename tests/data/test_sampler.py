@@ -1,0 +1,197 @@
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from urgentmos.data.manifest import Recording
+from urgentmos.data.pairs import PairTable
+from urgentmos.data.sampler import (
+    BatchPlan,
+    BatchSampler,
+    Progress,
+    Window,
+    plan_whole_recordings,
+)
+
+WINDOW = Window(max_samples=100, min_samples=20, min_share=0.5)
+lengths_lists = st.lists(st.integers(1, 400), min_size=1, max_size=60)
+
+
+def make_sampler(lengths: list[int], *, window: Window = WINDOW, **options: object) -> BatchSampler:
+    recordings = [
+        Recording(Path(f"/{i}"), str(i), "s", str(i // 3), 1.0, {"mos": 1.0})
+        for i in range(len(lengths))
+    ]
+    arguments: dict[str, object] = {"batch_samples": 400, "seed": 0, **options}
+    return BatchSampler(
+        np.array(lengths),
+        [r.uid for r in recordings],
+        window=window,
+        table=PairTable(recordings, delta=0.5),
+        matching={"ref": 0.5, "any": 0.5},
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+def epoch_of(sampler: BatchSampler, epoch: int = 0) -> list[BatchPlan]:
+    return list(islice(sampler.plans(Progress(epoch, 0)), sampler.num_batches(epoch)))
+
+
+def leads(plan: BatchPlan) -> list[int]:
+    """Recordings of a batch that are not there as somebody's partner."""
+    return plan.recordings[: len(plan.recordings) - len(plan.pairs)].tolist()
+
+
+def same(a: BatchPlan, b: BatchPlan) -> bool:
+    return a.after == b.after and all(
+        np.array_equal(getattr(a, name), getattr(b, name))
+        for name in ("recordings", "starts", "lengths", "pairs")
+    )
+
+
+@given(lengths=lengths_lists, ranks=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_every_recording_leads_once_per_epoch_over_all_ranks(
+    lengths: list[int], ranks: int
+) -> None:
+    counts: Counter[int] = Counter()
+    for rank in range(ranks):
+        for plan in epoch_of(make_sampler(lengths, rank=rank, num_ranks=ranks)):
+            if plan.weighted:
+                counts.update(leads(plan))
+    assert counts == Counter(range(len(lengths)))
+
+
+@given(lengths=lengths_lists, ranks=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_padded_samples_stay_within_the_bound_partners_counted(
+    lengths: list[int], ranks: int
+) -> None:
+    for rank in range(ranks):
+        for plan in epoch_of(make_sampler(lengths, rank=rank, num_ranks=ranks)):
+            assert len(plan.recordings) * plan.lengths.max() <= 400
+
+
+@given(lengths=lengths_lists, epoch=st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_a_part_lies_inside_its_recording_and_is_as_long_as_allowed(
+    lengths: list[int], epoch: int
+) -> None:
+    for plan in epoch_of(make_sampler(lengths), epoch):
+        whole = np.array(lengths)[plan.recordings]
+        assert (plan.starts >= 0).all()
+        assert (plan.starts + plan.lengths <= whole).all()
+        assert (plan.lengths <= 100).all()
+        assert (plan.lengths >= np.minimum(whole, 20)).all()
+
+
+def test_long_recordings_are_cut_elsewhere_in_every_epoch_and_short_ones_not_at_all() -> None:
+    sampler = make_sampler([30, 1000] * 5, window=Window(max_samples=100))
+    starts = {}
+    for epoch in range(2):
+        for plan in epoch_of(sampler, epoch):
+            short = plan.recordings % 2 == 0
+            assert (plan.lengths[short] == 30).all()
+            assert (plan.lengths[~short] == 100).all()
+            starts[epoch] = starts.get(epoch, set()) | set(plan.starts[~short].tolist())
+    assert len(starts[0]) > 3
+    assert not starts[0] & starts[1]
+
+
+def test_a_window_depends_on_the_recording_not_on_what_else_is_there() -> None:
+    window = Window(max_samples=100)
+    few, many = (
+        BatchSampler(np.full(n, 1000), [f"u{i}" for i in range(n)], batch_samples=400,
+                     window=window, seed=0)
+        for n in (3, 9)
+    )  # fmt: skip
+
+    def starts(sampler: BatchSampler) -> dict[int, int]:
+        return {
+            int(r): int(s)
+            for plan in epoch_of(sampler)
+            for r, s in zip(plan.recordings, plan.starts, strict=True)
+        }
+
+    assert starts(few).items() <= starts(many).items()
+
+
+@given(lengths=lengths_lists, stop=st.integers(0, 12))
+@settings(max_examples=30, deadline=None)
+def test_resuming_anywhere_continues_as_if_never_stopped(lengths: list[int], stop: int) -> None:
+    sampler = make_sampler(lengths)
+    uninterrupted = list(islice(sampler.plans(), stop + 5))
+    progress = uninterrupted[stop - 1].after if stop else Progress()
+    resumed = islice(make_sampler(lengths).plans(progress), 5)
+    assert all(same(a, b) for a, b in zip(uninterrupted[stop:], resumed, strict=True))
+
+
+def test_a_seed_gives_the_same_batches_and_another_seed_others() -> None:
+    lengths = list(range(50, 110))
+    first, again, other = (epoch_of(make_sampler(lengths, seed=s)) for s in (1, 1, 2))
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(same(a, b) for a, b in zip(first, other, strict=False))
+
+
+def test_epochs_differ_in_order_and_partners() -> None:
+    sampler = make_sampler([100] * 30)
+    first, second = (epoch_of(sampler, epoch) for epoch in range(2))
+    assert [leads(p) for p in first] != [leads(p) for p in second]
+
+
+def test_like_lengths_share_a_batch_so_that_little_is_padding() -> None:
+    lengths = np.random.default_rng(0).integers(1600, 16000, size=2000)
+    sampler = BatchSampler(
+        lengths, [str(i) for i in range(2000)], batch_samples=320_000,
+        window=Window(max_samples=16000), seed=0,
+    )  # fmt: skip
+    padded = heard = 0
+    for plan in epoch_of(sampler):
+        padded += len(plan.recordings) * int(plan.lengths.max())
+        heard += int(plan.lengths.sum())
+    assert padded < 1.06 * heard
+
+
+def test_ranks_share_the_leads_of_the_batch_one_process_would_have() -> None:
+    window = Window(max_samples=100)
+    one = epoch_of(make_sampler([100] * 24, window=window, batch_samples=800))
+    two = [
+        epoch_of(make_sampler([100] * 24, window=window, rank=rank, num_ranks=2))
+        for rank in range(2)
+    ]
+    assert len(one) == len(two[0]) == len(two[1])
+    for whole, first, second in zip(one, *two, strict=True):
+        assert sorted(leads(whole)) == sorted(leads(first) + leads(second))
+        assert sorted(whole.all_recordings) == sorted(first.all_recordings)
+
+
+def test_a_rank_without_a_recording_is_kept_busy_without_weight() -> None:
+    plans = [epoch_of(make_sampler([100], rank=r, num_ranks=3)) for r in range(3)]
+    assert [p[0].weighted for p in plans] == [True, False, False]
+    assert all(len(p[0].recordings) == 1 for p in plans)
+
+
+def test_pairs_name_a_lead_and_its_partner() -> None:
+    for plan in epoch_of(make_sampler([100] * 20)):
+        members = plan.recordings[plan.pairs]
+        assert (members[:, 0] != members[:, 1]).all()
+        assert sorted(map(tuple, members)) == sorted(map(tuple, plan.all_pairs))
+
+
+def test_a_bound_too_small_for_a_pair_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot hold two recordings of up to 100"):
+        make_sampler([10], batch_samples=199)
+
+
+@given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=50))
+@settings(deadline=None)
+def test_validation_takes_every_recording_whole_and_once(lengths: list[int]) -> None:
+    batches = plan_whole_recordings(np.array(lengths), batch_samples=300)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) * longest <= 300 or len(batch) == 1

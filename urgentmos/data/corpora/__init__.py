@@ -1,0 +1,1 @@
+"""Rated corpora as their owners distribute them, to manifests."""
