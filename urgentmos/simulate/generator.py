@@ -99,7 +99,7 @@ def generate(
                 rows.write(json.dumps(row, ensure_ascii=False) + "\n")
                 rows.flush()
             bar.update()
-    made = _with_unique_uids([done[r.id] for r in recordings if r.id in done])
+    made = [done[recording.id] for recording in recordings if recording.id in done]
     manifest = output / "manifest.jsonl"
     _write_lines(manifest, made)
     _write_lines(
@@ -226,17 +226,6 @@ def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
         return recording.id, render(recording, plan, output), ""
     except FAILURES as error:
         return recording.id, None, f"{type(error).__name__}: {error}"
-
-
-def _with_unique_uids(rows: Sequence[Row]) -> list[Row]:
-    """Add the identifier to the uid of a row whose system and reference came before."""
-    seen: set[str] = set()
-    unique = []
-    for row in rows:
-        uid = row["uid"] if row["uid"] not in seen else f"{row['uid']}:{row['meta']['id']}"
-        seen.add(uid)
-        unique.append({**row, "uid": uid})
-    return unique
 
 
 def _read_lines(path: Path) -> list[Row]:
