@@ -5,7 +5,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def lengths_to_mask(lengths: Int[Tensor, " batch"], num_frames: int) -> Bool[Tensor, "batch frames"]:
+def lengths_to_mask(
+    lengths: Int[Tensor, " batch"], num_frames: int
+) -> Bool[Tensor, "batch frames"]:
     """Mark real frames.
 
     Args:
@@ -27,7 +29,7 @@ def masked_mean(
         ValueError: A recording has no real frame.
     """
     num_real = mask.sum(dim=1)
-    if not torch.jit.is_tracing() and bool((num_real == 0).any()):
+    if bool((num_real == 0).any()):
         raise ValueError("a recording has no real frame to average over")
     total = features.masked_fill(~mask[..., None], 0.0).sum(dim=1)
     return total / num_real[:, None].to(features.dtype)

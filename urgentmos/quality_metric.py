@@ -54,6 +54,8 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         self._assessor = model if isinstance(model, Assessor) else load_model(model or "default")
         self._metrics = check_metrics(metrics or self._assessor.metrics, self._assessor.metrics)
         # Double precision: sums over a large set would lose digits.
+        self.totals: Tensor
+        self.num_recordings: Tensor
         zeros = torch.zeros(len(self._metrics), dtype=torch.float64)
         self.add_state("totals", default=zeros, dist_reduce_fx="sum")
         self.add_state("num_recordings", default=torch.tensor(0), dist_reduce_fx="sum")
