@@ -55,6 +55,7 @@ def tiny_config() -> ModelConfig:
                 },
             },
             "preference": {"heads": 2, "features": "difference"},
+            "shortest_s": 0.1,
         },
         where="model",
     )  # fmt: skip

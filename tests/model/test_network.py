@@ -191,6 +191,17 @@ def test_lengths_outside_the_waveform_are_refused(
         tiny_network(torch.zeros(1, 100), torch.tensor([length]))
 
 
+def test_a_recording_shorter_than_the_shortest_scores_as_its_repetition(
+    tiny_network: AssessorNetwork, speech: Speech
+) -> None:
+    short = speech(0.06)
+    repeated = np.tile(short, 2)[: tiny_network.min_samples]
+    assert tiny_network.min_samples == 1600
+    assert_same_scores(
+        tiny_network(*batch_of([short])).scores, tiny_network(*batch_of([repeated])).scores
+    )
+
+
 def test_short_recordings_are_repeated_and_long_ones_left_alone() -> None:
     waveform = torch.tensor([[1.0, 2, 3, 0, 0], [1, 2, 3, 4, 5]])
     repeated, lengths = repeat_short(waveform, torch.tensor([3, 5]), min_samples=4)

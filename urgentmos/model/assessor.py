@@ -97,7 +97,10 @@ class Assessor:
         lengths: Sequence[int] | Waveform | None = None,
         metrics: Collection[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Score recordings.
+        """Score recordings, each in one piece.
+
+        Memory grows with the square of the longest: ``score_files`` cuts long recordings into
+        windows.
 
         Args:
             waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1.
@@ -141,11 +144,16 @@ class Assessor:
             cmos_backward=float(backward.cmos),
         )
 
-    def score_files(self, paths: Sequence[str | Path], **options: Any) -> Iterator[dict[str, Any]]:
-        """Score files and folders, one row per file; ``urgentmos.scoring`` has the options."""
+    def score_files(self, paths: Sequence[str | Path], **options: Any) -> Iterator[Any]:
+        """Score files and folders: one ``urgentmos.scoring.Row`` each, as they are done.
+
+        Args:
+            paths: Files, and folders to search for audio.
+            options: See ``urgentmos.scoring.score_files``.
+        """
         # By name: scoring stands above the model and imports it.
         scoring = importlib.import_module("urgentmos.scoring")
-        rows: Iterator[dict[str, Any]] = scoring.score_files(self, paths, **options)
+        rows: Iterator[Any] = scoring.score_files(self, paths, **options)
         return rows
 
     def _prepare_one(

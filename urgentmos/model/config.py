@@ -83,7 +83,10 @@ class ModelConfig:
         preference: The preference module, or None for a model that only scores.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
             gain; ``none`` leaves it as it is.
+        shortest_s: Recordings shorter than this are repeated from their start up to it, in seconds.
         sample_rate: Rate in Hz of the waveforms the model takes.
+        bounds: Range of a metric's head where it is not that of the metrics table: lowest and
+            highest value, null where there is none.
     """
 
     encoders: list[EncoderConfig]
@@ -91,7 +94,9 @@ class ModelConfig:
     groups: dict[str, GroupConfig]
     preference: PreferenceConfig | None = None
     level: Literal["rms", "none"] = "rms"
+    shortest_s: float = 1.0
     sample_rate: int = 16000
+    bounds: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what no single part can see."""
@@ -107,11 +112,22 @@ class ModelConfig:
                         f"metric {metric!r} is in group {seen[metric]!r} and again in {name!r}"
                     )
                 seen[metric] = name
+        self.bounds = dict(
+            zip(check_metrics(self.bounds, seen), self.bounds.values(), strict=True)
+        )
+        for name, (low, high) in self.bounds.items():
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
         if self.preference is not None and self.preference.group not in self.groups:
             raise ValueError(
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
             )
+
+    def head_bounds(self, metric: str) -> tuple[float | None, float | None]:
+        """Lowest and highest value a metric's head gives."""
+        described = get_metric(metric)
+        return self.bounds.get(metric, (described.low, described.high))
 
     @property
     def metrics(self) -> list[str]:

@@ -44,6 +44,7 @@ class AssessorNetwork(nn.Module):
         heads: Mapping[str, MetricHead],
         group_metrics: Mapping[str, Sequence[str]],
         level: Callable[[Tensor, Tensor], Tensor],
+        min_samples: int,
         preference: PreferenceHead | None,
         preference_group: str | None,
     ) -> None:
@@ -56,6 +57,7 @@ class AssessorNetwork(nn.Module):
             heads: Head by metric name.
             group_metrics: Metrics of each group.
             level: Brings recordings to the level the encoders expect.
+            min_samples: Shorter recordings are repeated up to this, or to what the encoders need.
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
         """
@@ -68,7 +70,7 @@ class AssessorNetwork(nn.Module):
         self.preference_group = preference_group
         self.group_metrics = {name: list(metrics) for name, metrics in group_metrics.items()}
         self.metrics = [metric for names in self.group_metrics.values() for metric in names]
-        self.min_samples = max(encoder.min_samples for encoder in encoders)
+        self.min_samples = max(min_samples, *(encoder.min_samples for encoder in encoders))
         self._level = level
 
     def forward(
@@ -111,8 +113,8 @@ class AssessorNetwork(nn.Module):
         """Give the joint features of all encoders, and True on real frames."""
         _check_lengths(waveform, lengths)
         waveform = waveform.masked_fill(~lengths_to_mask(lengths, waveform.shape[1]), 0.0)
-        waveform = self._level(waveform, lengths)
         waveform, lengths = repeat_short(waveform, lengths, min_samples=self.min_samples)
+        waveform = self._level(waveform, lengths)
         fused, frame_lengths = self.fusion(
             [encoder(waveform, lengths) for encoder in self.encoders]
         )
@@ -219,6 +221,7 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
         },
         group_metrics={name: group.metrics for name, group in config.groups.items()},
         level=LEVELS[config.level],
+        min_samples=round(config.shortest_s * config.sample_rate),
         preference=preference,
         preference_group=preference_group,
     )
