@@ -40,16 +40,19 @@ def write_html(path: Path, columns: Columns, records: Iterable[Record]) -> None:
     Names of files that are not valid Unicode are written with backslash escapes.
     """
     unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(_HEAD + "<thead><tr>")
-        file.writelines(_cell("th", column, kind) for column, kind in columns.items())
-        file.write("</tr></thead>\n<tbody>\n")
-        for record in records:
-            file.write(f'<tr class="{html.escape(str(record["status"]))}">')
-            file.writelines(_cell("td", record[name], kind) for name, kind in columns.items())
-            file.write("</tr>\n")
-        file.write("</tbody>\n" + _FOOT)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_HEAD + "<thead><tr>")
+            file.writelines(_cell("th", column, kind) for column, kind in columns.items())
+            file.write("</tr></thead>\n<tbody>\n")
+            for record in records:
+                file.write(f'<tr class="{html.escape(str(record["status"]))}">')
+                file.writelines(_cell("td", record[name], kind) for name, kind in columns.items())
+                file.write("</tr>\n")
+            file.write("</tbody>\n" + _FOOT)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _cell(tag: str, value: Value, kind: type) -> str:

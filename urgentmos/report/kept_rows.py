@@ -72,21 +72,31 @@ def put_aside(
     Raises:
         OutputError: A row was made by another model or version.
     """
-    kept: set[str] = set()
     unfinished = target.with_name(target.name + ".tmp")
-    with unfinished.open("wb") as file:
-        for record in records:
-            if record["model"] != model:
-                raise OutputError(
-                    f"cannot resume: {record['path']!r} was scored with model+version "
-                    f"{record['model']}, this run uses {model}; start again with --overwrite, "
-                    "or write to another file"
-                )
-            path = str(record["path"])
-            if path in kept or (record["status"] != "ok" and path in wanted):
-                continue
-            kept.add(path)
-            file.write(encode_record(record, columns, "jsonl"))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(target)
+    try:
+        with unfinished.open("wb") as file:
+            for record in _worth_keeping(records, wanted, model):
+                file.write(encode_record(record, columns, "jsonl"))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _worth_keeping(
+    records: Iterable[Record], wanted: frozenset[str], model: str
+) -> Iterator[Record]:
+    kept: set[str] = set()
+    for record in records:
+        if record["model"] != model:
+            raise OutputError(
+                f"cannot resume: {record['path']!r} was scored with model+version "
+                f"{record['model']}, this run uses {model}; start again with --overwrite, or "
+                "write to another file"
+            )
+        path = str(record["path"])
+        if path in kept or (record["status"] != "ok" and path in wanted):
+            continue
+        kept.add(path)
+        yield record

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from urgentmos.extras import require
 from urgentmos.report.html import write_html
 from urgentmos.report.kept_rows import KeptRows, put_aside
 from urgentmos.report.parquet import read_parquet, write_parquet
@@ -69,6 +70,8 @@ class RowOutput:
         self._format: RowFormat = (
             "jsonl" if self._render else streamed_format(path, others=_RENDERED)
         )
+        if path.suffix.lower() == ".parquet":
+            require("pyarrow", extra="parquet")  # Now, and not when hours of rows are done.
         rows_path = path if self._render is None else path.with_name(path.name + ".part.jsonl")
         if mode == "new" and path.exists():
             raise OutputError(
@@ -80,7 +83,7 @@ class RowOutput:
         except BaseException:
             self._file.close()
             raise
-        self._position = 0
+        self._num_before = self._file.num_rows
 
     @property
     def missing(self) -> list[str]:
@@ -105,7 +108,6 @@ class RowOutput:
         for path in self._inputs:
             record = self._kept.read(path) if path in self._kept else next(records)
             self._file.write(record)
-            self._position += 1
             yield record
 
     def __enter__(self) -> "RowOutput":
@@ -119,7 +121,8 @@ class RowOutput:
     ) -> None:
         try:
             # Stopped early: rows kept for inputs that were not reached go to the output too.
-            for path in itertools.islice(self._inputs, self._position, None):
+            num_done = self._file.num_rows - self._num_before
+            for path in itertools.islice(self._inputs, num_done, None):
                 if path in self._kept:
                     self._file.write(self._kept.read(path))
             if self._render is not None and error is None:

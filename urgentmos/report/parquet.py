@@ -24,11 +24,14 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
     schema = pyarrow.schema([(column, kinds[kind]) for column, kind in columns.items()])
     unfinished = path.with_name(path.name + ".tmp")
     rows = iter(records)
-    with parquet.ParquetWriter(unfinished, schema) as writer:
-        while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
-            values = {column: [_valid(row[column]) for row in group] for column in columns}
-            writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
-    unfinished.replace(path)
+    try:
+        with parquet.ParquetWriter(unfinished, schema) as writer:
+            while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
+                values = {column: [_valid(row[column]) for row in group] for column in columns}
+                writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:

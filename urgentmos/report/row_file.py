@@ -86,6 +86,10 @@ class RowFile:
         row_format: Format to write.
         must_be_new: Refuse a file that exists.
 
+    Attributes:
+        path: The file.
+        num_rows: Rows written since it was opened or restarted.
+
     Raises:
         OutputError: It exists and must not, or another run is writing it.
         OSError: It cannot be created.
@@ -104,12 +108,13 @@ class RowFile:
             os.close(self._descriptor)
             raise
         self._size = os.fstat(self._descriptor).st_size
+        self.num_rows = 0
 
     def restart(self) -> None:
         """Throw away what is there and write the header."""
         os.ftruncate(self._descriptor, 0)
-        self._size = 0
-        self._append(encode_header(self._columns, self._format))
+        self._size = self.num_rows = 0
+        self._append(encode_header(self._columns, self._format), num_rows=0)
 
     def write(self, record: Record) -> None:
         """Append a record.
@@ -117,24 +122,26 @@ class RowFile:
         Raises:
             OSError: The disk is full or failing; the rows before this one are whole.
         """
-        self._append(encode_record(record, self._columns, self._format))
+        self._append(encode_record(record, self._columns, self._format), num_rows=1)
 
     def close(self) -> None:
         """Close the file and let other runs at it."""
         os.close(self._descriptor)
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: bytes, *, num_rows: int) -> None:
         written = 0
         try:
             while written < len(line):
                 written += os.pwrite(self._descriptor, line[written:], self._size + written)
-        except OSError as error:
+            # Side by side: an interrupt comes before or after both.
+            self._size += written
+            self.num_rows += num_rows
+        except BaseException as error:
             os.ftruncate(self._descriptor, self._size)
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 message = "no space left; the rows written so far are whole, go on with --resume"
                 raise OSError(error.errno, message, str(self.path)) from error
             raise
-        self._size += written
 
 
 def _open_for_writing(path: Path, *, must_be_new: bool) -> int:

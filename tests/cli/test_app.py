@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from urgentmos.cli import COMMANDS, build_app
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from urgentmos.cli import main\n"
+        "sys.argv = ['urgentmos', '--help']\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'numpy', 'soundfile', 'soxr', 'tqdm', 'transformers', 'yaml', 'scipy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+def test_only_the_command_that_is_called_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from urgentmos.cli import main\n"
+        "sys.argv = ['urgentmos', 'compare', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted(name for name in sys.modules if name.startswith('urgentmos.cli.')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True
+    )
+    assert "urgentmos.cli.compare" in done.stdout
+    assert "urgentmos.cli.score" not in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    (command,) = build_app([name]).registered_commands
+    assert command.name == name
+    assert command.callback is not None
+    assert command.callback.__doc__

@@ -1,0 +1,96 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def folders(recordings: Path, tmp_path: Path) -> tuple[Path, Path]:
+    a, b = tmp_path / "a", tmp_path / "b"
+    for folder, names in ((a, ("00", "01", "05")), (b, ("00", "01", "06"))):
+        folder.mkdir()
+        for name in names:
+            content = (recordings / f"{name}.wav").read_bytes()
+            (folder / f"{name}.wav").write_bytes(content)
+    return a, b
+
+
+def test_two_files_give_a_verdict(invoke: Invoke, recordings: Path, tiny_model_dir: Path) -> None:
+    args = ["--model", tiny_model_dir]
+    result = invoke("compare", recordings / "04.wav", recordings / "28.wav", *args)
+    assert result.exit_code == 0
+    verdict, numbers, mos, flags = result.stdout.splitlines()
+    assert verdict in {"A better", "tie", "B better"}
+    assert numbers.startswith("P(A better) 0.")
+    assert mos.startswith("MOS of A ")
+    assert flags == "A is short"
+
+
+def test_a_file_ties_with_itself(invoke: Invoke, recordings: Path, tiny_model_dir: Path) -> None:
+    file = recordings / "10.wav"
+    result = invoke("compare", file, file, "--model", tiny_model_dir)
+    assert result.stdout.startswith("tie\n")
+
+
+def test_a_file_that_cannot_be_read_is_status_1(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    files = recordings / "00.wav", recordings / "03.wav"
+    result = invoke("compare", *files, "--model", tiny_model_dir)
+    assert result.exit_code == 1
+    assert "failed: B: not readable as audio" in result.stderr
+
+
+def test_folders_give_rows_a_summary_and_what_was_not_matched(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path
+) -> None:
+    result = invoke("compare", *folders, "--model", tiny_model_dir)
+    assert result.exit_code == 0
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [(Path(row["a"]).name, Path(row["b"]).name) for row in rows] == [
+        ("00.wav", "00.wav"),
+        ("01.wav", "01.wav"),
+    ]
+    assert "1 only in" in result.stderr
+    assert "05.wav" in result.stderr
+    assert "06.wav" in result.stderr
+    assert "A better: 0, tie: 2, B better: 0" in result.stderr
+
+
+def test_a_failed_pair_is_counted_and_status_1(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    (folders[1] / "00.wav").write_text("this is not audio")
+    output = tmp_path / "pairs.jsonl"
+    result = invoke("compare", *folders, "--model", tiny_model_dir, "-o", output)
+    assert (result.exit_code, result.stdout) == (1, "")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["failed", "ok"]
+    assert "1 of 2 failed" in result.stderr
+    again = invoke("compare", *folders, "--model", tiny_model_dir, "-o", output)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_a_file_and_a_folder_are_refused(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    result = invoke("compare", recordings, recordings / "00.wav", "--model", tiny_model_dir)
+    assert result.exit_code == 2
+    assert "two files or two folders" in result.stderr
+
+
+def test_folders_that_share_no_name_are_refused(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "x.wav").touch()
+    result = invoke("compare", recordings, other, "--model", tiny_model_dir)
+    assert result.exit_code == 2
+    assert "same relative path" in result.stderr

@@ -1,0 +1,320 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import Result
+
+from urgentmos.cli import stdout_rows
+from urgentmos.metrics import METRICS
+from urgentmos.scoring.score_files import score_files
+
+Invoke = Callable[..., Result]
+Spawn = Callable[..., subprocess.Popen[bytes]]
+Rows = list[dict[str, str]]
+
+
+def _read(path: Path) -> Rows:
+    with path.open(newline="", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def _assert_same(rows: Rows, expected: Rows) -> None:
+    assert [row["path"] for row in rows] == [row["path"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        for column, value in row.items():
+            if column in METRICS and value:
+                assert abs(float(value) - float(other[column])) <= 1e-4 * METRICS[column].scale
+            else:
+                assert value == other[column]
+
+
+def test_rows_go_to_stdout_and_the_rest_to_stderr(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    result = invoke("score", recordings, "--model", tiny_model_dir)
+    assert result.exit_code == 1
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [Path(row["path"]).name for row in rows] == [f"{item:02}.wav" for item in range(30)]
+    assert rows[3]["error"] == "not readable as audio: Format not recognised"
+    assert list(rows[0])[:8] == [
+        "path", "status", "error", "duration_s", "sample_rate", "channels", "flags", "model",
+    ]  # fmt: skip
+    assert "1 of 30 failed:" in result.stderr
+    assert "03.wav: not readable as audio" in result.stderr
+    assert "95 % interval" in result.stderr
+
+
+def test_all_scored_is_status_0(invoke: Invoke, recordings: Path, tiny_model_dir: Path) -> None:
+    result = invoke("score", recordings / "00.wav", "--model", tiny_model_dir)
+    assert result.exit_code == 0
+    assert "failed" not in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "html"])
+def test_outputs_hold_every_row(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, suffix: str
+) -> None:
+    output = tmp_path / f"rows.{suffix}"
+    result = invoke("score", recordings, "--model", tiny_model_dir, "-o", output)
+    assert (result.exit_code, result.stdout) == (1, "")
+    if suffix == "csv":
+        assert len(_read(output)) == 30
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in output.read_text().splitlines()]
+        assert (len(rows), rows[3]["mos"], rows[4]["channels"]) == (30, None, 1)
+    elif suffix == "parquet":
+        assert (
+            pytest.importorskip("pyarrow.parquet", exc_type=ImportError).read_table(output).num_rows
+            == 30
+        )
+    else:
+        assert output.read_text().count("<tr ") == 30
+
+
+def test_a_table_shows_mos_first_and_what_failed(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    result = invoke("score", recordings, "--model", tiny_model_dir, "--format", "table")
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[0] == "mos"
+    assert lines[0].split()[-1] == "path"
+    assert lines[4].endswith("03.wav  failed: not readable as audio: Format not recognised")
+
+
+def test_names_that_break_a_line_are_escaped_for_a_person() -> None:
+    assert stdout_rows.printable("a\nb\x1b[31m\udcff音.wav") == "a\\nb\\x1b[31m\\udcff音.wav"
+
+
+def test_odd_names_go_through(
+    invoke: Invoke, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["-o.wav", "a b.wav", "new\nline.wav", "naïve 音.wav", os.fsdecode(b"\xff.wav")]
+    for name in names:
+        with (tmp_path / name).open("wb") as file:
+            soundfile.write(
+                file, np.random.default_rng(0).normal(0, 0.1, 9000), 16000, format="WAV"
+            )
+    monkeypatch.chdir(tmp_path)
+    for output in ("rows.csv", "rows.jsonl"):
+        result = invoke("score", "--model", tiny_model_dir, "-o", output, "--", *names)
+        assert result.exit_code == 0, result.stderr
+    assert [row["path"] for row in _read(tmp_path / "rows.csv")] == names
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == names
+
+
+def test_a_timeline_has_a_row_per_window(
+    invoke: Invoke, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 36 * 16000)
+    soundfile.write(tmp_path / "long.wav", samples, 16000)
+    timeline, output = tmp_path / "t.csv", tmp_path / "o.csv"
+    args = ["--model", tiny_model_dir, "--timeline", timeline, "--metrics", "mos"]
+    assert invoke("score", tmp_path / "long.wav", *args, "-o", output).exit_code == 0
+    assert [(row["start_s"], row["end_s"]) for row in _read(timeline)] == [
+        ("0.0", "20.0"), ("15.0", "35.0"), ("16.0", "36.0"),
+    ]  # fmt: skip
+    soundfile.write(tmp_path / "short.wav", samples[:16000], 16000)
+    paths = [tmp_path / "long.wav", tmp_path / "short.wav"]
+    assert invoke("score", *paths, *args, "-o", output, "--resume").exit_code == 0
+    assert [Path(row["path"]).stem for row in _read(timeline)] == ["long"] * 3 + ["short"]
+
+
+class TestWrongUsage:
+    """Each ends with status 2, a message and no traceback."""
+
+    def _assert_refused(self, result: object, *words: str) -> None:
+        assert getattr(result, "exit_code") == 2  # noqa: B009
+        stderr = getattr(result, "stderr")  # noqa: B009
+        assert "Traceback" not in stderr
+        for word in words:
+            assert word in stderr
+
+    def test_unknown_metric(self, invoke: Invoke, recordings: Path, tiny_model_dir: Path) -> None:
+        result = invoke("score", recordings, "--model", tiny_model_dir, "--metrics", "mos,peqs")
+        self._assert_refused(result, "unknown metric 'peqs'; did you mean 'pesq'?")
+
+    def test_metric_of_another_model(
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path
+    ) -> None:
+        result = invoke("score", recordings, "--model", tiny_model_dir, "--metrics", "utmos")
+        self._assert_refused(result, "this model does not predict 'utmos'")
+
+    def test_missing_model(self, invoke: Invoke, recordings: Path) -> None:
+        self._assert_refused(
+            invoke("score", recordings, "--model", "nowhere"), "no model 'nowhere'"
+        )
+
+    def test_folder_without_audio(self, invoke: Invoke, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        self._assert_refused(invoke("score", tmp_path / "empty"), "no audio in folder")
+
+    def test_no_path(self, invoke: Invoke) -> None:
+        self._assert_refused(invoke("score"), "Missing argument")
+
+    def test_output_of_no_known_format(
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path
+    ) -> None:
+        result = invoke("score", recordings, "--model", tiny_model_dir, "-o", "rows.xls")
+        self._assert_refused(result, "cannot tell the format of 'rows.xls'")
+
+    def test_options_that_exclude_each_other(self, invoke: Invoke, recordings: Path) -> None:
+        both = invoke("score", recordings, "-o", "x.csv", "--resume", "--overwrite")
+        self._assert_refused(both, "exclude each other")
+        self._assert_refused(invoke("score", recordings, "--resume"), "needs --output")
+
+    def test_no_such_device(self, invoke: Invoke, recordings: Path) -> None:
+        result = invoke("score", recordings, "--device", "abacus")
+        self._assert_refused(result, "no such device 'abacus'")
+
+    def test_output_that_exists(
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "rows.csv").write_text("precious")
+        args = [recordings, "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
+        self._assert_refused(invoke("score", *args), "exists: go on with --resume")
+        self._assert_refused(invoke("score", *args, "--resume"), "other columns")
+        assert (tmp_path / "rows.csv").read_text() == "precious"
+
+    def test_resume_with_other_metrics(
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+    ) -> None:
+        args = [recordings / "00.wav", "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
+        assert invoke("score", *args).exit_code == 0
+        result = invoke("score", *args, "--metrics", "mos", "--resume")
+        self._assert_refused(result, "other columns than this run", "same metrics")
+
+
+def test_failed_rows_are_tried_again_on_resume(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    args = ["score", recordings, "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
+    assert invoke(*args).exit_code == 1
+    (recordings / "03.wav").write_bytes((recordings / "04.wav").read_bytes())
+    result = invoke(*args, "--resume")
+    assert result.exit_code == 0
+    assert "resuming: 29 rows kept, 1 to score" in result.stderr
+    rows = _read(tmp_path / "rows.csv")
+    assert [row["status"] for row in rows] == ["ok"] * 30
+    assert rows[3]["mos"] == rows[4]["mos"]
+
+
+def test_a_second_run_on_the_same_output_is_refused(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, spawn: Spawn
+) -> None:
+    # Batches so small that the first run is still going when the second one starts.
+    args = ["score", recordings, "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
+    with spawn(*args, "--batch-seconds", "0.1") as first:
+        _wait_for_rows(tmp_path / "rows.csv", 2, first)
+        first.send_signal(signal.SIGSTOP)
+        result = invoke(*args, "--resume")
+        first.send_signal(signal.SIGCONT)
+        assert result.exit_code == 2
+        assert "another run is writing" in result.stderr
+        assert first.wait() == 1
+    assert len(_read(tmp_path / "rows.csv")) == 30
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_killed_at_any_moment_and_resumed_the_rows_are_those_of_one_run(
+    invoke: Invoke,
+    recordings: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    spawn: Spawn,
+    suffix: str,
+) -> None:
+    output = tmp_path / f"rows.{suffix}"
+    args = ["score", recordings, "--model", tiny_model_dir]
+    for num_rows in (1, 14):
+        with spawn(*args, "-o", output, "--batch-seconds", "0.1", "--resume") as process:
+            _wait_for_rows(output, num_rows, process)
+            process.kill()
+    assert invoke(*args, "-o", output, "--resume").exit_code == 1
+    whole = tmp_path / f"whole.{suffix}"
+    assert invoke(*args, "-o", whole).exit_code == 1
+    _assert_same(_any_rows(output), _any_rows(whole))
+    assert sorted(path.name for path in tmp_path.glob("rows*")) == [output.name]
+
+
+def test_ctrl_c_keeps_finished_rows_and_is_status_130(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, spawn: Spawn
+) -> None:
+    output = tmp_path / "rows.csv"
+    args = ["score", recordings, "--model", tiny_model_dir, "-o", output]
+    with spawn(*args, "--batch-seconds", "0.1") as process:
+        _wait_for_rows(output, 5, process)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert b"interrupted; what was written so far is kept" in stderr
+    assert b"Traceback" not in stderr
+    num_kept = len(_read(output))
+    assert 5 <= num_kept <= 30
+    assert invoke(*args, "--resume").exit_code == 1
+    assert len(_read(output)) == 30
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_run_with_a_message(
+    recordings: Path, tiny_model_dir: Path, spawn: Spawn
+) -> None:
+    with spawn("score", recordings, "--model", tiny_model_dir, "--batch-seconds", "0.1") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"path,status")
+        process.stdout.close()
+        stderr = process.stderr.read()
+        assert process.wait() == 1
+    assert b"the reader of the output closed it" in stderr
+    assert b"Traceback" not in stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_stdout_ends_the_run_with_a_message(
+    invoke: Invoke,
+    recordings: Path,
+    tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(stdout_rows.sys, "stdout", full)
+        result = invoke("score", recordings / "00.wav", "--model", tiny_model_dir)
+        monkeypatch.undo()
+        assert result.exit_code == 1
+        assert "No space left on device" in result.stderr
+        full.detach()
+
+
+def test_the_library_gives_the_rows_of_the_command_line(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tiny_assessor: object
+) -> None:
+    result = invoke("score", recordings, "--model", tiny_model_dir)
+    lines = list(csv.DictReader(result.stdout.splitlines()))
+    rows = list(score_files(tiny_assessor, [recordings]))  # type: ignore[arg-type]
+    metrics = list(rows[0].scores)
+    records = [row.to_record(metrics) for row in rows]
+    texts = [{k: "" if v is None else str(v) for k, v in record.items()} for record in records]
+    _assert_same(lines, texts)
+
+
+def _wait_for_rows(path: Path, num_rows: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        if path.exists() and path.read_bytes().count(b"\n") > num_rows:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"ended too early: {process.communicate()}")
+
+
+def _any_rows(path: Path) -> Rows:
+    if path.suffix == ".csv":
+        return _read(path)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: "" if v is None else str(v) for k, v in record.items()} for record in records]

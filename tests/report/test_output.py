@@ -1,0 +1,220 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from urgentmos.report.output import RowOutput, WriteMode
+from urgentmos.report.parquet import read_parquet
+from urgentmos.report.row_file import OutputError, Record, Value, read_records, streamed_format
+
+INPUTS = [f"{name}.wav" for name in "abcdef"]
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+class Killed(BaseException):
+    """What no cleaning up sees."""
+
+
+def _row(path: str, *, status: str = "ok", model: str = "m+1", mos: float = 3.0) -> Record:
+    failed = status == "failed"
+    return {
+        "path": path,
+        "status": status,
+        "error": "no such file" if failed else "",
+        "duration_s": None if failed else 1.5,
+        "channels": None if failed else 1,
+        "model": model,
+        "mos": None if failed else mos,
+    }
+
+
+class Run:
+    """Runs on one output, each scoring what is missing."""
+
+    def __init__(self, path: Path, columns: dict[str, type]) -> None:
+        self.path = path
+        self.columns = columns
+        self.scored: list[str] = []
+
+    def __call__(
+        self,
+        *,
+        mode: WriteMode = "new",
+        failing: str = "",
+        inputs: list[str] = INPUTS,
+        model: str = "m+1",
+        stop_after: int | None = None,
+        error: type[BaseException] = KeyboardInterrupt,
+    ) -> None:
+        self.scored = []
+        output = RowOutput(self.path, columns=self.columns, inputs=inputs, model=model, mode=mode)
+        if error is Killed:
+            self._fill(output, failing, model, stop_after)
+            output._file.close()
+            output._kept.close()
+            return
+        with output:
+            self._fill(output, failing, model, stop_after)
+            if stop_after is not None:
+                raise error
+
+    def rows(self) -> list[dict[str, Value]]:
+        if self.path.suffix == ".parquet":
+            return list(read_parquet(self.path, self.columns))
+        return list(read_records(self.path, self.columns, streamed_format(self.path)))
+
+    def _fill(self, output: RowOutput, failing: str, model: str, stop_after: int | None) -> None:
+        written = output.merge(self._score(output.missing, failing, model))
+        for number, _ in enumerate(written, start=1):
+            if number == stop_after:
+                return
+
+    def _score(self, paths: list[str], failing: str, model: str) -> Iterator[Record]:
+        for path in paths:
+            self.scored.append(path)
+            yield _row(path, status="failed" if path[0] in failing else "ok", model=model)
+
+
+@pytest.fixture(params=SUFFIXES)
+def run(request: pytest.FixtureRequest, tmp_path: Path, columns: dict[str, type]) -> Run:
+    if request.param == ".parquet":
+        pytest.importorskip("pyarrow", exc_type=ImportError)
+    return Run(tmp_path / f"rows{request.param}", columns)
+
+
+WHOLE = [_row(path) for path in INPUTS]
+
+
+def test_rows_are_written_in_the_order_of_the_inputs(run: Run) -> None:
+    run()
+    assert run.rows() == WHOLE
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
+
+
+def test_failed_rows_are_tried_again_and_the_others_kept(run: Run) -> None:
+    run(failing="be")
+    assert [row["status"] for row in run.rows()] == ["ok", "failed", "ok", "ok", "failed", "ok"]
+    run(mode="resume", failing="e")
+    assert run.scored == ["b.wav", "e.wav"]
+    run(mode="resume")
+    assert run.scored == ["e.wav"]
+    assert run.rows() == WHOLE
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
+
+
+def test_a_resumed_run_that_has_nothing_to_do_changes_nothing(run: Run) -> None:
+    run()
+    run(mode="resume")
+    assert run.scored == []
+    assert run.rows() == WHOLE
+
+
+def test_resume_without_an_earlier_run_is_a_run(run: Run) -> None:
+    run(mode="resume")
+    assert run.rows() == WHOLE
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+@pytest.mark.parametrize("second", range(1, 6))
+def test_killed_twice_and_resumed_is_as_if_never_killed(run: Run, first: int, second: int) -> None:
+    run(failing="b", stop_after=first, error=Killed)
+    run(mode="resume", stop_after=second, error=Killed)
+    done_twice = set(run.scored)
+    run(mode="resume")
+    assert run.rows() == WHOLE
+    assert not done_twice & set(run.scored), "a row that was finished is not done again"
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
+
+
+@pytest.mark.parametrize("stop_after", range(1, 6))
+def test_an_interrupted_resume_keeps_every_finished_row(run: Run, stop_after: int) -> None:
+    run(failing="a")
+    with pytest.raises(KeyboardInterrupt):
+        run(mode="resume", stop_after=stop_after)
+    if run.path.suffix != ".parquet":
+        assert run.rows() == WHOLE, "kept rows that were not reached are there"
+    run(mode="resume")
+    assert run.scored == []
+    assert run.rows() == WHOLE
+
+
+def test_rows_of_recordings_not_asked_for_are_kept(run: Run) -> None:
+    run(failing="b")
+    run(mode="resume", inputs=["x.wav", "c.wav"])
+    assert run.scored == ["x.wav"]
+    assert {row["path"] for row in run.rows()} == {*INPUTS, "x.wav"}
+    assert len(run.rows()) == 7
+    run(mode="resume", inputs=INPUTS)
+    assert run.scored == ["b.wav"]
+
+
+def test_another_model_or_version_is_refused(run: Run) -> None:
+    run(failing="b")
+    before = run.path.read_bytes()
+    with pytest.raises(OutputError, match=r"scored with model\+version m\+1, this run uses n\+1"):
+        run(mode="resume", model="n+1")
+    assert run.path.read_bytes() == before
+
+
+def test_other_metrics_are_refused(run: Run) -> None:
+    run()
+    before = run.path.read_bytes()
+    run.columns = {**run.columns, "pesq": float}
+    with pytest.raises(OutputError, match=r"other columns than this run.*same metrics"):
+        run(mode="resume")
+    assert run.path.read_bytes() == before
+
+
+def test_an_existing_output_is_not_written_over(run: Run) -> None:
+    run()
+    with pytest.raises(OutputError, match="exists: go on with --resume"):
+        run()
+    run(mode="overwrite", failing="c")
+    assert run.scored == INPUTS
+    assert [row["status"] for row in run.rows()].count("failed") == 1
+
+
+def test_two_runs_on_one_output_are_refused(run: Run) -> None:
+    with RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1") as output:
+        for mode in ("resume", "overwrite"):
+            with pytest.raises(OutputError, match="another run is writing"):
+                run(mode=mode)
+        list(output.merge(iter(WHOLE)))
+    assert run.rows() == WHOLE
+
+
+def test_an_unknown_suffix_is_refused(tmp_path: Path, columns: dict[str, type]) -> None:
+    with pytest.raises(OutputError, match=r"one of \.csv, \.jsonl, \.parquet, \.html"):
+        RowOutput(tmp_path / "rows.xls", columns=columns, inputs=[], model="m")
+
+
+def test_a_page_holds_every_row_and_no_markup_from_names(
+    tmp_path: Path, columns: dict[str, type]
+) -> None:
+    path = tmp_path / "rows.html"
+    rows = [_row("<script>alert(1)</script>.wav"), _row("b.wav", status="failed")]
+    inputs = [str(row["path"]) for row in rows]
+    with RowOutput(path, columns=columns, inputs=inputs, model="m+1") as output:
+        list(output.merge(iter(rows)))
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<tr ") == 2
+    assert "&lt;script&gt;alert" in page
+    assert "<script>alert" not in page
+    with pytest.raises(OutputError, match="cannot be read back"):
+        RowOutput(path, columns=columns, inputs=inputs, model="m+1", mode="resume")
+
+
+def test_parquet_has_the_types_of_the_columns(
+    tmp_path: Path, columns: dict[str, type], records: list[Record]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
+    path = tmp_path / "rows.parquet"
+    inputs = [str(record["path"]) for record in records]
+    with RowOutput(path, columns=columns, inputs=inputs, model="abc+1") as output:
+        list(output.merge(iter(records)))
+    table = parquet.read_table(path)
+    assert [str(kind) for kind in table.schema.types] == [
+        "string", "string", "string", "double", "int64", "string", "double",
+    ]  # fmt: skip
+    assert table["mos"].to_pylist() == [record["mos"] for record in records]
+    assert table["path"].to_pylist()[5] == "not \\udcff unicode.wav"

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from urgentmos.report.row_file import OutputError, Record, read_records
+from urgentmos.report.timeline import TimelineFile
+
+COLUMNS: dict[str, type] = {"path": str, "start_s": float, "end_s": float, "mos": float}
+
+
+def _windows(path: str) -> list[Record]:
+    return [
+        {"path": path, "start_s": start, "end_s": start + 20.0, "mos": 3.0} for start in (0.0, 15.0)
+    ]
+
+
+def test_a_resumed_timeline_holds_each_window_once(tmp_path: Path) -> None:
+    path = tmp_path / "timeline.csv"
+    with TimelineFile(
+        path, columns=COLUMNS, mode="new", has_row=lambda _: False, num_rows=0
+    ) as timeline:
+        timeline.write(_windows("a.wav"))
+        # Killed before the row of b, in the middle of its second window.
+        timeline.write(_windows("b.wav"))
+    path.write_bytes(path.read_bytes()[:-5])
+    with TimelineFile(
+        path, columns=COLUMNS, mode="resume", has_row=lambda path: path == "a.wav", num_rows=1
+    ) as timeline:
+        timeline.write(_windows("b.wav"))
+    assert list(read_records(path, COLUMNS, "csv")) == _windows("a.wav") + _windows("b.wav")
+
+
+def test_rows_without_their_timeline_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"3 rows are there, their timeline .* is not"):
+        TimelineFile(
+            tmp_path / "timeline.csv",
+            columns=COLUMNS,
+            mode="resume",
+            has_row=lambda _: True,
+            num_rows=3,
+        )
