@@ -116,3 +116,14 @@ def test_a_score_that_is_not_finite_is_no_score(
     results = scorer.score(_windows(tiny_assessor, [0.25, 0.5]))
     # The longer recording goes first.
     assert results == ["the model gave no finite score for mos", {"mos": 3.0}]
+
+
+def test_short_recordings_count_as_long_as_the_model_hears_them(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    _replace_score(tiny_assessor, monkeypatch, lambda batch: sizes.append(len(batch)))
+    monkeypatch.setattr(tiny_assessor.network, "min_samples", 16000)
+    windows = [Window(np.full(400, 0.5, np.float32), 0.0, 0.025, 0.025)] * 10
+    WindowScorer(tiny_assessor, ["mos"], batch_seconds=4.0).score(windows)
+    assert sizes == [4, 4, 2]

@@ -11,7 +11,6 @@ from urgentmos.scoring.windows import (
     Window,
     combine_scores,
     cut_windows,
-    repeat_short,
 )
 
 RATE = 100
@@ -63,13 +62,6 @@ def test_overlapping_time_is_parted_in_the_middle() -> None:
     first, second = _cut(LENGTH + HOP, 64)
     assert first.weight_s == pytest.approx(WINDOW_S - overlap / 2)
     assert second.weight_s == pytest.approx(WINDOW_S - overlap / 2)
-
-
-def test_only_short_recordings_are_repeated() -> None:
-    waveform = np.arange(30, dtype=np.float32)
-    repeated = repeat_short(waveform, sample_rate=100)
-    np.testing.assert_array_equal(repeated, [*waveform, *waveform, *waveform, *waveform[:10]])
-    assert repeat_short(repeated, sample_rate=100) is repeated
 
 
 def test_scores_are_weighted_by_time() -> None:

@@ -17,7 +17,7 @@ from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
 from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Value
-from urgentmos.scoring.windows import Window, combine_scores, repeat_short
+from urgentmos.scoring.windows import Window, combine_scores
 
 Verdict = Literal["A better", "tie", "B better"]
 
@@ -170,11 +170,7 @@ class _Comparer:
         numbers: list[dict[str, float]] = []
         meetings = zip(a.stretched(num_meetings), b.stretched(num_meetings), strict=True)
         for window_a, window_b in meetings:
-            preference = self._assessor.compare(
-                repeat_short(window_a.waveform, sample_rate=rate),
-                repeat_short(window_b.waveform, sample_rate=rate),
-                rate,
-            )
+            preference = self._assessor.compare(window_a.waveform, window_b.waveform, rate)
             weights.append((window_a.weight_s + window_b.weight_s) / 2)
             numbers.append({name: getattr(preference, name) for name in _NUMBERS})
         if num_meetings == 1:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.batches import plan_batches
-from urgentmos.scoring.windows import Window, repeat_short
+from urgentmos.scoring.windows import Window
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +37,9 @@ class WindowScorer:
         Returns:
             For each window its score by metric, or the reason why it has none.
         """
-        rate = self._assessor.sample_rate
-        waveforms = [repeat_short(window.waveform, sample_rate=rate) for window in windows]
+        waveforms = [window.waveform for window in windows]
         results: list[dict[str, float] | str] = [""] * len(windows)
-        lengths = [len(waveform) for waveform in waveforms]
+        lengths = [self._length(waveform) for waveform in waveforms]
         for batch in plan_batches(lengths, max_samples=self._max_samples):
             scored = self._score_batch([waveforms[position] for position in batch])
             for position, result in zip(batch, scored, strict=True):
@@ -50,7 +49,7 @@ class WindowScorer:
     def _score_batch(
         self, waveforms: Sequence[NDArray[np.float32]]
     ) -> list[dict[str, float] | str]:
-        size = len(waveforms) * max(map(len, waveforms))
+        size = len(waveforms) * max(map(self._length, waveforms))
         if size > self._max_samples and len(waveforms) > 1:
             return self._score_halves(waveforms)
         try:
@@ -63,6 +62,10 @@ class WindowScorer:
         if out_of_memory:
             self._halve_bound(size)
         return [reason] if len(waveforms) == 1 else self._score_halves(waveforms)
+
+    def _length(self, waveform: NDArray[np.float32]) -> int:
+        """Samples that the model makes of it: a short recording is repeated."""
+        return max(len(waveform), self._assessor.network.min_samples)
 
     def _score_halves(
         self, waveforms: Sequence[NDArray[np.float32]]

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from urgentmos.audio import AudioError, AudioReader
-from urgentmos.scoring.windows import SHORT_S, Window, cut_windows
+from urgentmos.scoring.windows import Window, cut_windows
+
+SHORT_S = 1.0
+"""Shorter recordings are flagged: models hear them repeated (``ModelConfig.shortest_s``)."""
 
 # Recordings in flight, and windows decoded of each before its turn comes: together they bound the
 # memory. Of a longer recording the rest is decoded when it is needed.

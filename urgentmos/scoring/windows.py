@@ -24,9 +24,6 @@ WINDOW_S = 20.0
 HOP_S = 15.0
 """From the start of one window to the start of the next."""
 
-SHORT_S = 1.0
-"""Shorter recordings are repeated until they are this long."""
-
 
 @dataclass(frozen=True)
 class Window:
@@ -79,14 +76,6 @@ def cut_windows(blocks: Iterable[NDArray[np.float32]], *, sample_rate: int) -> I
     yield _window(waiting, start - hop, owned_from, last_start, sample_rate)
     owned_from = _parting(start - hop, last_start, length)
     yield _window(last, last_start, owned_from, None, sample_rate)
-
-
-def repeat_short(waveform: NDArray[np.float32], *, sample_rate: int) -> NDArray[np.float32]:
-    """Repeat a recording shorter than ``SHORT_S`` until it is that long; leave others alone."""
-    wanted = round(SHORT_S * sample_rate)
-    if len(waveform) >= wanted:
-        return waveform
-    return np.resize(waveform, wanted)
 
 
 def combine_scores(
