@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from urgentmos.data.manifest import ManifestError
+from urgentmos.training.config import DataConfig
+from urgentmos.training.corpus import load_corpus
+
+METRICS = ["mos", "pesq"]
+
+
+def config(*manifests: Path, **options: object) -> DataConfig:
+    return DataConfig(manifests=[str(path) for path in manifests], **options)  # type: ignore[arg-type]
+
+
+def rewritten(manifest: Path, name: str, **changes: object) -> Path:
+    """Write the manifest again beside its audio, without splits, with other values."""
+    path = manifest.with_name(name)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**line, "meta": {}, **changes}) + "\n" for line in lines))
+    return path
+
+
+def test_the_split_is_the_manifests(manifest: Path) -> None:
+    corpus = load_corpus(config(manifest), metrics=METRICS)
+    assert {r.reference_id for r in corpus.train.recordings} == {"0", "1", "2"}
+    assert {r.reference_id for r in corpus.validation.recordings} == {"3"}
+
+
+def test_without_a_split_whole_contents_are_held_out(manifest: Path) -> None:
+    path = rewritten(manifest, "unsplit.jsonl")
+    corpus = load_corpus(config(path, validation_share=0.4), metrics=METRICS)
+    train, held = (
+        {r.reference_id for r in side.recordings} for side in (corpus.train, corpus.validation)
+    )
+    assert train | held == {"0", "1", "2", "3"}
+    assert not train & held
+    assert train
+    assert held
+
+
+def test_another_split_is_not_used(manifest: Path) -> None:
+    path = rewritten(manifest, "test.jsonl", meta={"split": "test"})
+    with pytest.raises(ManifestError, match="no recording is in the train split"):
+        load_corpus(config(path), metrics=METRICS)
+
+
+def test_a_metric_without_labels_is_refused(manifest: Path) -> None:
+    with pytest.raises(ManifestError, match="no training recording has a 'mcd' label"):
+        load_corpus(config(manifest), metrics=["mos", "mcd"])
+
+
+def test_a_uid_in_two_manifests_is_refused(manifest: Path) -> None:
+    other = rewritten(manifest, "again.jsonl")
+    with pytest.raises(ManifestError, match="uid '0:0' is also in"):
+        load_corpus(config(manifest, other), metrics=METRICS)
+
+
+def test_a_label_table_is_merged(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("uid,mcd\n0:0,3.5\n")
+    corpus = load_corpus(config(manifest, labels=[str(tmp_path / "labels.csv")]), metrics=["mcd"])
+    assert corpus.train.recordings[0].metrics["mcd"] == 3.5
+
+
+def test_the_digest_changes_with_a_label_and_not_with_the_order_of_fields(
+    manifest: Path, tmp_path: Path
+) -> None:
+    before = load_corpus(config(manifest), metrics=METRICS).digest
+    assert load_corpus(config(manifest), metrics=METRICS).digest == before
+    (tmp_path / "labels.csv").write_text("uid,mos\n0:0,1.5\n")
+    after = load_corpus(config(manifest, labels=[str(tmp_path / "labels.csv")]), metrics=METRICS)
+    assert after.digest != before
