@@ -157,6 +157,7 @@ def system_means(
 
     def means(values: Vector) -> Float[NDArray[np.float64], " systems"]:
         sums = np.bincount(index[usable], weights=values[usable], minlength=len(names))
-        return np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0)
+        out = np.full(len(names), np.nan)
+        return np.asarray(np.divide(sums, counts, out=out, where=counts > 0))
 
     return names, means(ratings), means(scores)

@@ -98,7 +98,7 @@ def _apply_aliasing(
     values = waveform[taken.astype(int)]
     if params["hold"]:
         return np.asarray(values[np.searchsorted(taken, steps, side="right") - 1])
-    return np.interp(steps, taken, values).astype(np.float32)
+    return np.asarray(np.interp(steps, taken, values), dtype=np.float32)
 
 
 def _sample_tilt(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
