@@ -1,0 +1,66 @@
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from urgentmos.data.corpora.preparation import Prepared, prepare
+from urgentmos.data.corpora.recipe import Recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """An empty folder to lay a miniature corpus out in."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def write(corpus: Path) -> Write:
+    """Write a text file of the corpus: ``write("sets/TRAINSET", "...")``."""
+
+    def write_text(name: str, text: str) -> Path:
+        path = corpus / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write_text
+
+
+@pytest.fixture
+def audio(corpus: Path) -> Callable[..., Path]:
+    """Write half a second of audio of the corpus: ``audio("wav/a.wav")``."""
+
+    def write_audio(name: str, seconds: float = 0.5) -> Path:
+        path = corpus / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(int(8000 * seconds)) + 0.1, 8000)
+        return path
+
+    return write_audio
+
+
+@pytest.fixture
+def prepare_corpus(corpus: Path, tmp_path: Path) -> Callable[[str], Prepared]:
+    """Run a recipe on the miniature: ``prepare_corpus("bvcc")``; manifests go to ``manifests``."""
+    return lambda name: prepare(load_recipe(name), corpus, tmp_path / "manifests")
+
+
+def load_recipe(name: str) -> Recipe:
+    """Import ``recipes/<name>/prepare.py``, which is a script and not in a package."""
+    path = RECIPES / name / "prepare.py"
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recipe: Recipe = module.RECIPE
+    return recipe
