@@ -8,7 +8,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
-from urgentmos.data.manifest import Pair
+from urgentmos.cli.evaluate_peers import score_with_peers
+from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
 from urgentmos.evaluation.correlation import srcc
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
@@ -175,3 +176,88 @@ def test_wrong_usage_is_exit_status_2(rated: Path, tiny_model_dir: Path) -> None
     ):
         result = _evaluate(rated, "--model", tiny_model_dir, *options)
         assert result.exit_code == 2, (options, result.output)
+
+
+def test_urgentmos_benchmark_counts_ordered_pairs(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = _evaluate(
+        rated, "--model", tiny_model_dir, "--benchmark", "urgentmos", "-o", out, "--bootstrap", 0
+    )
+    assert result.exit_code == 0, result.output
+    (row,) = _csv(out / "pairs.csv")
+    assert (row["corpus"], row["pairs"]) == ("noisy", "18")
+
+
+def test_mos_rmbench_runs_from_the_command_and_can_be_pinned(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in rated.read_text().splitlines()]
+    for line in lines:
+        line |= {"corpus": "bvcc", "split": "test", "rating": line["rating"] / 20, "scale": "1-5"}
+    rated.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options = ["--model", tiny_model_dir, "--benchmark", "mos-rmbench", "--bootstrap", 0]
+    out = tmp_path / "out"
+    result = _evaluate(rated, *options, "-o", out, "--figures")
+    assert result.exit_code == 0, result.output
+    digest = result.stdout.split("Digest of the pair list: ")[1].split()[0]
+    accuracy = {row["predictor"]: row for row in _csv(out / "mos_rmbench_accuracy.csv")}
+    # Nine recordings have 36 pairs, all eligible: every rating is another.
+    assert accuracy["(pairs)"]["bvcc"] == "36"
+    assert 0.0 <= float(accuracy["tiny_model, compare"]["Overall"]) <= 1.0
+    assert (out / "bins.png").stat().st_size > 1000
+    assert _evaluate(rated, *options, "--pin", digest).exit_code == 0
+    refused = _evaluate(rated, *options, "--pin", "0" * 16)
+    assert refused.exit_code == 2
+    assert digest in refused.output
+
+
+def test_native_pairs_pass_through(rated: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    pairs = rated.parent / "judged.jsonl"
+    members = [rated.parent / f"{system}_0.wav" for system in range(3)]
+    write_pairs(
+        pairs,
+        [
+            Pair(members[0], members[1], 1.0, (1.0, 1.0)),
+            Pair(members[1], members[2], 0.0, (1.0, 1.0)),
+        ],
+    )
+    out = tmp_path / "out"
+    result = _evaluate(pairs, "--model", tiny_model_dir, "-o", out, "--bootstrap", 0)
+    assert result.exit_code == 0, result.output
+    rows = _csv(out / "preferences.csv")
+    assert {(row["corpus"], row["pairs"], row["strict pairs"]) for row in rows} == {
+        ("judged", "2", "1")
+    }
+
+
+def test_peers_are_computed_once_and_kept(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    asked: list[str] = []
+
+    def label_manifest(manifest: Path, output: Path, *, labels: list[str], workers: int) -> None:
+        rows = read_manifest(manifest)
+        for row in rows:
+            if "pesq" not in row.metrics:
+                asked.append(row.audio_path.name)
+                row.metrics["pesq"] = row.duration
+        write_manifest(output, rows)
+
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
+    cache = tmp_path / "kept" / "peers.csv"
+    (predictor,) = score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0)
+    assert predictor.name == "PESQ"
+    assert predictor.score([recordings[0].audio_path])[0] == pytest.approx(recordings[0].duration)
+    score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0)
+    assert len(asked) == 4
+    # One more recording, and one that changed: two more to compute.
+    samples, rate = soundfile.read(recordings[0].audio_path)
+    soundfile.write(recordings[0].audio_path, samples[:-100], rate)
+    score_with_peers(recordings[:5], ["pesq"], cache=cache, workers=0)
+    assert sorted(asked[4:]) == sorted(
+        [recordings[0].audio_path.name, recordings[4].audio_path.name]
+    )
+    assert list(cache.parent.iterdir()) == [cache]

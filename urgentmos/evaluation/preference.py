@@ -15,7 +15,7 @@ A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 """Verdicts; the first three in the class order of the preference head."""
 
 RATING_TOLERANCE = 1e-9
-"""Differences closer than this are equal: 2.2 - 1.7 is more than 0.5 in binary, and must be a tie."""
+"""Differences closer than this are equal: 2.2 - 1.7 is above 0.5 in binary, and must be a tie."""
 
 DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""

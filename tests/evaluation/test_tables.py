@@ -1,0 +1,37 @@
+import csv
+import json
+from pathlib import Path
+
+from urgentmos.evaluation.bootstrap import Difference, Interval
+from urgentmos.evaluation.tables import Table, to_markdown, write_tables
+
+TABLE = Table(
+    "Ratings per file",
+    percent=("acc",),
+    rows=[
+        {"name": "a", "srcc": Interval(0.5, 0.25, 0.75), "acc": 0.123, "n": 3},
+        {"name": "b", "srcc": Interval(0.5, float("nan"), float("nan")), "acc": float("nan")},
+        {"name": "c", "gain": Difference(-0.1, -0.2, 0.0, 0.0004)},
+    ],
+)
+
+
+def test_markdown_shows_intervals_per_cent_and_undefined_numbers() -> None:
+    lines = to_markdown(TABLE).splitlines()
+    assert lines[2] == "| name | srcc | acc | n | gain |"
+    assert lines[4] == "| a | 0.500 [0.250, 0.750] | 12.3 | 3 |  |"
+    assert lines[5] == "| b | 0.500 | - |  |  |"
+    assert lines[6] == "| c |  |  |  | -0.100 [-0.200, 0.000], p < 0.001 |"
+
+
+def test_csv_and_json_hold_the_plain_numbers(tmp_path: Path) -> None:
+    names = [path.name for path in write_tables([TABLE], tmp_path)]
+    assert names == ["results.md", "results.json", "ratings_per_file.csv"]
+    with (tmp_path / "ratings_per_file.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["srcc_low"] == "0.25"
+    assert rows[1]["acc"] == ""
+    assert float(rows[2]["gain_p"]) == 0.0004
+    (records,) = json.loads((tmp_path / "results.json").read_text()).values()
+    assert records[0]["acc"] == 0.123
+    assert records[1]["srcc_low"] is None
