@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from urgentmos.evaluation.ratings import RatedCorpus
     from urgentmos.evaluation.report import PairAnswers
     from urgentmos.evaluation.tables import Table
+    from urgentmos.model.assessor import Assessor
 
 _ONLY_IN_FILES = ("Confusion",)
 
@@ -92,7 +93,7 @@ def evaluate(
 
     if figures and output is None:
         raise typer.BadParameter("--figures needs --output: the folder to draw into")
-    assessors = {Path(name).name: load_assessor(name, device) for name in model or ["default"]}
+    assessors = _load(model or ["default"], device)
     for assessor in assessors.values():
         check_metrics([metric], assessor.metrics)
 
@@ -134,6 +135,13 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _load(models: "Sequence[str]", device: str | None) -> "dict[str, Assessor]":
+    """Load models under short names, or as they were given where those are not enough."""
+    short = [Path(name).name for name in models]
+    names = short if len(set(short)) == len(short) else models
+    return {name: load_assessor(path, device) for name, path in zip(names, models, strict=True)}
+
+
 def _read(
     manifests: "Sequence[Path]", labels: "Sequence[Path]", split: str | None
 ) -> "tuple[list[RatedCorpus], list[PairSet]]":
@@ -148,6 +156,12 @@ def _read(
             pair_sets.append(build_pair_set(path.stem, read_pairs(path)))
         else:
             corpora += read_rated_corpora(path, labels=labels, split=split)
+    names = [item.name for item in [*corpora, *pair_sets]]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise typer.BadParameter(
+            f"several manifests hold a corpus named {repeated[0]!r}; evaluate one at a time"
+        )
     return corpora, pair_sets
 
 
