@@ -13,6 +13,7 @@
 
 import contextlib
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -98,10 +99,11 @@ class RunFolder:
         finally:
             writer.close()
 
-    def add_history(self, figures: dict[str, float]) -> None:
-        """Append one validation."""
+    def add_history(self, step: int, figures: dict[str, float]) -> None:
+        """Append one validation; a figure that does not exist (NaN) is null."""
+        known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
+            file.write(json.dumps({"step": step, **known}) + "\n")
 
     def export(
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]

@@ -177,7 +177,7 @@ class Trainer:
             self.state.best, self.state.best_step = figure, self.state.step
             self._export("best", figures)
         if self._is_main:
-            self.folder.add_history({"step": self.state.step, **figures})
+            self.folder.add_history(self.state.step, figures)
             shown = {k: v for k, v in figures.items() if not k.startswith("srcc/")}
             text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
             tqdm.write(f"step {self.state.step}: {text}", file=sys.stderr)

@@ -1,0 +1,229 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from urgentmos.config import save_config
+from urgentmos.data.sampler import Progress
+from urgentmos.model.checkpoint import load_model
+from urgentmos.training.config import RunConfig
+from urgentmos.training.run_state import RunStateError
+from urgentmos.training.trainer import Trainer, TrainingError
+
+from .conftest import MakeRun
+
+ALL_OBJECTIVES = {
+    "absolute": 0.4, "preference": 0.3, "bradley_terry": 0.2, "qamro": 0.1, "regression": "huber",
+    "bradley_terry_weighting": "mos_difference",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results to the bit are promised on CPU; accelerate keeps its state across trainers."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def weights(run: RunConfig) -> dict[str, torch.Tensor]:
+    return load_file(Path(run.output) / "last" / "model.safetensors")
+
+
+def test_four_steps_equal_two_and_two_after_a_restart_to_the_bit(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    options = {
+        "dropout": 0.2, "objectives": ALL_OBJECTIVES, "data": {"min_share": 0.6},
+        "optimizer": {"schedule": "cosine", "warmup_steps": 1, "ema_decay": 0.9, "accumulate": 2},
+    }  # fmt: skip
+    whole = make_run(output=str(tmp_path / "whole"), **options)
+    parts = make_run(output=str(tmp_path / "parts"), **options)
+    Trainer(whole).train()
+    Trainer(parts).train(until=2)
+    torch.manual_seed(99)
+    state = Trainer(parts, resume=True).train()
+    assert state.step == 4
+    for file in ("model", "optimizer", "average", "random_0"):
+        once, twice = (
+            load_file(Path(run.output) / "last" / f"{file}.safetensors") for run in (whole, parts)
+        )
+        assert once.keys() == twice.keys()
+        assert all(torch.equal(once[name], twice[name]) for name in once), file
+    assert (tmp_path / "whole/last/state.json").read_text() == (
+        tmp_path / "parts/last/state.json"
+    ).read_text()
+
+
+def test_the_number_of_workers_changes_no_batch(make_run: MakeRun, tmp_path: Path) -> None:
+    alone = make_run(output=str(tmp_path / "0"))
+    helped = make_run(output=str(tmp_path / "2"), data={"workers": 2})
+    first, second = (list(islice(Trainer(r)._batches(Progress()), 4)) for r in (alone, helped))
+    for a, b in zip(first, second, strict=True):
+        assert a.after == b.after
+        torch.testing.assert_close(a[:-1], b[:-1], rtol=0, atol=0, equal_nan=True)
+
+
+def test_it_learns_four_clips_by_heart(make_run: MakeRun) -> None:
+    run = make_run(steps=150, log_every=150, data={"batch_seconds": 12.0}, optimizer={"lr": 1e-2})
+    trainer = Trainer(run)
+    trainer.corpus.train.recordings[4:] = []
+    first, last = _absolute_loss(trainer), None
+    trainer.train()
+    last = _absolute_loss(trainer)
+    assert last < 0.05 * first
+
+
+def _absolute_loss(trainer: Trainer) -> float:
+    batch = next(trainer._batches(Progress()))
+    trainer._module.eval()
+    with torch.no_grad():
+        _, terms = trainer._module(batch)
+    return float(terms["absolute"])
+
+
+def test_a_run_leaves_a_model_that_loads_and_says_what_it_was_trained_on(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(steps=2, validate_every=1)
+    Trainer(run).train()
+    folder = Path(run.output)
+    for name in ("best", "final"):
+        scores = load_model(folder / name).score(np.zeros(8000, dtype=np.float32), 16000)
+        assert set(scores) == set(run.model.metrics)
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in history] == [1, 2]
+    assert {"lcc/mos", "srcc/mos", "pair_accuracy/strength", "compare_accuracy/ref"} <= set(
+        history[0]
+    )
+    record = json.loads((folder / "run.json").read_text())
+    assert record["data_digest"]
+    assert record["versions"]["torch"]
+    assert list((folder / "curves").iterdir())
+    assert load_model(folder / "final").card["labels_by_metric"]["pesq"] == 3
+
+
+def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
+    run = make_run(steps=3, optimizer={"ema_decay": 0.5})
+    trainer = Trainer(run)
+    trainer.train()
+    exported = load_model(Path(run.output) / "final")
+    name, averaged = next(
+        (n, a)
+        for (n, p), a in zip(
+            trainer.network.named_parameters(), trainer._average.average, strict=True
+        )
+        if p.ndim > 1
+    )
+    torch.testing.assert_close(dict(exported.network.named_parameters())[name], averaged)
+    assert not torch.equal(averaged, dict(trainer.network.named_parameters())[name])
+
+
+def test_bfloat16_follows_the_32_bit_loss(make_run: MakeRun, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        trainer = Trainer(make_run(precision=precision, output=str(tmp_path / precision)))
+        loss, _ = trainer._module(next(trainer._batches(Progress())))
+        losses[precision] = float(loss.detach())
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+def test_a_folder_in_use_and_a_folder_without_a_run_are_told_apart(make_run: MakeRun) -> None:
+    run = make_run(steps=1)
+    with pytest.raises(RunStateError, match="no run to resume"):
+        Trainer(run, resume=True)
+    Trainer(run).train()
+    with pytest.raises(RunStateError, match="already holds a run"):
+        Trainer(run)
+
+
+def test_another_model_or_other_labels_are_not_resumed(make_run: MakeRun, tmp_path: Path) -> None:
+    Trainer(make_run(steps=1)).train()
+    (tmp_path / "labels.csv").write_text("uid,mos\n0:0,1.0\n")
+    relabelled = make_run(steps=2, data={"labels": [str(tmp_path / "labels.csv")]})
+    with pytest.raises(RunStateError, match="data_digest was"):
+        Trainer(relabelled, resume=True)
+    other = make_run(steps=2)
+    other.model.groups["naturalness"].layers = 2
+    with pytest.raises(RunStateError, match="another model"):
+        Trainer(other, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun) -> None:
+    trainer = Trainer(make_run())
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 2: loss nan"):
+        trainer.train()
+
+
+def test_an_unknown_criterion_is_told_with_the_known_ones(make_run: MakeRun) -> None:
+    trainer = Trainer(make_run(steps=1, best_by="lcc/peqs"))
+    with pytest.raises(TrainingError, match=r"best_by is 'lcc/peqs'; this run has .*lcc/pesq"):
+        trainer.train()
+
+
+def test_a_time_limit_stops_in_a_state_to_resume_from(make_run: MakeRun) -> None:
+    run = make_run(steps=50, max_minutes=0.0)
+    assert Trainer(run).train().step == 1
+    run.max_minutes = None
+    run.steps = 3
+    assert Trainer(run, resume=True).train().step == 3
+
+
+WORKER = """
+import sys
+import torch
+torch.set_num_threads(1)
+from urgentmos.config import load_config
+from urgentmos.training.config import RunConfig
+from urgentmos.training.trainer import Trainer
+Trainer(load_config(RunConfig, sys.argv[1])).train()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_train_as_one_with_the_same_global_batch(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    # QAMRO ranks within a process, so it is not among the objectives.
+    objectives = {**ALL_OBJECTIVES, "qamro": 0.0}
+    one = make_run(
+        steps=3, objectives=objectives, output=str(tmp_path / "one"), data={"batch_seconds": 3.2}
+    )
+    two = make_run(
+        steps=3, objectives=objectives, output=str(tmp_path / "two"), data={"batch_seconds": 1.6}
+    )
+    Trainer(one).train()
+    save_config(two, tmp_path / "two.yaml")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workers = []
+    for rank in range(2):
+        environment = os.environ | {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-c", WORKER, str(tmp_path / "two.yaml")]
+        workers.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    for worker in workers:
+        _, told = worker.communicate(timeout=300)
+        assert worker.returncode == 0, told
+    alone, together = weights(one), weights(two)
+    for name in alone:
+        torch.testing.assert_close(alone[name], together[name], rtol=0, atol=1e-5)
+    moved = load_model(tmp_path / "one" / "final").network
+    assert any(not torch.equal(alone["network." + n], 0 * p) for n, p in moved.named_parameters())
