@@ -228,7 +228,7 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-"""Every metric by name: UrgentMOS, Table 1, with the other DNSMOS outputs beside the overall one."""
+"""Every metric by name: UrgentMOS, Table 1, and the other DNSMOS outputs beside the overall one."""
 
 _NAME_BY_MANIFEST_NAME = {metric.manifest_name: metric.name for metric in METRICS.values()}
 

@@ -3,10 +3,10 @@
 from functools import cache
 from pathlib import Path
 
+import networks
 import numpy as np
 import torch
 
-import networks
 from urgentmos.simulate.distortion import DistortionKind, Params, Waveform
 from urgentmos.simulate.sources import Sources
 
@@ -40,9 +40,7 @@ def _network_kind(name: str, paths: list[Path]) -> DistortionKind:
         return _run(_load(paths[0].parent / params["stage"]), waveform)
 
     noisy = networks.NETWORKS[name].task == "enhancement"
-    return DistortionKind(
-        sample, apply, stage=_NETWORK_STAGE, material=("noise",) if noisy else ()
-    )
+    return DistortionKind(sample, apply, stage=_NETWORK_STAGE, material=("noise",) if noisy else ())
 
 
 def _add_noise(

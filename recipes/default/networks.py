@@ -93,6 +93,7 @@ class SpectralNetwork(nn.Module):
         self.head = nn.Linear(config.dim, outputs)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Pass speech ``(batch, samples)`` through the network and back to a waveform."""
         spectrum = torch.stft(waveform, N_FFT, HOP, window=self.window, return_complex=True)
         magnitude = spectrum.abs().transpose(1, 2)
         if self.config.task == "vocoder":
@@ -150,7 +151,9 @@ def batches(
         clean = np.stack([_crop(speech[rng.integers(len(speech))], rng) for _ in range(size)])
         added = np.stack([_crop(noise[rng.integers(len(noise))], rng) for _ in range(size)])
         snr_db = rng.uniform(-5, 20, size=(size, 1))
-        gain = np.sqrt((clean**2).mean(1, keepdims=True) / ((added**2).mean(1, keepdims=True) + 1e-9))
+        gain = np.sqrt(
+            (clean**2).mean(1, keepdims=True) / ((added**2).mean(1, keepdims=True) + 1e-9)
+        )
         noisy = clean + added * gain * 10 ** (-snr_db / 20)
         yield torch.tensor(noisy, dtype=torch.float32), torch.tensor(clean, dtype=torch.float32)
 

@@ -3,7 +3,7 @@
 Reads a folder holding ``clean/ noise/ rir/ processed/`` and, when there is one, its
 ``manifest.jsonl`` (fields ``path kind speaker reference language system noise_class``); without a
 manifest, the kind is the top folder and the speaker the parent folder. Writes one JSON line per
-recording with its ``split``; paths stay relative to the folder. ``python recipes/default/prepare.py --help``.
+recording with its ``split``; paths stay relative to the folder.
 """
 
 import argparse

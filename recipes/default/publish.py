@@ -26,7 +26,8 @@ NOT_LEARNED = [
     "Above 8 kHz: recordings are heard at 16 kHz.",
     "Level: recordings are brought to one level first, so loudness does not count.",
     "Singing, music, and several talkers meant to be heard.",
-    "Speaker similarity and MCD without the reference: learned as what damage usually does to them.",
+    "Speaker similarity and MCD without the reference: "
+    "learned as what damage usually does to them.",
 ]
 
 

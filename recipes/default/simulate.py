@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from network_kinds import network_kinds
+
 from urgentmos.config import load_config
 from urgentmos.simulate.generator import generate
 from urgentmos.simulate.kinds import DISTORTIONS

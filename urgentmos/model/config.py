@@ -112,9 +112,7 @@ class ModelConfig:
                         f"metric {metric!r} is in group {seen[metric]!r} and again in {name!r}"
                     )
                 seen[metric] = name
-        self.bounds = dict(
-            zip(check_metrics(self.bounds, seen), self.bounds.values(), strict=True)
-        )
+        self.bounds = dict(zip(check_metrics(self.bounds, seen), self.bounds.values(), strict=True))
         for name, (low, high) in self.bounds.items():
             if low is not None and high is not None and low >= high:
                 raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
