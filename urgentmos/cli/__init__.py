@@ -3,7 +3,6 @@
 import errno
 import functools
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -52,8 +51,6 @@ def build_app(names: Iterable[str]) -> typer.Typer:
     app.callback()(_options_of_every_command)
     for name in names:
         module, function = COMMANDS[name].split(":")
-        if importlib.util.find_spec(module) is None:
-            continue
         app.command(name)(_with_exit_status(getattr(importlib.import_module(module), function)))
     return app
 
