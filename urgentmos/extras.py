@@ -21,7 +21,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of it does not fit this PyTorch
         raise MissingExtraError(
             f"{module.split('.')[0]} is needed here and cannot be imported ({error}); "
             f"install it with: pip install 'urgentmos[{extra}]'"

@@ -1,6 +1,7 @@
 """Models on disk: safetensors and JSON, nothing that can run."""
 
 import hashlib
+import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -146,6 +147,11 @@ def _fetch(hub_id: str) -> Path:
             f"no folder {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
             f"{error}"
         ) from error
+    if not (Path(folder) / CONFIG_FILE).exists():
+        # By name: importing writes a model, and so imports this module.
+        importing = importlib.import_module("urgentmos.model.import_checkpoint")
+        imported: Path = importing.import_from_hub(hub_id)
+        return imported
     return Path(folder)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask, masked_mean
-from urgentmos.metrics import check_metrics, get_metric
+from urgentmos.metrics import check_metrics
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.fusion import Fusion
@@ -192,7 +192,6 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
         for index, encoder in enumerate(config.encoders)
     ]
     dim = config.fusion.dim
-    metrics = [get_metric(name) for name in config.metrics]
     preference, preference_group = None, None
     if config.preference is not None:
         preference_group = config.preference.group
@@ -217,7 +216,8 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
             for name, group in config.groups.items()
         },
         heads={
-            metric.name: MetricHead(dim, low=metric.low, high=metric.high) for metric in metrics
+            name: MetricHead(dim, low=low, high=high)
+            for name, (low, high) in ((name, config.head_bounds(name)) for name in config.metrics)
         },
         group_metrics={name: group.metrics for name, group in config.groups.items()},
         level=LEVELS[config.level],

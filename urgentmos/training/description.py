@@ -1,9 +1,11 @@
 """What a run would train, without its data and without making its weights."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from urgentmos.extras import require
-from urgentmos.model.encoders import Encoder
+from urgentmos.model.encoders import Encoder, without_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.config import RunConfig
 
@@ -22,7 +24,11 @@ def describe(config: RunConfig) -> str:
         Text for a terminal.
     """
     with require("accelerate", extra="train").init_empty_weights():
-        network = build_assessor(config.model)
+        network = build_assessor(
+            replace(
+                config.model, encoders=[without_weights(each) for each in config.model.encoders]
+            )
+        )
     lines = [f"{'part':<36}{'trainable':>14}{'frozen':>14}"]
     for name, part in _parts(network):
         trained, frozen = _count(part)

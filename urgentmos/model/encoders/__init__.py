@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from urgentmos.config import ConfigError, from_dict
@@ -14,8 +14,25 @@ from urgentmos.model.encoders.complex_spectrum import (
 from urgentmos.model.encoders.distill_mos import DistillMosConfig, build_distill_mos
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
 from urgentmos.model.encoders.log_mel import LogMelConfig, build_log_mel
+from urgentmos.model.encoders.pretrained import PretrainedConfig
+from urgentmos.model.encoders.qwen3_omni import Qwen3OmniConfig, build_qwen3_omni
+from urgentmos.model.encoders.s3prl_upstream import S3prlConfig, build_s3prl
+from urgentmos.model.encoders.torchaudio_pipelines import TorchaudioConfig, build_torchaudio
+from urgentmos.model.encoders.wav2vec2_bert import Wav2Vec2BertConfig, build_wav2vec2_bert
+from urgentmos.model.encoders.waveform_transformers import (
+    BUILD_WAVEFORM_TRANSFORMER,
+    WaveformTransformerConfig,
+)
+from urgentmos.model.encoders.whisper import BUILD_WHISPER, WhisperConfig
 
-__all__ = ["ENCODERS", "Encoder", "EncoderFamily", "EncoderOutput", "build_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "EncoderFamily",
+    "EncoderOutput",
+    "build_encoder",
+    "without_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,24 @@ ENCODERS: dict[str, EncoderFamily] = {
     "log_mel": EncoderFamily(LogMelConfig, build_log_mel),
     "complex_spectrum": EncoderFamily(ComplexSpectrumConfig, build_complex_spectrum),
     "distill_mos": EncoderFamily(DistillMosConfig, build_distill_mos),
+    **{
+        name: EncoderFamily(WaveformTransformerConfig, build)
+        for name, build in BUILD_WAVEFORM_TRANSFORMER.items()
+    },
+    **{name: EncoderFamily(WhisperConfig, build) for name, build in BUILD_WHISPER.items()},
+    "wav2vec2_bert": EncoderFamily(Wav2Vec2BertConfig, build_wav2vec2_bert),
+    "qwen3_omni": EncoderFamily(Qwen3OmniConfig, build_qwen3_omni),
+    "s3prl": EncoderFamily(S3prlConfig, build_s3prl),
+    "torchaudio": EncoderFamily(TorchaudioConfig, build_torchaudio),
 }
+
+
+def without_weights(config: EncoderConfig) -> EncoderConfig:
+    """The same encoder as a structure: of a pretrained one, only its configuration is read."""
+    family = ENCODERS.get(config.family)
+    if family is None or not issubclass(family.config_class, PretrainedConfig):
+        return config
+    return replace(config, options={**config.options, "pretrained": False})
 
 
 def build_encoder(config: EncoderConfig, *, where: str = "encoder") -> Encoder:

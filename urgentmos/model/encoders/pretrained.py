@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -88,6 +88,25 @@ class PretrainedEncoder(Encoder):
         for layer in layers:
             states.append(self.recompute(layer, states[-1], *inputs))
         return states
+
+
+def attention_mask(
+    valid: Bool[Tensor, "batch frames"], dtype: torch.dtype, *, flash: bool
+) -> Tensor | None:
+    """Tell attention in transformers which frames are valid.
+
+    Args:
+        valid: True on valid frames; None is returned where all are.
+        dtype: Type of the hidden states.
+        flash: Whether attention is flash attention, which takes the mask as it is; the others add
+            it to the scores.
+    """
+    if bool(valid.all()):
+        return None
+    if flash:
+        return valid
+    allowed = torch.zeros(valid.shape, dtype=dtype, device=valid.device)
+    return allowed.masked_fill(~valid, -torch.inf)[:, None, None]
 
 
 def _last(

@@ -1,0 +1,252 @@
+"""Audio towers from the Hugging Face Hub or a folder: only their files, every weight, or an error.
+
+``from_pretrained`` on the whole of a large checkpoint leaves a tower's weights random where names
+do not match, and only logs it. Here the tower's names select files and tensors, and a weight that
+is not found, not used or of another shape stops the build.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from urgentmos.extras import require
+from urgentmos.model.encoders.pretrained import PretrainedConfig
+from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
+
+_SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
+# Names that transformers gave the parts of a weight-normalised kernel before PyTorch's
+# parametrizations, and gives them now.
+_RENAMED = {
+    r"\.weight_g$": ".parametrizations.weight.original0",
+    r"\.weight_v$": ".parametrizations.weight.original1",
+}
+# Of a configuration, what says nothing about the architecture.
+_NOT_ARCHITECTURE = (
+    "transformers_version",
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+)
+
+
+@dataclass
+class TowerConfig(PretrainedConfig):
+    """Options of a tower that is defined in transformers.
+
+    Attributes:
+        checkpoint: Folder, or ``owner/name`` on the Hugging Face Hub; configuration and weights
+            are read from there.
+        revision: Commit or tag on the Hub.
+        architecture: The configuration itself, in the terms of transformers; then nothing is read
+            and ``pretrained`` must be false.
+        attention: Implementation of attention, where the model offers a choice.
+    """
+
+    checkpoint: str | None = None
+    revision: str | None = None
+    architecture: dict[str, Any] | None = None
+    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+
+    def __post_init__(self) -> None:
+        """Check that exactly one thing describes the architecture."""
+        if self.architecture is not None and self.pretrained:
+            raise ValueError(
+                "architecture describes an untrained encoder: set pretrained: false, or leave it "
+                "out and let the checkpoint describe itself"
+            )
+        if self.architecture is None and self.checkpoint is None:
+            raise ValueError("checkpoint: expected a folder or an owner/name on the Hub")
+
+
+@dataclass(frozen=True)
+class TowerFamily:
+    """Where transformers keeps a tower and where checkpoints keep its weights.
+
+    Attributes:
+        model: Class of the tower in transformers.
+        config: Class of its configuration.
+        nested: Keys under which the tower's configuration lies in that of a larger model; the
+            first that exists is taken.
+        prefixes: What its weights' names begin with in a larger checkpoint; the first that occurs
+            is taken, and without any of them the whole checkpoint is the tower.
+        unused: Parts of the tower that are neither built nor read.
+        attention: The one implementation the class has, or None where there is a choice.
+    """
+
+    model: str
+    config: str
+    nested: Sequence[Sequence[str]] = ()
+    prefixes: Sequence[str] = ()
+    unused: Sequence[str] = ()
+    attention: str | None = None
+
+
+class TowerError(ValueError):
+    """A checkpoint that does not hold the tower it should."""
+
+
+def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
+    """Build a tower and read its weights.
+
+    Raises:
+        TowerError: The checkpoint cannot be found, or does not hold exactly the tower's weights.
+        MissingExtraError: transformers is not installed.
+    """
+    transformers = require("transformers", extra="encoders")
+    architecture = options.architecture or read_architecture(family, options)
+    config = _find_class(transformers, family.config)(**architecture)
+    config._attn_implementation = family.attention or options.attention
+    tower = _find_class(transformers, family.model)(config)
+    for part in family.unused:
+        if hasattr(tower, part):
+            delattr(tower, part)
+    if options.pretrained:
+        load_tower(tower, family, options)
+    return tower
+
+
+def read_architecture(family: TowerFamily, options: TowerConfig) -> dict[str, Any]:
+    """Read a tower's configuration from its checkpoint; no weights are read."""
+    data = read_json("config.json", options)
+    for keys in family.nested:
+        nested: Any = data
+        for key in keys:
+            nested = nested.get(key) if isinstance(nested, Mapping) else None
+        if nested is not None:
+            data = nested
+            break
+    return {key: value for key, value in data.items() if key not in _NOT_ARCHITECTURE}
+
+
+def read_json(name: str, options: TowerConfig) -> dict[str, Any]:
+    """Read one of a checkpoint's JSON files.
+
+    Raises:
+        TowerError: There is no such file.
+    """
+    path = _find(name, options)
+    if path is None:
+        raise TowerError(f"{options.checkpoint} has no {name}")
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def describe_architecture(tower: Any) -> dict[str, Any]:
+    """What a saved model notes of a tower, to build it again without its checkpoint."""
+    described: dict[str, Any] = tower.config.to_diff_dict()
+    return {key: value for key, value in described.items() if key not in _NOT_ARCHITECTURE}
+
+
+def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> None:
+    """Read a tower's weights, and only those, into it.
+
+    Raises:
+        TowerError: One is missing, has no place or has another shape.
+    """
+    expected = tower.state_dict()
+    seen: set[str] = set()
+    for name, tensor in _read_tensors(family, options):
+        if name.partition(".")[0] in family.unused:
+            continue
+        if name not in expected:
+            raise TowerError(f"{options.checkpoint}: {name} has no place in {family.model}")
+        if tensor.shape != expected[name].shape:
+            raise TowerError(
+                f"{options.checkpoint}: {name} has shape {tuple(tensor.shape)}, the configuration "
+                f"asks for {tuple(expected[name].shape)}"
+            )
+        expected[name].copy_(tensor)
+        seen.add(name)
+    missing = [name for name in expected if name not in seen]
+    if missing:
+        raise TowerError(
+            f"{options.checkpoint} lacks {len(missing)} of {len(expected)} weights of "
+            f"{family.model}, which would stay random: {', '.join(missing[:3])}"
+            f"{' ...' if len(missing) > 3 else ''}; looked for names that begin with "
+            f"{' or '.join(map(repr, [*family.prefixes, '']))}"
+        )
+
+
+def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[str, Tensor]]:
+    index = _find(f"{_SAFETENSORS}.index.json", options)
+    if index is not None:
+        files: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        prefix = _prefix(files, family)
+        for shard in sorted({files[name] for name in files if name.startswith(prefix)}):
+            yield from _read_safetensors(_find_or_fail(shard, options), prefix)
+        return
+    path = _find(_SAFETENSORS, options)
+    if path is not None:
+        with safe_open(path, framework="pt") as stored:
+            prefix = _prefix(stored.keys(), family)
+        yield from _read_safetensors(path, prefix)
+        return
+    path = _find(_PICKLE, options)
+    if path is None:
+        raise TowerError(
+            f"{options.checkpoint} has neither {_SAFETENSORS}, {_SAFETENSORS}.index.json nor "
+            f"{_PICKLE}"
+        )
+    state = read_checkpoint(path)
+    prefix = _prefix(state, family)
+    wanted = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    for name, tensor in load_tensors(wanted, where=str(path)).items():
+        yield _rename(name[len(prefix) :]), tensor
+
+
+def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(path, framework="pt") as stored:
+        for name in stored.keys():  # noqa: SIM118 - it is a file, not a mapping
+            if name.startswith(prefix):
+                yield _rename(name[len(prefix) :]), stored.get_tensor(name)
+
+
+def _prefix(names: Any, family: TowerFamily) -> str:
+    for prefix in family.prefixes:
+        if any(name.startswith(prefix) for name in names):
+            return prefix
+    return ""
+
+
+def _rename(name: str) -> str:
+    for old, new in _RENAMED.items():
+        name = re.sub(old, new, name)
+    return name
+
+
+def _find_or_fail(name: str, options: TowerConfig) -> Path:
+    path = _find(name, options)
+    if path is None:
+        raise TowerError(f"{options.checkpoint} has no {name}, which its index names")
+    return path
+
+
+def _find(name: str, options: TowerConfig) -> Path | None:
+    folder = Path(str(options.checkpoint)).expanduser()
+    if folder.is_dir():
+        return folder / name if (folder / name).exists() else None
+    hub = require("huggingface_hub", extra="encoders")
+    try:
+        return Path(hub.hf_hub_download(options.checkpoint, name, revision=options.revision))
+    except (OSError, ValueError, hub.errors.EntryNotFoundError) as error:
+        # "Local" is the Hub not reached and the file not cached.
+        if isinstance(error, hub.errors.EntryNotFoundError) and not isinstance(
+            error, hub.errors.LocalEntryNotFoundError
+        ):
+            return None
+        raise TowerError(
+            f"no folder {options.checkpoint!r} here, and {name} could not be fetched from the "
+            f"Hugging Face Hub: {error}"
+        ) from error
+
+
+def _find_class(transformers: Any, name: str) -> Any:
+    module, _, model = name.rpartition(".")
+    return getattr(require(module, extra="encoders") if module else transformers, model)

@@ -1,0 +1,152 @@
+"""Any s3prl upstream, by name or from a local checkpoint.
+
+s3prl takes several recordings at once, but many of its upstreams mix padding into features, so
+recordings are encoded in batches of one length.
+"""
+
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from urgentmos.extras import require
+from urgentmos.model.encoders.encoder import EncoderOutput
+from urgentmos.model.encoders.equal_lengths import encode_in_equal_lengths
+from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+
+_SAMPLE_RATE = 16000
+# s3prl pads what is shorter than 50 ms with zeros.
+_MIN_SAMPLES = 800
+
+
+@dataclass
+class S3prlConfig(PretrainedConfig):
+    """Options of an s3prl upstream.
+
+    Attributes:
+        upstream: Name in s3prl's collection, as ``wavlm_local`` or ``hubert``.
+        checkpoint: Local file or folder, for the names that take one; the others are downloaded.
+    """
+
+    upstream: str = ""
+    checkpoint: str | None = None
+
+
+class S3prlEncoder(PretrainedEncoder):
+    """Hidden states of an s3prl upstream.
+
+    Upstreams may give states of several widths and frame rates; those that have the last one's are
+    given, the others are dropped, as they cannot be mixed.
+    """
+
+    min_samples = _MIN_SAMPLES
+
+    def __init__(self, upstream: Any, *, config: S3prlConfig) -> None:
+        """Wrap an upstream, its gradient switched on, and see whether gradient gets through."""
+        super().__init__(upstream, _heaviest_list(upstream), config=config)
+        sizes, strides = upstream.hidden_sizes, upstream.downsample_rates
+        self.kept = [
+            index
+            for index in range(upstream.num_layers)
+            if (sizes[index], strides[index]) == (sizes[-1], strides[-1])
+        ]
+        self.dim = sizes[-1]
+        self.num_layers = len(self.kept)
+        self.frame_rate = _SAMPLE_RATE / strides[-1]
+        for module in upstream.modules():
+            if hasattr(module, "feature_grad_mult"):
+                module.feature_grad_mult = 1.0
+        self.differentiable = self._gradient_arrives()
+        if not self.differentiable:
+            self.gradient_note = (
+                f"s3prl's {config.upstream} computes its features outside of PyTorch's graph, so "
+                "no gradient reaches the waveform"
+            )
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> EncoderOutput:
+        """Encode recordings; ``ceil(samples / stride)`` frames, as s3prl counts them."""
+        return encode_in_equal_lengths(self._encode, waveform, lengths)
+
+    def _encode(
+        self, waveform: Float[Tensor, "batch samples"]
+    ) -> Float[Tensor, "batch layers frames dim"]:
+        lengths = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
+        states, _ = self.recompute(self.tower, waveform, lengths)
+        return torch.stack([states[index] for index in self.kept], dim=1)
+
+    def _gradient_arrives(self) -> bool:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, _SAMPLE_RATE // 4, generator=generator) * 0.1
+        states = self._encode(noise.requires_grad_())
+        if not states.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(states.square().sum(), noise, allow_unused=True)
+        return gradient is not None and bool((gradient != 0).any())
+
+
+def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
+    """Make the encoder.
+
+    Raises:
+        MissingExtraError: s3prl or torchaudio is not installed.
+        ValueError: s3prl has no such upstream, or PyTorch is older than 2.6.
+    """
+    if not config.pretrained:
+        raise ValueError(
+            "pretrained: an s3prl upstream is defined by its checkpoint and cannot be built "
+            "without it"
+        )
+    # s3prl opens checkpoints with a bare torch.load, which reads tensors only since PyTorch 2.6.
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise ValueError(
+            f"s3prl needs PyTorch 2.6 or newer here, which does not run code from checkpoints; "
+            f"this is {torch.__version__}"
+        )
+    with _old_torchaudio():
+        nn_module = require("s3prl.nn", extra="s3prl")
+        names = nn_module.S3PRLUpstream.available_names()
+        if config.upstream not in names:
+            raise ValueError(f"upstream: s3prl has no {config.upstream!r}; it has {names}")
+        upstream = nn_module.S3PRLUpstream(config.upstream, path_or_url=config.checkpoint)
+    return S3prlEncoder(upstream, config=config)
+
+
+@contextmanager
+def _old_torchaudio() -> Iterator[None]:
+    """Give torchaudio what s3prl 0.4 asks for at import and 2.9 lacks; it is never used."""
+    torchaudio = require("torchaudio", extra="s3prl")
+    stub = types.ModuleType("torchaudio.sox_effects")
+    missing_module = "torchaudio.sox_effects" not in sys.modules
+    missing_function = not hasattr(torchaudio, "set_audio_backend")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if missing_module:
+            sys.modules["torchaudio.sox_effects"] = stub
+        if missing_function:
+            torchaudio.set_audio_backend = lambda backend: None
+        try:
+            yield
+        finally:
+            if missing_module:
+                del sys.modules["torchaudio.sox_effects"]
+            if missing_function:
+                del torchaudio.set_audio_backend
+
+
+def _heaviest_list(upstream: nn.Module) -> list[nn.Module]:
+    """The layers: of all lists of modules, the one with the most weights."""
+    lists = [module for module in upstream.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=_count_weights, default=[]))
+
+
+def _count_weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,76 @@
+"""wav2vec2-BERT: log-mel features, then Conformer layers whose convolutions look back only."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from urgentmos.masks import lengths_to_mask
+from urgentmos.model.encoders.audio_tower import (
+    TowerConfig,
+    TowerFamily,
+    build_tower,
+    describe_architecture,
+)
+from urgentmos.model.encoders.encoder import EncoderOutput
+from urgentmos.model.encoders.kaldi_features import HOP_SAMPLES, WINDOW_SAMPLES, KaldiFeatures
+from urgentmos.model.encoders.pretrained import PretrainedEncoder, attention_mask
+
+_SAMPLE_RATE = 16000
+
+_TOWER = TowerFamily(
+    "Wav2Vec2BertModel",
+    "Wav2Vec2BertConfig",
+    prefixes=("wav2vec2_bert.",),
+    unused=("masked_spec_embed", "adapter", "intermediate_ffn"),
+)
+
+
+@dataclass
+class Wav2Vec2BertConfig(TowerConfig):
+    """Options of wav2vec2-BERT."""
+
+
+class Wav2Vec2BertEncoder(PretrainedEncoder):
+    """Hidden states of wav2vec2-BERT: the projected features, then each layer's output."""
+
+    frame_rate = _SAMPLE_RATE / (2 * HOP_SAMPLES)
+    min_samples = WINDOW_SAMPLES + HOP_SAMPLES
+
+    def __init__(self, tower: Any, *, options: Wav2Vec2BertConfig) -> None:
+        """Wrap a tower."""
+        super().__init__(tower, list(tower.encoder.layers), config=options)
+        self.features = KaldiFeatures(tower.config.feature_projection_input_dim // 2)
+        self.dim = tower.config.hidden_size
+        self.num_layers = len(tower.encoder.layers) + 1
+        self.flash = options.attention == "flash_attention_2"
+
+    def forward(
+        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> EncoderOutput:
+        """Encode recordings; windows of 25 ms every 10 ms, two to a frame, only what fits."""
+        features, frame_lengths = self.features(waveform, lengths)
+        tower = self.tower
+        valid = lengths_to_mask(frame_lengths, features.shape[1])
+        hidden, _ = tower.feature_projection(features)
+        hidden = tower.encoder.dropout(hidden * valid[..., None])
+        positions = tower.encoder.embed_positions
+        inputs = {
+            "attention_mask": attention_mask(valid, hidden.dtype, flash=self.flash),
+            "relative_position_embeddings": positions and positions(hidden),
+            "conv_attention_mask": valid,
+        }
+        layers = [partial(layer, **inputs) for layer in tower.encoder.layers]
+        states = self.run_layers(layers, hidden)
+        return EncoderOutput(torch.stack(states, dim=1), frame_lengths)
+
+
+def build_wav2vec2_bert(options: Wav2Vec2BertConfig) -> Wav2Vec2BertEncoder:
+    """Make the encoder from a checkpoint, as ``facebook/w2v-bert-2.0``."""
+    tower = build_tower(_TOWER, options)
+    encoder = Wav2Vec2BertEncoder(tower, options=options)
+    encoder.stored_options = {"pretrained": False, "architecture": describe_architecture(tower)}
+    return encoder

@@ -1,0 +1,184 @@
+"""PyTorch checkpoints read as data: tensors and plain containers, and nothing that can run.
+
+``torch.save`` writes a zip archive with one pickle, which names objects to build, and one file of
+raw bytes per storage. A pickle can name any function of any module; this reader knows the handful
+that describe tensors and refuses every other name before anything is called.
+"""
+
+import pickle  # noqa: TID251 - only its opcodes; every name is looked up in _ADMITTED
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_STORAGE_DTYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
+}
+
+
+class RestrictedPickleError(ValueError):
+    """A file that is not a checkpoint, or holds something other than tensors and containers."""
+
+
+@dataclass(frozen=True)
+class _Storage:
+    archive: Path
+    entry: str
+    dtype: torch.dtype
+    size: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that is still on disk.
+
+    Attributes:
+        storage: The bytes it is a view of.
+        offset: First element in the storage.
+        shape: Its shape.
+        stride: Elements between neighbours along each axis.
+    """
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def load(self) -> Tensor:
+        """Read the tensor.
+
+        Raises:
+            RestrictedPickleError: The archive holds fewer bytes than the tensor needs.
+        """
+        storage = self.storage
+        with zipfile.ZipFile(storage.archive) as archive:
+            data = _read(archive, storage.entry)
+        if len(data) != storage.size * storage.dtype.itemsize:
+            raise RestrictedPickleError(
+                f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
+                f"expected {storage.size} values of {storage.dtype}"
+            )
+        if prod(self.shape) == 0:
+            return torch.empty(self.shape, dtype=storage.dtype)
+        flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+        return flat.as_strided(self.shape, self.stride, self.offset).clone()
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Read what ``torch.save`` wrote; tensors stay on disk as ``StoredTensor`` until loaded.
+
+    Raises:
+        RestrictedPickleError: It is no such file, or names anything but tensors and containers.
+        FileNotFoundError: There is no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read_archive(archive, path)
+    except zipfile.BadZipFile as error:
+        raise RestrictedPickleError(
+            f"{path} is not a zip archive as torch.save writes them since PyTorch 1.6; "
+            "if it is an older checkpoint that you trust, save it again with a newer PyTorch"
+        ) from error
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError) as error:
+        raise RestrictedPickleError(f"{path} is damaged or no checkpoint: {error!r}") from error
+
+
+def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
+    """Load every tensor of a state dictionary.
+
+    Args:
+        state: Names and stored tensors.
+        where: What this is, for the error message.
+
+    Raises:
+        RestrictedPickleError: A value is not a tensor.
+    """
+    for name, value in state.items():
+        if not isinstance(value, StoredTensor):
+            raise RestrictedPickleError(
+                f"{where}: expected a tensor for {name!r}, got {type(value).__name__}"
+            )
+    return {name: value.load() for name, value in state.items()}
+
+
+def _read_archive(archive: zipfile.ZipFile, path: Path) -> Any:
+    pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        raise RestrictedPickleError(f"{path} holds {len(pickles)} files data.pkl, expected one")
+    root = pickles[0][: -len("data.pkl")]
+    order = f"{root}byteorder"
+    if order in archive.namelist() and _read(archive, order) != b"little":
+        raise RestrictedPickleError(f"{path} was written on a big-endian machine")
+    with archive.open(pickles[0]) as stream:
+        return _Reader(stream, archive_path=path, root=root).load()
+
+
+def _read(archive: zipfile.ZipFile, entry: str) -> bytes:
+    # torch.save never compresses; a compressed entry could be small on disk and huge in memory.
+    if archive.getinfo(entry).compress_type != zipfile.ZIP_STORED:
+        raise RestrictedPickleError(f"{archive.filename}: {entry} is compressed")
+    return archive.read(entry)
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, stream: Any, *, archive_path: Path, root: str) -> None:
+        super().__init__(stream)
+        self._path = archive_path
+        self._root = root
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ADMITTED:
+            return _ADMITTED[module, name]
+        raise RestrictedPickleError(
+            f"{self._path} asks for {module}.{name}, which is neither a tensor nor a plain "
+            "container; nothing was run"
+        )
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, _, size = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or not str(key).isalnum():
+            raise RestrictedPickleError(f"{self._path} has an unknown kind of storage: {pid!r}")
+        return _Storage(self._path, f"{self._root}data/{key}", dtype, int(size))
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
+    shape, stride = tuple(map(int, shape)), tuple(map(int, stride))
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if not isinstance(storage, _Storage) or offset < 0 or min(stride, default=0) < 0:
+        raise RestrictedPickleError("a tensor is not described as torch.save describes it")
+    if prod(shape) and last >= storage.size:
+        raise RestrictedPickleError(
+            f"a tensor of shape {shape} reaches beyond its storage of {storage.size} values"
+        )
+    return StoredTensor(storage, int(offset), shape, stride)
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+_ADMITTED: dict[tuple[str, str], Callable[..., Any] | torch.dtype] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
+}
