@@ -20,7 +20,7 @@ def corpus() -> RatedCorpus:
         "noisy",
         [
             Recording(Path(f"{i}.wav"), f"s{i % 5}:r{i // 5}", f"s{i % 5}", f"r{i // 5}", 1.0,
-                      {"mos": 1 + i % 5, "pesq": 1 + generator.uniform()})
+                      {"mos": 1.0 + i % 5, "pesq": 1 + generator.uniform()})
             for i in range(20)
         ],
     )  # fmt: skip
