@@ -116,11 +116,22 @@ class ModelConfig:
         for name, (low, high) in self.bounds.items():
             if low is not None and high is not None and low >= high:
                 raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
+        self._check_heads()
         if self.preference is not None and self.preference.group not in self.groups:
             raise ValueError(
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
             )
+
+    def _check_heads(self) -> None:
+        heads = {f"groups.{name}.heads": group.heads for name, group in self.groups.items()}
+        if self.preference is not None:
+            heads["preference.heads"] = self.preference.heads
+        for where, count in heads.items():
+            if count < 1 or self.fusion.dim % count:
+                raise ValueError(
+                    f"{where}: {count} heads do not divide fusion.dim = {self.fusion.dim}"
+                )
 
     def head_bounds(self, metric: str) -> tuple[float | None, float | None]:
         """Lowest and highest value a metric's head gives."""

@@ -211,8 +211,7 @@ def _attend_with_bias(
 ) -> tuple[Tensor, None]:
     """WavLM's attention through the fused kernel.
 
-    The library's own returns the attention weights, so it never uses one: 1.6 times slower per
-    layer on a processor.
+    The library's own returns the attention weights, so it never uses one.
     """
     batch, frames, dim = hidden.shape
     heads = attention.num_heads
