@@ -156,7 +156,7 @@ def _read(
             pair_sets.append(build_pair_set(path.stem, read_pairs(path)))
         else:
             corpora += read_rated_corpora(path, labels=labels, split=split)
-    names = [item.name for item in [*corpora, *pair_sets]]
+    names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise typer.BadParameter(

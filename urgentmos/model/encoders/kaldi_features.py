@@ -75,7 +75,8 @@ class KaldiFeatures(nn.Module):
         padded = functional.pad(emphasised, (0, _FFT_SAMPLES - WINDOW_SAMPLES))
         spectrum = torch.fft.rfft(padded)
         power = spectrum.real.square() + spectrum.imag.square()
-        return (power @ self.mel_filters.double()).clamp_min(_POWER_FLOOR).log()
+        mel_power: Tensor = power @ self.mel_filters.double()
+        return mel_power.clamp_min(_POWER_FLOOR).log()
 
 
 def _normalise_bands(

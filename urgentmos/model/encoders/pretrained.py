@@ -50,7 +50,8 @@ class PretrainedEncoder(Encoder):
             ValueError: There are fewer layers than should be trained.
         """
         super().__init__()
-        self.tower = tower
+        # Its parts are those of another library, which types them as any module or tensor.
+        self.tower: Any = tower
         self.gradient_checkpointing = config.gradient_checkpointing
         self._trained = _last(layers, config.trainable_layers, tower)
         tower.requires_grad_(False)
@@ -79,10 +80,10 @@ class PretrainedEncoder(Encoder):
 
     def run_layers(
         self,
-        layers: Iterable[nn.Module],
-        hidden: Float[Tensor, "batch frames dim"],
+        layers: Iterable[Callable[..., Tensor]],
+        hidden: Float[Tensor, "*batch frames dim"],
         *inputs: Any,
-    ) -> list[Float[Tensor, "batch frames dim"]]:
+    ) -> list[Float[Tensor, "*batch frames dim"]]:
         """Give the input of the first layer and the output of each."""
         states = [hidden]
         for layer in layers:

@@ -76,6 +76,7 @@ class Qwen3OmniEncoder(PretrainedEncoder):
         feature_lengths = torch.div(lengths, HOP_SAMPLES, rounding_mode="floor")
         embedded = self.recompute(self._convolve, features, feature_lengths)
         frame_lengths = self._count(feature_lengths)
+        embedded = embedded[:, : int(frame_lengths.max())]
         # The layers take one long sequence and the bounds of the windows inside it.
         mask = lengths_to_mask(frame_lengths, embedded.shape[1])
         bounds = self._window_bounds(frame_lengths)
@@ -116,7 +117,8 @@ class Qwen3OmniEncoder(PretrainedEncoder):
             hidden = hidden * lengths_to_mask(extents, hidden.shape[3])[:, None, None]
         vectors: Tensor = tower.conv_out(hidden.permute(0, 3, 1, 2).flatten(2))
         positions = tower.positional_embedding.positional_embedding[: vectors.shape[1]]
-        return (vectors + positions.to(vectors.dtype)).view(batch, -1, self.dim)
+        placed: Tensor = vectors + positions.to(vectors.dtype)
+        return placed.view(batch, -1, self.dim)
 
     def _window_bounds(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " bounds"]:
         sizes: list[int] = []

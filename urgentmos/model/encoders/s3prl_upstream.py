@@ -123,8 +123,9 @@ def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
 @contextmanager
 def _old_torchaudio() -> Iterator[None]:
     """Give torchaudio what s3prl 0.4 asks for at import and 2.9 lacks; it is never used."""
-    torchaudio = require("torchaudio", extra="s3prl")
-    stub = types.ModuleType("torchaudio.sox_effects")
+    torchaudio: Any = require("torchaudio", extra="s3prl")
+    stub: Any = types.ModuleType("torchaudio.sox_effects")
+    stub.apply_effects_tensor = None
     missing_module = "torchaudio.sox_effects" not in sys.modules
     missing_function = not hasattr(torchaudio, "set_audio_backend")
     with warnings.catch_warnings():
