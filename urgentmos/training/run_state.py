@@ -152,7 +152,9 @@ def _fill(moments: dict[str, Any], saved: dict[str, Tensor], *, where: Path) -> 
         raise RunStateError(f"{where}: made by another model or objective: {odd!r} does not match")
     for name, values in moments["state"].items():
         for key in values:
-            values[key] = saved[f"{name}/{key}"]
+            # The fused optimizer walks through memory: a moment must lie as its weight does, which
+            # is channels last in convolutions, while files hold plain order.
+            values[key] = torch.empty_like(values[key]).copy_(saved[f"{name}/{key}"])
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -303,10 +303,7 @@ class _Sums:
     """Running sums kept as tensors: reading a number in every step would wait for the device."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._seconds = 0.0
-        self._began = time.monotonic()
+        self._clear()
 
     def add(self, values: dict[str, Tensor], *, seconds: float) -> None:
         for name, value in values.items():
@@ -315,8 +312,15 @@ class _Sums:
         self._seconds += seconds
 
     def take(self) -> dict[str, float]:
+        """Give the means since the last call, and start again."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         elapsed = time.monotonic() - self._began
         means["audio_seconds_per_second"] = self._seconds / max(elapsed, 1e-9)
-        self.__init__()  # type: ignore[misc]
+        self._clear()
         return means
+
+    def _clear(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._seconds = 0.0
+        self._began = time.monotonic()

@@ -16,7 +16,7 @@ from urgentmos.data.waveforms import Waveforms
 from urgentmos.model.network import AssessorNetwork
 
 # Compared on each validation; more would cost more than the scores themselves.
-_MAX_PAIRS = 300
+_MAX_PAIRS = 150
 _PAIRS_AT_ONCE = 32
 _MATCHINGS: tuple[Matching, ...] = ("ref", "strength")
 
@@ -50,8 +50,8 @@ class _Pairs:
 class Validation:
     """Validation recordings, and the pairs among them, fixed for a run.
 
-    Pairs are up to 300 of one reference content whose MOS labels differ by more than delta, and up
-    to 300 of one distortion family.
+    Pairs are up to 150 of one reference content whose MOS labels differ by more than delta, and up
+    to 150 of one distortion family.
 
     Args:
         recordings: Validation recordings.
