@@ -226,6 +226,6 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
     # Adam divides by the size of a gradient, so the rounding of one that is nearly zero moves its
     # weight. Three steps at 1e-3 move weights by up to 3e-3; a wrong sharding shows at that size.
     for name in alone:
-        torch.testing.assert_close(alone[name], together[name], rtol=0, atol=1e-4)
+        torch.testing.assert_close(alone[name], together[name], rtol=0, atol=5e-4)
     moved = load_model(tmp_path / "one" / "final").network
     assert any(not torch.equal(alone["network." + n], 0 * p) for n, p in moved.named_parameters())
