@@ -1,0 +1,189 @@
+"""Loading a tower, and only the tower, from checkpoints larger than it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from urgentmos.config import ConfigError
+from urgentmos.model.config import EncoderConfig
+from urgentmos.model.encoders import Encoder, build_encoder
+
+transformers = pytest.importorskip("transformers")
+
+AUDIO = {
+    "d_model": 16,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "num_mel_bins": 80,
+    "max_source_positions": 25,
+}
+KINDS = {
+    "qwen2_audio": ("Qwen2AudioEncoder", ("audio_config",), "audio_tower."),
+    "audio_flamingo3": ("AudioFlamingo3Encoder", ("audio_config",), "audio_tower."),
+    "qwen3_omni": (
+        "Qwen3OmniMoeAudioEncoder",
+        ("thinker_config", "audio_config"),
+        "thinker.audio_tower.",
+    ),
+}
+
+
+def make_tower(family: str) -> nn.Module:
+    torch.manual_seed(0)
+    if family == "qwen3_omni":
+        from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as modeling
+
+        config = modeling.Qwen3OmniMoeAudioEncoderConfig(
+            **AUDIO, downsample_hidden_size=8, output_dim=20
+        )
+        return modeling.Qwen3OmniMoeAudioEncoder(config)
+    cls = getattr(transformers, KINDS[family][0])
+    return cls(cls.config_class(**AUDIO))
+
+
+@pytest.fixture(params=KINDS)
+def sharded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, nn.Module, Path]:
+    """A large model's folder: tower and language model over three shards, and an index."""
+    family = request.param
+    _, nested, prefix = KINDS[family]
+    tower = make_tower(family)
+    names = {f"{prefix}{name}": tensor for name, tensor in tower.state_dict().items()}
+    language = {f"language_model.layers.{n}.weight": torch.randn(8, 8) for n in range(4)}
+    order = list(names)
+    third = len(order) // 2
+    shards = {
+        "model-00001-of-00003.safetensors": {name: names[name] for name in order[:third]},
+        "model-00002-of-00003.safetensors": {name: names[name] for name in order[third:]}
+        | language,
+        "model-00003-of-00003.safetensors": {"lm_head.weight": torch.randn(8, 8)},
+    }
+    write_shards(tmp_path, shards)
+    # Only shards with the tower's weights are opened: this one cannot be.
+    (tmp_path / "model-00003-of-00003.safetensors").write_bytes(b"not a safetensors file")
+    config: dict = tower.config.to_dict()
+    for key in reversed(nested):
+        config = {key: config}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "large", **config}))
+    return family, tower, tmp_path
+
+
+def write_shards(folder: Path, shards: dict[str, dict[str, Tensor]]) -> None:
+    index = {name: file for file, tensors in shards.items() for name in tensors}
+    for file, tensors in shards.items():
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+
+
+def build(sharded: tuple[str, nn.Module, Path]) -> Encoder:
+    return build_encoder(EncoderConfig(sharded[0], {"checkpoint": str(sharded[2])}))
+
+
+def test_tower_is_read_from_its_shards(sharded):
+    encoder = build(sharded)
+    stored = sharded[1].state_dict()
+    for name, tensor in encoder.tower.state_dict().items():
+        torch.testing.assert_close(tensor, stored[name], atol=0, rtol=0)
+
+
+def rewrite(folder: Path, change: str) -> None:
+    shard = folder / "model-00001-of-00003.safetensors"
+    tensors = load_file(shard)
+    name = next(name for name in tensors if name.endswith("weight"))
+    if change == "missing":
+        del tensors[name]
+    elif change == "unknown":
+        tensors[name.replace("weight", "surplus")] = tensors[name].clone()
+    else:
+        tensors[name] = tensors[name][:-1].clone()
+    other = folder / "model-00002-of-00003.safetensors"
+    write_shards(folder, {shard.name: tensors, other.name: load_file(other)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", "lacks 1 of .* would stay random"),
+        ("unknown", "has no place in"),
+        ("shape", "the configuration asks for"),
+    ],
+)
+def test_tower_that_does_not_fit_is_refused(change, message, sharded):
+    rewrite(sharded[2], change)
+    with pytest.raises(ConfigError, match=message):
+        build(sharded)
+
+
+def test_checkpoint_without_the_tower_is_refused(sharded):
+    folder = sharded[2]
+    write_shards(folder, {"model-00001-of-00003.safetensors": {"lm_head.weight": torch.ones(2)}})
+    with pytest.raises(ConfigError, match="has no place in"):
+        build(sharded)
+
+
+def test_missing_shard_is_named(sharded):
+    (sharded[2] / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(ConfigError, match="has no model-00002-of-00003"):
+        build(sharded)
+
+
+def test_half_precision_is_read_as_single(sharded):
+    folder = sharded[2]
+    for shard in ("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"):
+        halved = {name: t.to(torch.bfloat16) for name, t in load_file(folder / shard).items()}
+        save_file(halved, folder / shard)
+    assert {p.dtype for p in build(sharded).tower.parameters()} == {torch.float32}
+
+
+WAVLM = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+
+def test_pickled_checkpoint_of_a_fine_tuned_model_is_read_without_unpickling(tmp_path):
+    model = transformers.WavLMForCTC(transformers.WavLMConfig(**WAVLM, vocab_size=7))
+    state = {
+        # Names as torch had them before parametrizations, as in the published files.
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): tensor
+        for name, tensor in model.state_dict().items()
+    }
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps(model.config.to_dict()))
+    options = {"checkpoint": str(tmp_path), "normalise": False}
+    encoder = build_encoder(EncoderConfig("wavlm", options))
+    stored = model.wavlm.state_dict()
+    for name, tensor in encoder.tower.state_dict().items():
+        torch.testing.assert_close(tensor, stored[name], atol=0, rtol=0)
+
+
+def test_architecture_and_pretrained_weights_contradict_each_other():
+    with pytest.raises(ConfigError, match="set pretrained: false"):
+        build_encoder(EncoderConfig("wavlm", {"architecture": WAVLM}))
+
+
+def test_no_checkpoint_and_no_architecture_is_refused():
+    with pytest.raises(ConfigError, match="expected a folder or an owner/name"):
+        build_encoder(EncoderConfig("wavlm"))
+
+
+def test_unreachable_hub_is_told_in_words(monkeypatch):
+    import huggingface_hub
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise huggingface_hub.errors.LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(ConfigError, match=r"no folder 'no/where' here.*no connection"):
+        build_encoder(EncoderConfig("wavlm", {"checkpoint": "no/where"}))

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from urgentmos.model.config import EncoderConfig
+from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.encoders.kaldi_features import KaldiFeatures
+
+transformers = pytest.importorskip("transformers")
+
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "conv_depthwise_kernel_size": 5,
+    "left_max_position_embeddings": 8,
+    "right_max_position_embeddings": 4,
+}
+
+
+@pytest.fixture(params=["relative_key", "relative", "rotary"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Path]:
+    """The library's model with random weights, and that model on disk."""
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2BertConfig(**TINY, position_embeddings_type=request.param)
+    model = transformers.Wav2Vec2BertModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(tmp_path)
+    return model, tmp_path
+
+
+def build(checkpoint: tuple[nn.Module, Path], **options: object) -> Encoder:
+    config = EncoderConfig("wav2vec2_bert", {"checkpoint": str(checkpoint[1]), **options})
+    return build_encoder(config).eval()
+
+
+def official_features(waveform: torch.Tensor) -> torch.Tensor:
+    extractor = transformers.SeamlessM4TFeatureExtractor()
+    inputs = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt")
+    return inputs.input_features[:, inputs.attention_mask[0].bool()]
+
+
+def test_features_are_those_of_the_official_extractor(recordings):
+    waveform, lengths = recordings([8_765])
+    ours, frames = KaldiFeatures(80)(waveform, lengths)
+    expected = official_features(waveform[0])
+    assert frames.tolist() == [expected.shape[1]]
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_hidden_states_are_those_of_the_library(checkpoint, recordings):
+    waveform, lengths = recordings([8_765])
+    with torch.no_grad():
+        result = checkpoint[0](official_features(waveform[0]), output_hidden_states=True)
+        output = build(checkpoint)(waveform, lengths)
+    expected = torch.stack(result.hidden_states, dim=1)
+    torch.testing.assert_close(output.hidden_states, expected, atol=3e-5, rtol=1e-5)
+
+
+def test_alone_as_in_padded_batch(checkpoint, recordings, assert_alone_as_in_batch):
+    assert_alone_as_in_batch(build(checkpoint), recordings([6000, 4321, 560], padded_to=9000))
+
+
+def test_gradient_agrees_with_finite_differences(checkpoint, recordings, assert_gradient_is_right):
+    assert_gradient_is_right(build(checkpoint), recordings([3000, 2000]), step=1e-8)
+
+
+def test_gradient_is_finite_on_silence(checkpoint, assert_silence_has_finite_gradient):
+    assert_silence_has_finite_gradient(build(checkpoint), 1200)
+
+
+def test_gradient_checkpointing_changes_nothing(checkpoint, recordings):
+    gradients = []
+    for saving in (False, True):
+        waveform, lengths = recordings([3000, 2000])
+        waveform.requires_grad_()
+        build(checkpoint, gradient_checkpointing=saving)(
+            waveform, lengths
+        ).hidden_states.square().sum().backward()
+        gradients.append(waveform.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("trainable", "trained"), [(0, 0), (1, 1), ("all", 2)])
+def test_last_layers_are_trained(trainable, trained, checkpoint):
+    encoder = build(checkpoint, trainable_layers=trainable).train()
+    expected = [False] * (2 - trained) + [True] * trained
+    layers = list(encoder.tower.encoder.layers)
+    assert [all(p.requires_grad for p in layer.parameters()) for layer in layers] == expected
