@@ -1,0 +1,214 @@
+"""Public checkpoints, written by the public code with random weights, imported and scored.
+
+``golden_public_checkpoint`` was made by ``tools/parity_with_public_code.py --keep``: the
+checkpoints, the encoder's configuration, and what the public code says of three recordings.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import urgentmos
+from urgentmos.cli import build_app
+from urgentmos.model.checkpoint import load_model
+from urgentmos.model.import_checkpoint import ImportCheckpointError, import_checkpoint
+from urgentmos.model.restricted_pickle import RestrictedPickleError
+
+pytest.importorskip("transformers")
+
+GOLDEN = Path(__file__).parent / "golden_public_checkpoint"
+TOOL = Path(__file__).parents[2] / "tools" / "parity_with_public_code.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> Any:
+    """The script that made the golden files; its half that uses this package."""
+    spec = importlib.util.spec_from_file_location("parity_with_public_code", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(source: Path, output: Path, **options: Any) -> Any:
+    defaults = {"trained_after_fix": True, "encoder": str(GOLDEN / "encoder")}
+    return import_checkpoint(source, output, **{**defaults, **options})
+
+
+@pytest.mark.parametrize("name", ["urgentmos", "universa"])
+def test_imported_model_says_what_the_public_code_says(name, tool, tmp_path):
+    expected = json.loads((GOLDEN / "expected.json").read_text())[name]
+    run(GOLDEN / f"{name}.pt", tmp_path)
+    ours = tool.score(load_model(tmp_path), compare_pairs="cmos" in expected)
+    for theirs, each in zip(expected["scores"], ours["scores"], strict=True):
+        for metric, value in theirs.items():
+            assert each[metric] == pytest.approx(value, abs=1e-4)
+    if "cmos" in expected:
+        torch.testing.assert_close(
+            torch.tensor(ours["cmos"]), torch.tensor(expected["cmos"]), atol=1e-4, rtol=0
+        )
+        torch.testing.assert_close(
+            torch.tensor(ours["logits"]), torch.tensor(expected["logits"]), atol=1e-4, rtol=0
+        )
+
+
+def test_imported_model_needs_neither_pickle_nor_encoder_any_more(tmp_path):
+    run(GOLDEN / "urgentmos.pt", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["encoders"][0]["options"]["pretrained"] is False
+    assert config["encoders"][0]["options"]["architecture"]["hidden_size"] == 16
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json", "model.safetensors", "model_card.json",
+    ]  # fmt: skip
+
+
+def test_imported_model_is_taken_by_the_loss(tmp_path):
+    run(GOLDEN / "urgentmos.pt", tmp_path)
+    loss = urgentmos.QualityLoss(weights={"mos": 1.0}, model=tmp_path)
+    waveform = (torch.randn(1, 8000) * 0.1).requires_grad_()
+    loss(waveform).backward()
+    assert waveform.grad is not None
+    assert waveform.grad.abs().sum() > 0
+
+
+def test_local_checkpoint_of_unknown_age_is_refused(tmp_path):
+    with pytest.raises(ImportCheckpointError, match="nothing in a local file tells"):
+        run(GOLDEN / "urgentmos.pt", tmp_path, trained_after_fix=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_universa_never_had_the_wrong_axis(tmp_path):
+    run(GOLDEN / "universa.pt", tmp_path, trained_after_fix=False)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """A Hub that has the golden checkpoint, committed on a given day."""
+    import huggingface_hub
+
+    def install(day: datetime) -> None:
+        commit = SimpleNamespace(oid="abc123", date=day)
+        api = SimpleNamespace(
+            get_paths_info=lambda name, paths, expand: [SimpleNamespace(last_commit=commit)]
+        )
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
+        monkeypatch.setattr(
+            huggingface_hub,
+            "hf_hub_download",
+            lambda name, file, revision: str(GOLDEN / "urgentmos.pt"),
+        )
+
+    return install
+
+
+def test_checkpoint_from_before_the_fix_is_refused_by_its_date_on_the_hub(hub, tmp_path):
+    hub(datetime(2026, 6, 23, tzinfo=timezone.utc))
+    with pytest.raises(ImportCheckpointError, match="committed on 2026-06-23, before 2026-06-24"):
+        run("urgent-challenge/urgent-mos-f1c1m5dref", tmp_path)
+
+
+def test_checkpoint_from_after_the_fix_is_taken_from_the_hub(hub, tmp_path):
+    hub(datetime(2026, 6, 24, tzinfo=timezone.utc))
+    run("urgent-challenge/urgent-mos-f1c1m5dref", tmp_path, trained_after_fix=False)
+    card = json.loads((tmp_path / "model_card.json").read_text())
+    assert card["imported_from"] == "urgent-challenge/urgent-mos-f1c1m5dref@abc123"
+
+
+def test_public_name_is_loaded_by_importing_it_once(hub, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    from urgentmos.model import import_checkpoint as module
+
+    hub(datetime(2026, 6, 24, tzinfo=timezone.utc))
+    (tmp_path / "snapshot").mkdir()
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path / "snapshot")
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    real, calls = module.import_checkpoint, []
+
+    def counted(source: str, output: Path) -> Any:
+        calls.append(source)
+        return real(source, output, encoder=str(GOLDEN / "encoder"))
+
+    monkeypatch.setattr(module, "import_checkpoint", counted)
+    first = urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dref")
+    second = urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dref")
+    assert first.model_hash == second.model_hash
+    assert calls == ["urgent-challenge/urgent-mos-f1c1m5dref"]
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    checkpoint = torch.load(GOLDEN / "urgentmos.pt", weights_only=True)  # noqa: TID251
+    change(checkpoint)
+    torch.save(checkpoint, tmp_path / "changed.pt")
+    return tmp_path / "changed.pt"
+
+
+def test_surplus_weight_is_refused(tmp_path):
+    source = changed(tmp_path, lambda c: c["model"].update({"shared_encoder.x": torch.ones(1)}))
+    with pytest.raises(ImportCheckpointError, match=r"no place for shared_encoder\.x"):
+        run(source, tmp_path / "out")
+
+
+def test_missing_head_is_refused(tmp_path):
+    name = "metric2absolute_score_predictor.utmos.prediction_head.bias"
+    source = changed(tmp_path, lambda c: c["model"].pop(name))
+    with pytest.raises(ImportCheckpointError, match=r"lacks \['heads\.utmos\.linear\.bias'\]"):
+        run(source, tmp_path / "out")
+
+
+def test_weight_of_another_shape_is_refused(tmp_path):
+    name = "feature_extractor.feat_proj.0.weight"
+    source = changed(tmp_path, lambda c: c["model"].update({name: torch.ones(3, 3)}))
+    with pytest.raises(ImportCheckpointError, match=r"fusion\.projection\.weight has shape"):
+        run(source, tmp_path / "out")
+
+
+def test_checkpoint_without_configuration_is_refused(tmp_path):
+    source = changed(tmp_path, lambda c: c.pop("config"))
+    with pytest.raises(ImportCheckpointError, match="does not hold its configuration"):
+        run(source, tmp_path / "out")
+
+
+def test_checkpoint_without_weights_is_refused(tmp_path):
+    torch.save({"weights": {}}, tmp_path / "other.pt")
+    with pytest.raises(ImportCheckpointError, match="no weights under 'model'"):
+        run(tmp_path / "other.pt", tmp_path / "out")
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path):
+    source = changed(tmp_path, lambda c: c.update({"hook": torch.nn.Linear(1, 1)}))
+    with pytest.raises(RestrictedPickleError, match="nothing was run"):
+        run(source, tmp_path / "out")
+
+
+def test_missing_file_is_told(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(get_paths_info=fail))
+    with pytest.raises(ImportCheckpointError, match="no file 'org/nothing' here"):
+        run("org/nothing", tmp_path)
+
+
+def test_command_writes_a_model_and_names_its_metrics(tmp_path):
+    from typer.testing import CliRunner
+
+    arguments = ["import-checkpoint", str(GOLDEN / "urgentmos.pt"), "-o", str(tmp_path / "out"),
+                 "--trained-after-fix", "--encoder", str(GOLDEN / "encoder")]  # fmt: skip
+    result = CliRunner().invoke(build_app(["import-checkpoint"]), arguments)
+    assert result.exit_code == 0, result.output
+    assert "mos, scoreq, utmos, nisqa_mos, distill_mos from wavlm" in result.output
+    refused = CliRunner().invoke(build_app(["import-checkpoint"]), arguments[:4])
+    assert refused.exit_code == 2

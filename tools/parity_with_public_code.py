@@ -1,0 +1,241 @@
+"""Public code and this package beside each other: the same weights, the same recordings.
+
+    python tools/parity_with_public_code.py CLONE [--universa CLONE] [--keep FOLDER]
+
+CLONE is a clone of https://github.com/vvwangvv/URGENT-MOS; --universa one of
+https://github.com/urgent-challenge/urgent2026_challenge_track2. Their code builds models with
+random weights and a small random WavLM, writes checkpoints as their trainer does, and scores and
+compares recordings one at a time. This package imports the checkpoints and does the same. Prints
+the largest difference of each output and exits with 1 if one is above 1e-4.
+
+Needs what their code imports: hydra-core, omegaconf, einops, accelerate, torchaudio, transformers.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model
+from urgentmos.model.import_checkpoint import import_checkpoint
+
+TOLERANCE = 1e-4
+SECONDS = (0.9, 2.0, 1.3)
+DIM, HEADS, FEEDFORWARD, LAYERS = 16, 8, 24, 2
+WAVLM = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+    "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+    "num_buckets": 8, "max_bucket_distance": 20,
+}  # fmt: skip
+# The public order is A better, B better, tie; ours is A better, tie, B better.
+CLASS_ORDER = [0, 2, 1]
+
+
+def main() -> int:
+    """Run the comparison; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clone", type=Path)
+    parser.add_argument("--universa", type=Path, help="Clone of the UniVersa-Ext repository.")
+    parser.add_argument("--keep", type=Path, help="Keep checkpoints and public results here.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        encoder = make_encoder(Path(temporary) / "wavlm", folder / "encoder")
+        results = {"urgentmos": run_urgentmos(options.clone, encoder, folder)}
+        if options.universa:
+            results["universa"] = run_universa(options.universa, encoder, folder)
+        (folder / "expected.json").write_text(json.dumps(results, indent=1) + "\n")
+        worst = max(compare(name, results[name], folder) for name in results)
+    return int(worst > TOLERANCE)
+
+
+def recordings() -> list[torch.Tensor]:
+    """Tones in noise that any machine makes alike."""
+    waveforms = []
+    for index, seconds in enumerate(SECONDS):
+        time = np.arange(round(seconds * 16000)) / 16000
+        noise = np.sin(1e6 * np.sin(np.arange(len(time)) + index))
+        tone = np.sin(2 * np.pi * (150 + 90 * index) * time) * np.sin(2 * np.pi * 2 * time)
+        waveforms.append(torch.from_numpy(0.2 * tone + 0.02 * noise).float())
+    return waveforms
+
+
+def make_encoder(folder: Path, configuration: Path) -> Path:
+    """Write a small random WavLM, and its configuration alone beside it."""
+    from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
+
+    torch.manual_seed(0)
+    model = WavLMModel(WavLMConfig(**WAVLM))
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+    model.save_pretrained(folder)
+    for place in (folder, configuration):
+        extractor.save_pretrained(place)
+        model.config.save_pretrained(place)
+    return folder
+
+
+def import_public(clone: Path, module: str) -> Any:
+    """Import a module of a clone, without the decoder that only reads files."""
+    sys.path.insert(0, str(clone))
+    if "torchcodec" not in sys.modules and importlib.util.find_spec("torchcodec") is None:
+        decoders = types.ModuleType("torchcodec.decoders")
+        decoders.AudioDecoder = None  # type: ignore[attr-defined]
+        sys.modules["torchcodec"] = types.ModuleType("torchcodec")
+        sys.modules["torchcodec.decoders"] = decoders
+    return importlib.import_module(module)
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Move every weight, so that no part is at a default that would hide a mistake."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "feature_extractor" not in name or name.endswith("weights"):
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+
+
+def run_urgentmos(clone: Path, encoder: Path, folder: Path) -> dict[str, Any]:
+    """Write a checkpoint with the public code and record what that code says."""
+    public = import_public(clone, "urgent_mos")
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from transformers import get_linear_schedule_with_warmup
+
+    config = OmegaConf.load(clone / "configs" / "f1c1m5_d_corpus.yaml")
+    del config["hydra"], config["defaults"]
+    config.arch.encoder_dim, config.arch.encoder_nhead = DIM, HEADS
+    config.arch.encoder_dim_feedforward = FEEDFORWARD
+    config.arch.category_encoder.num_layers = LAYERS
+    config.model.feature_extractor.feature_extractors[0].model_name = str(encoder)
+    OmegaConf.resolve(config)
+    model = instantiate(config.model)
+    randomise(model)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
+    scheduler = get_linear_schedule_with_warmup(optimizer, 0, 10)
+    sum(p.sum() for p in model.parameters() if p.requires_grad).backward()
+    optimizer.step()
+    scheduler.step()
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "update": 1,
+            "config": OmegaConf.to_container(config),
+        },
+        folder / "urgentmos.pt",
+    )
+    model = public.load_model_from_checkpoint(folder / "urgentmos.pt", device="cpu").eval()
+    waveforms = recordings()
+    with torch.inference_mode():
+        scores = [model.predict_absolute_scores([waveform]) for waveform in waveforms]
+        pairs = [public_comparison(model, a, b) for a in waveforms for b in waveforms]
+    return {
+        "scores": [{name: float(value) for name, value in each.items()} for each in scores],
+        "cmos": [cmos for cmos, _ in pairs],
+        "logits": [[logits[index] for index in CLASS_ORDER] for _, logits in pairs],
+    }
+
+
+def public_comparison(model: Any, a: torch.Tensor, b: torch.Tensor) -> tuple[float, list[float]]:
+    """Compare two recordings, each encoded alone, with the public heads."""
+    (first, first_length), (second, second_length) = (
+        model.feature_extractor([each]) for each in (a, b)
+    )
+    padded = torch.nn.utils.rnn.pad_sequence([first[0], second[0]], batch_first=True)
+    cmos, logits = model._predict_comparative_scores_from_feats(
+        padded[:1], first_length, padded[1:], second_length
+    )
+    return float(cmos["mos_overall"]), logits["mos_overall"][0].tolist()
+
+
+def run_universa(clone: Path, encoder: Path, folder: Path) -> dict[str, Any]:
+    """The same for UniVersa-Ext, which only scores."""
+    public = import_public(clone, "urgent2026_sqa.model")
+    metrics = ("mos", "dnsmos_ovrl", "scoreq", "utmos", "nisqa_mos")
+    layer = torch.nn.TransformerEncoderLayer(
+        DIM, HEADS, FEEDFORWARD, dropout=0.1, activation="relu", batch_first=True
+    )
+    model = public.UniVersaExt(
+        feature_extractor=public.SSLFeatureExtractor(str(encoder)),
+        encoder=torch.nn.TransformerEncoder(layer, LAYERS),
+        metrics={name: {"min": 1.0, "max": 5.0} for name in metrics},
+    )
+    randomise(model)
+    torch.save({"model": model.state_dict()}, folder / "universa.pt")
+    model.eval()
+    with torch.inference_mode():
+        scores = [
+            model.predict(waveform[None], torch.tensor([len(waveform)]))
+            for waveform in recordings()
+        ]
+    return {"scores": [{name: float(value) for name, value in each.items()} for each in scores]}
+
+
+def compare(name: str, expected: dict[str, Any], folder: Path) -> float:
+    """Import a checkpoint, print and return its largest difference from the public results."""
+    with tempfile.TemporaryDirectory() as imported:
+        import_checkpoint(
+            folder / f"{name}.pt",
+            imported,
+            trained_after_fix=True,
+            encoder=str(folder / "encoder"),
+        )
+        ours = score(load_model(imported), compare_pairs="cmos" in expected)
+    worst = 0.0
+    for metric in expected["scores"][0]:
+        difference = max(
+            abs(each[metric] - other[metric])
+            for each, other in zip(expected["scores"], ours["scores"], strict=True)
+        )
+        print(f"{name:<12}{metric:<16}{difference:.1e}")
+        worst = max(worst, difference)
+    for key in ("cmos", "logits"):
+        if key in expected:
+            difference = float(np.abs(np.array(expected[key]) - np.array(ours[key])).max())
+            print(f"{name:<12}{key:<16}{difference:.1e}")
+            worst = max(worst, difference)
+    return worst
+
+
+def score(assessor: Assessor, *, compare_pairs: bool) -> dict[str, Any]:
+    """Score every recording and, where asked for, compare every ordered pair, one at a time."""
+    from urgentmos.metrics import get_metric
+
+    waveforms = recordings()
+    results: dict[str, Any] = {
+        "scores": [
+            {
+                get_metric(name).manifest_name: float(value)
+                for name, value in assessor.score(waveform, 16000).items()
+            }
+            for waveform in waveforms
+        ]
+    }
+    for each in results["scores"]:
+        # UniVersa-Ext calls the human rating by its own name.
+        each["mos"] = each["mos_overall"]
+    if compare_pairs:
+        network = assessor.network
+        with torch.inference_mode():
+            frames = [
+                network.preference_frames(waveform[None], torch.tensor([len(waveform)]))
+                for waveform in waveforms
+            ]
+            outputs = [network.compare_frames(*a, *b) for a in frames for b in frames]
+        results["cmos"] = [float(output.cmos) for output in outputs]
+        results["logits"] = [output.logits[0].tolist() for output in outputs]
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
