@@ -21,6 +21,7 @@ PSEUDO_MOS = (
     "to the mean and spread of Distill-MOS (recipes/default/pseudo_mos.py)"
 )
 NOT_LEARNED = [
+    "Speech synthesis: `mos` does not rank synthesisers; see `listening`, lj_tts_mushra.",
     "Human ratings: none were trained on. `mos` follows the opinion of other predictors.",
     "Content: wrong words, language, accent, emotion, or whether a voice is the right one.",
     "Above 8 kHz: recordings are heard at 16 kHz.",
@@ -57,6 +58,11 @@ def attributions(audio: Path) -> list[str]:
     return sorted({f"{row['attribution']} [{row['licence']}]" for row in rows})
 
 
+def listening_results(path: Path | None) -> Any:
+    """Take the summary of `recipes/listening/run`: agreement with listeners, with the peers."""
+    return json.loads(path.read_text("utf-8"))["Summary"] if path else []
+
+
 def main() -> None:
     """Publish."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -65,6 +71,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True, help="OUTPUT.labels.json of label")
     parser.add_argument("--audio", type=Path, required=True, help="folder the recipe started from")
     parser.add_argument("--hardware", default="2 CPU cores")
+    parser.add_argument("--listening", type=Path, help="results.json of recipes/listening/run")
     parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
     arguments = parser.parse_args()
 
@@ -85,6 +92,7 @@ def main() -> None:
         "heads": sources_by_head(recordings, assessor.metrics, tools),
         "not_learned": NOT_LEARNED,
         "validation": json.loads(history[-1]),
+        "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio),
     }
     save_model(arguments.output, assessor.network, assessor.config, card, half=True)
