@@ -15,6 +15,7 @@ from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.ratings import read_rated_corpora
 from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import score_files
 
 
@@ -119,6 +120,7 @@ def test_command_prints_and_writes_what_the_parts_compute(
     )
     assert float(preferences["other:good"]["acc_δ"]) == 1.0
     as_json = json.loads((out / "results.json").read_text())
+    assert as_json["Models"][0]["model"].startswith(load_model(tiny_model_dir).model_hash)
     assert len(as_json["Confusion"]) == 9
     assert (out / "results.md").read_text().count("###") == len(as_json)
 

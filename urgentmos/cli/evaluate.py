@@ -127,7 +127,7 @@ def evaluate(
         tables = _tabulate(corpora, predictors, judges, answers, resampling)
     if benchmark == "urgentmos":
         tables.insert(0, count_table(pair_sets))
-    _show(tables, output)
+    _show([*tables, _name_models(assessors)], output)
     if figures and output is not None:
         _draw_figures(corpora, judges, answers, output)
     failures.tell(len(recordings) * len(assessors))
@@ -255,6 +255,16 @@ def _tabulate_rmbench(
         *mos_rmbench_report.triplet_tables(on_triplets),
         report.preference_difference_table(on_pairs, resampling=resampling),
     ]
+
+
+def _name_models(assessors: "dict[str, Assessor]") -> "Table":
+    from urgentmos.evaluation.tables import Table
+    from urgentmos.scoring.provenance import model_id
+
+    table = Table("Models", "Content hash and version of this package.")
+    for name, assessor in assessors.items():
+        table.rows.append({"predictor": name, "model": model_id(assessor)})
+    return table
 
 
 def _show(tables: "Sequence[Table]", output: Path | None) -> None:
