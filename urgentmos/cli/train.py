@@ -30,9 +30,8 @@ def train(
         return
     from urgentmos.training.trainer import Trainer, TrainingError
 
-    trainer = Trainer(run, resume=resume)
     try:
-        state = trainer.train()
+        state = Trainer(run, resume=resume).train()
     except TrainingError as error:
         typer.echo(f"urgentmos: {error}", err=True)
         raise typer.Exit(1) from error

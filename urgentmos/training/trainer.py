@@ -45,6 +45,7 @@ class Trainer:
     Raises:
         ManifestError: The data cannot be used.
         RunStateError: The run folder is in use by another run, or cannot be resumed.
+        TrainingError: Accelerate is set up for FSDP.
     """
 
     def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
@@ -52,6 +53,9 @@ class Trainer:
         precision = "bf16" if config.precision == "bf16" else "no"
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
         self._accelerator: Any = accelerate.Accelerator(mixed_precision=precision)
+        if self._accelerator.distributed_type == accelerate.DistributedType.FSDP:
+            # Validation, export and the average read whole weights from one process.
+            raise TrainingError("sharded training (FSDP) is not supported; launch with DDP instead")
         self._config = config
         self._rank: int = self._accelerator.process_index
         self._num_ranks: int = self._accelerator.num_processes

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from urgentmos.cli import build_app
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def rated(tmp_path: Path) -> Path:
+    """Two contents by three systems, rated 1, 2 and 3."""
+    lines = [
+        {
+            "audio_path": f"{system}_{content}.wav",
+            "uid": f"{system}:{content}",
+            "system_id": str(system),
+            "reference_id": str(content),
+            "duration": 1.0,
+            "metrics": {"mos_overall": 1.0 + system},
+        }
+        for content in range(2)
+        for system in range(3)
+    ]
+    path = tmp_path / "rated.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_rated_recordings_become_pairs_and_a_count_of_verdicts(rated: Path) -> None:
+    output = rated.with_name("pairs.jsonl")
+    result = runner.invoke(build_app(["pairs"]), ["pairs", str(rated), "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    assert "6 pairs" in result.output
+    assert "A better 0, tie 0, B better 6" in result.output
+    assert json.loads(output.read_text().splitlines()[0]) == {
+        "audio_paths": ["0_0.wav", "1_0.wav"],
+        "metrics": {"mos_overall": -1.0},
+        "durations": [1.0, 1.0],
+    }
+
+
+def test_native_pairs_pass_through_and_are_capped(rated: Path) -> None:
+    first, second = rated.with_name("first.jsonl"), rated.with_name("second.jsonl")
+    app = build_app(["pairs"])
+    runner.invoke(app, ["pairs", str(rated), "-o", str(first), "--ordered"])
+    result = runner.invoke(app, ["pairs", str(first), "-o", str(second), "--cap", "5"])
+    assert "5 pairs" in result.output
+    assert set(second.read_text().splitlines()) < set(first.read_text().splitlines())
+
+
+def test_nothing_to_pair_is_a_usage_error_in_words(rated: Path) -> None:
+    arguments = ["pairs", str(rated), "-o", "x.jsonl", "--matching", "strength"]
+    result = runner.invoke(build_app(["pairs"]), arguments)
+    assert result.exit_code == 2
+    assert "no pairs by 'strength'" in result.output
