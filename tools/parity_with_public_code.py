@@ -1,12 +1,13 @@
 """Public code and this package beside each other: the same weights, the same recordings.
 
-    python tools/parity_with_public_code.py CLONE [--universa CLONE] [--keep FOLDER]
+    python tools/parity_with_public_code.py CLONE [--universa CLONE] [--full-size] [--keep FOLDER]
 
 CLONE is a clone of https://github.com/vvwangvv/URGENT-MOS; --universa one of
 https://github.com/urgent-challenge/urgent2026_challenge_track2. Their code builds models with
-random weights and a small random WavLM, writes checkpoints as their trainer does, and scores and
-compares recordings one at a time. This package imports the checkpoints and does the same. Prints
-the largest difference of each output and exits with 1 if one is above 1e-4.
+random weights and a random WavLM, small or (--full-size) as published, writes checkpoints as their
+trainer does, and scores and compares recordings one at a time. This package imports the
+checkpoints and does the same. Prints the largest difference of each output and exits with 1 if one
+is above 1e-4.
 
 Needs what their code imports: hydra-core, omegaconf, einops, accelerate, torchaudio, transformers.
 """
@@ -17,6 +18,7 @@ import json
 import sys
 import tempfile
 import types
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,32 @@ from urgentmos.model.import_checkpoint import import_checkpoint
 
 TOLERANCE = 1e-4
 SECONDS = (0.9, 2.0, 1.3)
-DIM, HEADS, FEEDFORWARD, LAYERS = 16, 8, 24, 2
-WAVLM = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-    "num_buckets": 8, "max_bucket_distance": 20,
-}  # fmt: skip
+HEADS = 8
 # The public order is A better, B better, tie; ours is A better, tie, B better.
 CLASS_ORDER = [0, 2, 1]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and depths of a model; ``wavlm`` is what its WavLM has unlike WavLM base."""
+
+    dim: int
+    feedforward: int
+    layers: int
+    wavlm: dict[str, Any]
+
+
+SMALL = Size(
+    dim=16,
+    feedforward=24,
+    layers=2,
+    wavlm={
+        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 24, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 2, "num_buckets": 8, "max_bucket_distance": 20,
+    },
+)  # fmt: skip
+FULL = Size(dim=768, feedforward=2048, layers=6, wavlm={})
 
 
 def main() -> int:
@@ -44,15 +64,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clone", type=Path)
     parser.add_argument("--universa", type=Path, help="Clone of the UniVersa-Ext repository.")
+    parser.add_argument("--full-size", action="store_true", help="WavLM base, 768 wide: 0.8 GB.")
     parser.add_argument("--keep", type=Path, help="Keep checkpoints and public results here.")
     options = parser.parse_args()
+    size = FULL if options.full_size else SMALL
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        encoder = make_encoder(Path(temporary) / "wavlm", folder / "encoder")
-        results = {"urgentmos": run_urgentmos(options.clone, encoder, folder)}
+        encoder = make_encoder(Path(temporary) / "wavlm", folder / "encoder", size)
+        results = {"urgentmos": run_urgentmos(options.clone, encoder, folder, size)}
         if options.universa:
-            results["universa"] = run_universa(options.universa, encoder, folder)
+            results["universa"] = run_universa(options.universa, encoder, folder, size)
         (folder / "expected.json").write_text(json.dumps(results, indent=1) + "\n")
         worst = max(compare(name, results[name], folder) for name in results)
     return int(worst > TOLERANCE)
@@ -69,12 +91,12 @@ def recordings() -> list[torch.Tensor]:
     return waveforms
 
 
-def make_encoder(folder: Path, configuration: Path) -> Path:
-    """Write a small random WavLM, and its configuration alone beside it."""
+def make_encoder(folder: Path, configuration: Path, size: Size) -> Path:
+    """Write a random WavLM, and its configuration alone beside it."""
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
     torch.manual_seed(0)
-    model = WavLMModel(WavLMConfig(**WAVLM))
+    model = WavLMModel(WavLMConfig(**size.wavlm))
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     model.save_pretrained(folder)
     for place in (folder, configuration):
@@ -95,15 +117,18 @@ def import_public(clone: Path, module: str) -> Any:
 
 
 def randomise(model: torch.nn.Module) -> None:
-    """Move every weight, so that no part is at a default that would hide a mistake."""
+    """Move every weight, so that no part is at a default that would hide a mistake.
+
+    By about as much as it usually is: larger weights would amplify rounding without end.
+    """
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "feature_extractor" not in name or name.endswith("weights"):
-                parameter.add_(torch.randn_like(parameter) * 0.3)
+                parameter.add_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
 
 
-def run_urgentmos(clone: Path, encoder: Path, folder: Path) -> dict[str, Any]:
+def run_urgentmos(clone: Path, encoder: Path, folder: Path, size: Size) -> dict[str, Any]:
     """Write a checkpoint with the public code and record what that code says."""
     public = import_public(clone, "urgent_mos")
     from hydra.utils import instantiate
@@ -112,9 +137,9 @@ def run_urgentmos(clone: Path, encoder: Path, folder: Path) -> dict[str, Any]:
 
     config = OmegaConf.load(clone / "configs" / "f1c1m5_d_corpus.yaml")
     del config["hydra"], config["defaults"]
-    config.arch.encoder_dim, config.arch.encoder_nhead = DIM, HEADS
-    config.arch.encoder_dim_feedforward = FEEDFORWARD
-    config.arch.category_encoder.num_layers = LAYERS
+    config.arch.encoder_dim, config.arch.encoder_nhead = size.dim, HEADS
+    config.arch.encoder_dim_feedforward = size.feedforward
+    config.arch.category_encoder.num_layers = size.layers
     config.model.feature_extractor.feature_extractors[0].model_name = str(encoder)
     OmegaConf.resolve(config)
     model = instantiate(config.model)
@@ -158,16 +183,16 @@ def public_comparison(model: Any, a: torch.Tensor, b: torch.Tensor) -> tuple[flo
     return float(cmos["mos_overall"]), logits["mos_overall"][0].tolist()
 
 
-def run_universa(clone: Path, encoder: Path, folder: Path) -> dict[str, Any]:
+def run_universa(clone: Path, encoder: Path, folder: Path, size: Size) -> dict[str, Any]:
     """The same for UniVersa-Ext, which only scores."""
     public = import_public(clone, "urgent2026_sqa.model")
     metrics = ("mos", "dnsmos_ovrl", "scoreq", "utmos", "nisqa_mos")
     layer = torch.nn.TransformerEncoderLayer(
-        DIM, HEADS, FEEDFORWARD, dropout=0.1, activation="relu", batch_first=True
+        size.dim, HEADS, size.feedforward, dropout=0.1, activation="relu", batch_first=True
     )
     model = public.UniVersaExt(
         feature_extractor=public.SSLFeatureExtractor(str(encoder)),
-        encoder=torch.nn.TransformerEncoder(layer, LAYERS),
+        encoder=torch.nn.TransformerEncoder(layer, size.layers),
         metrics={name: {"min": 1.0, "max": 5.0} for name in metrics},
     )
     randomise(model)

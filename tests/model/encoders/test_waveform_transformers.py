@@ -8,7 +8,7 @@ from torch import nn
 from urgentmos.config import ConfigError
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder, build_encoder
-from urgentmos.model.encoders.waveform_transformers import masked_group_norm, normalise
+from urgentmos.model.encoders.waveform_transformers import group_norm_each, normalise
 
 transformers = pytest.importorskip("transformers")
 
@@ -112,14 +112,25 @@ def test_last_layers_are_trained_and_the_rest_has_no_dropout(trainable, trained,
     assert encoder.tower.encoder.dropout.training == (trainable == "all")
 
 
-def test_bfloat16_autocast_stays_close(checkpoint, recordings):
-    encoder = build(checkpoint)
+def test_bfloat16_stays_close(checkpoint, recordings, assert_bfloat16_is_close):
+    assert_bfloat16_is_close(build(checkpoint), recordings([6000, 4000]))
+
+
+@pytest.mark.parametrize("name", ["hubert base", "xls-r", "data2vec"])
+def test_eager_attention_is_sdpa(name, tmp_path, recordings):
+    checkpoint = save(name, tmp_path)
     batch = recordings([6000, 4000])
     with torch.no_grad():
-        expected = encoder(*batch).hidden_states[1, :, :12]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = encoder(*batch).hidden_states[1, :, :12].float()
-    assert (output - expected).abs().mean() < 0.05 * expected.abs().mean()
+        eager, fused = (
+            build(checkpoint, attention=kind)(*batch).hidden_states[:, :, :12]
+            for kind in ("eager", "sdpa")
+        )
+    torch.testing.assert_close(eager, fused, atol=1e-5, rtol=1e-5)
+
+
+def test_flash_attention_is_refused_where_the_model_has_none(tmp_path):
+    with pytest.raises(ConfigError, match="rules flash_attention_2 out"):
+        build(save("wavlm base", tmp_path), attention="flash_attention_2")
 
 
 def test_shortest_recording_is_one_frame(checkpoint, recordings):
@@ -129,12 +140,12 @@ def test_shortest_recording_is_one_frame(checkpoint, recordings):
     assert encoder(*recordings([400])).lengths.tolist() == [1]
 
 
-def test_masked_group_norm_is_group_norm_of_the_valid_frames():
+def test_group_norm_of_each_recording_is_that_of_its_valid_frames():
     norm = nn.GroupNorm(4, 4)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     hidden = torch.randn(2, 4, 9) * 3 + 5
-    normed = masked_group_norm(hidden, torch.tensor([9, 6]), norm)
+    normed = group_norm_each(hidden, torch.tensor([9, 6]), norm)
     torch.testing.assert_close(normed[:1], norm(hidden[:1]))
     torch.testing.assert_close(normed[1:, :, :6], norm(hidden[1:, :, :6]))
 
