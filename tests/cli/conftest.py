@@ -30,13 +30,29 @@ def invoke() -> Invoke:
     return run
 
 
+# The process signals itself before a given row is written: no race with the test.
+_SIGNALLED = """
+import os
+from urgentmos.cli import main, stdout_rows
+from urgentmos.report import row_file
+encode, rows = row_file.encode_record, iter(range(1_000_000))
+def encode_record(*args):
+    if next(rows) == {row}:
+        os.kill(os.getpid(), {signal})
+    return encode(*args)
+row_file.encode_record = stdout_rows.encode_record = encode_record
+main()
+"""
+
+
 @pytest.fixture
 def spawn() -> Spawn:
-    """Start a command in a process of its own."""
+    """Start a command in a process of its own, which signals itself before one of its rows."""
 
-    def start(*args: object) -> subprocess.Popen[bytes]:
+    def start(*args: object, signum: int, row: int) -> subprocess.Popen[bytes]:
+        code = _SIGNALLED.format(row=row, signal=int(signum))
         return subprocess.Popen(
-            [sys.executable, "-c", "from urgentmos.cli import main; main()", *map(str, args)],
+            [sys.executable, "-c", code, *map(str, args)],
             cwd=_ROOT,
             env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,

@@ -211,17 +211,19 @@ def test_failed_rows_are_tried_again_on_resume(
 def test_a_second_run_on_the_same_output_is_refused(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, spawn: Spawn
 ) -> None:
-    # Batches so small that the first run is still going when the second one starts.
-    args = ["score", recordings, "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
-    with spawn(*args, "--batch-seconds", "0.1") as first:
-        _wait_for_rows(tmp_path / "rows.csv", 2, first)
-        first.send_signal(signal.SIGSTOP)
+    output = tmp_path / "rows.csv"
+    args = ["score", recordings, "--model", tiny_model_dir, "-o", output]
+    with spawn(*args, signum=signal.SIGSTOP, row=2) as first:
+        while not output.exists() or output.read_bytes().count(b"\n") < 3:
+            assert first.poll() is None
+            time.sleep(0.01)
         result = invoke(*args, "--resume")
         first.send_signal(signal.SIGCONT)
-        assert result.exit_code == 2
-        assert "another run is writing" in result.stderr
-        assert first.wait() == 1
-    assert len(_read(tmp_path / "rows.csv")) == 30
+        first.communicate()
+    assert result.exit_code == 2
+    assert "another run is writing" in result.stderr
+    assert first.returncode == 1
+    assert len(_read(output)) == 30
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -235,10 +237,12 @@ def test_killed_at_any_moment_and_resumed_the_rows_are_those_of_one_run(
 ) -> None:
     output = tmp_path / f"rows.{suffix}"
     args = ["score", recordings, "--model", tiny_model_dir]
-    for num_rows in (1, 14):
-        with spawn(*args, "-o", output, "--batch-seconds", "0.1", "--resume") as process:
-            _wait_for_rows(output, num_rows, process)
-            process.kill()
+    # While scoring; while the 13 scored rows are put aside; while they are being copied back.
+    for row, num_rows in ((14, 14), (7, 14), (13 + 7, 7)):
+        with spawn(*args, "-o", output, "--resume", signum=signal.SIGKILL, row=row) as process:
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert len(_any_rows(output)) == num_rows
     assert invoke(*args, "-o", output, "--resume").exit_code == 1
     whole = tmp_path / f"whole.{suffix}"
     assert invoke(*args, "-o", whole).exit_code == 1
@@ -251,15 +255,12 @@ def test_ctrl_c_keeps_finished_rows_and_is_status_130(
 ) -> None:
     output = tmp_path / "rows.csv"
     args = ["score", recordings, "--model", tiny_model_dir, "-o", output]
-    with spawn(*args, "--batch-seconds", "0.1") as process:
-        _wait_for_rows(output, 5, process)
-        process.send_signal(signal.SIGINT)
+    with spawn(*args, signum=signal.SIGINT, row=5) as process:
         _, stderr = process.communicate()
     assert process.returncode == 130
     assert b"interrupted; what was written so far is kept" in stderr
     assert b"Traceback" not in stderr
-    num_kept = len(_read(output))
-    assert 5 <= num_kept <= 30
+    assert len(_read(output)) == 5
     assert invoke(*args, "--resume").exit_code == 1
     assert len(_read(output)) == 30
 
@@ -267,11 +268,13 @@ def test_ctrl_c_keeps_finished_rows_and_is_status_130(
 def test_a_reader_that_closes_the_pipe_ends_the_run_with_a_message(
     recordings: Path, tiny_model_dir: Path, spawn: Spawn
 ) -> None:
-    with spawn("score", recordings, "--model", tiny_model_dir, "--batch-seconds", "0.1") as process:
+    args = ["score", recordings, "--model", tiny_model_dir, "--format", "csv"]
+    with spawn(*args, signum=signal.SIGSTOP, row=0) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"path,status")
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         process.stdout.close()
+        process.send_signal(signal.SIGCONT)
         stderr = process.stderr.read()
         assert process.wait() == 1
     assert b"the reader of the output closed it" in stderr
@@ -303,14 +306,6 @@ def test_the_library_gives_the_rows_of_the_command_line(
     records = [row.to_record(metrics) for row in rows]
     texts = [{k: "" if v is None else str(v) for k, v in record.items()} for record in records]
     _assert_same(lines, texts)
-
-
-def _wait_for_rows(path: Path, num_rows: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        if path.exists() and path.read_bytes().count(b"\n") > num_rows:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"ended too early: {process.communicate()}")
 
 
 def _any_rows(path: Path) -> Rows:
