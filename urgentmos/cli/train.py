@@ -31,7 +31,10 @@ def train(
     from urgentmos.training.trainer import Trainer, TrainingError
 
     try:
-        state = Trainer(run, resume=resume).train()
+        trainer = Trainer(run, resume=resume)
+        if trainer.started_from is not None:
+            typer.echo(str(trainer.started_from), err=True)
+        state = trainer.train()
     except TrainingError as error:
         typer.echo(f"urgentmos: {error}", err=True)
         raise typer.Exit(1) from error

@@ -1,6 +1,7 @@
 """Batches of waveforms and labels, made from plans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from urgentmos.data.features import FeatureStore, StoredStates
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchPlan, Progress
@@ -30,6 +32,8 @@ class Batch(NamedTuple):
         pair_count: Pairs with a target in the global batch.
         decided_count: Those of them that are no exact draw.
         after: Progress once this batch is used.
+        encoded: Hidden states of frozen encoders, by the encoder's number.
+        teacher: Hidden states to learn.
     """
 
     waveform: Float[Tensor, "batch samples"]
@@ -42,12 +46,18 @@ class Batch(NamedTuple):
     pair_count: Float[Tensor, ""]
     decided_count: Float[Tensor, ""]
     after: Progress
+    encoded: Mapping[int, StoredStates] = MappingProxyType({})
+    teacher: StoredStates | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
-        return Batch._make(
+        moved = Batch._make(
             part.to(device, non_blocking=True) if isinstance(part, Tensor) else part
             for part in self
+        )
+        return moved._replace(
+            encoded={index: states.to(device) for index, states in self.encoded.items()},
+            teacher=None if self.teacher is None else self.teacher.to(device),
         )
 
 
@@ -58,14 +68,24 @@ class BatchDataset(Dataset[Batch]):
         waveforms: Where the recordings come from.
         labels: One row per recording, one column per metric, NaN where there is none.
         table: Gives the targets of pairs; None where no pair is ever planned.
+        encoded: Stores of frozen encoders, by the encoder's number.
+        teacher: Store of the hidden states to learn; None without a teacher.
     """
 
     def __init__(
-        self, waveforms: Waveforms, labels: NDArray[np.float32], *, table: PairTable | None = None
+        self,
+        waveforms: Waveforms,
+        labels: NDArray[np.float32],
+        *,
+        table: PairTable | None = None,
+        encoded: Mapping[int, FeatureStore] = MappingProxyType({}),
+        teacher: FeatureStore | None = None,
     ) -> None:
         self._waveforms = waveforms
         self._labels = labels
         self._table = table
+        self._encoded = encoded
+        self._teacher = teacher
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
         """Read the audio and look up the labels of one batch."""
@@ -83,6 +103,8 @@ class BatchDataset(Dataset[Batch]):
         all_cmos, all_preference = self._targets(plan.all_pairs)
         known = ~np.isnan(all_cmos)
         decided = known & ((all_cmos != 0) | (all_preference != 0))
+        whole = self._waveforms.lengths[plan.recordings]
+        spans = np.stack([plan.starts, plan.starts + plan.lengths], axis=1) / whole[:, None]
         return Batch(
             waveform=torch.from_numpy(waveform),
             lengths=torch.from_numpy(plan.lengths),
@@ -94,6 +116,8 @@ class BatchDataset(Dataset[Batch]):
             pair_count=torch.tensor(float(known.sum())),
             decided_count=torch.tensor(float(decided.sum())),
             after=plan.after,
+            encoded={i: store.read(plan.recordings, spans) for i, store in self._encoded.items()},
+            teacher=None if self._teacher is None else self._teacher.read(plan.recordings, spans),
         )
 
     def _targets(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -124,7 +124,7 @@ def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWavef
     """
     path = Path(path)
     index = path.with_name(path.name + ".json")
-    digest = _audio_digest(recordings)
+    digest = audio_digest(recordings)
     if not index.exists():
         _build(path, index, recordings, digest=digest)
     content = json.loads(index.read_text(encoding="utf-8"))
@@ -166,7 +166,12 @@ def _decode(path: Path) -> NDArray[np.float32]:
         raise ManifestError(f"{path}: cannot be used for training: {error}") from error
 
 
-def _audio_digest(recordings: Sequence[Recording]) -> str:
+def audio_digest(recordings: Sequence[Recording]) -> str:
+    """Digest names and file sizes of recordings: it changes when their audio is replaced.
+
+    Raises:
+        ManifestError: A file is not there.
+    """
     digest = hashlib.sha256()
     for recording in recordings:
         try:

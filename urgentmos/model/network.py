@@ -1,6 +1,7 @@
 """The whole network: encoders, fusion, group encoders, heads."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from urgentmos.masks import lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
 from urgentmos.model.config import ModelConfig
-from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
@@ -22,12 +23,14 @@ class NetworkOutput(NamedTuple):
 
     Attributes:
         scores: Per metric, in its unit and inside its range.
+        features: Joint features of all encoders.
         frames: Frames of the preference group; None where the model has no preference head, or
             only other metrics were asked for.
         mask: True on real frames.
     """
 
     scores: dict[str, Float[Tensor, " batch"]]
+    features: Float[Tensor, "batch frames dim"]
     frames: Float[Tensor, "batch frames dim"] | None
     mask: Bool[Tensor, "batch frames"]
 
@@ -79,6 +82,7 @@ class AssessorNetwork(nn.Module):
         lengths: Int[Tensor, " batch"],
         *,
         metrics: Collection[str] | None = None,
+        encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
     ) -> NetworkOutput:
         """Score recordings.
 
@@ -87,13 +91,14 @@ class AssessorNetwork(nn.Module):
             lengths: Samples of each recording, at least one. A recording shorter than
                 ``min_samples`` is repeated up to that.
             metrics: Metrics wanted, all when None; groups without any of them are not run.
+            encoded: What some encoders, by number, gave for these recordings; they are not run.
 
         Raises:
             ValueError: A recording is empty or longer than the waveform.
             UnknownMetricError: The model does not predict one of the metrics.
         """
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
-        features, mask = self.features(waveform, lengths)
+        features, mask = self.features(waveform, lengths, encoded=encoded)
         scores: dict[str, Tensor] = {}
         preference_frames = None
         for group, names in self.group_metrics.items():
@@ -105,23 +110,41 @@ class AssessorNetwork(nn.Module):
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
             if group == self.preference_group:
                 preference_frames = frames
-        return NetworkOutput({name: scores[name] for name in wanted}, preference_frames, mask)
+        ordered = {name: scores[name] for name in wanted}
+        return NetworkOutput(ordered, features, preference_frames, mask)
 
     def features(
-        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
         """Give the joint features of all encoders, and True on real frames."""
         _check_lengths(waveform, lengths)
-        waveform = waveform.masked_fill(~lengths_to_mask(lengths, waveform.shape[1]), 0.0)
-        waveform, lengths = repeat_short(waveform, lengths, min_samples=self.min_samples)
-        waveform = self._level(waveform, lengths)
+        waveform, lengths = self.prepare(waveform, lengths)
         fused, frame_lengths = self.fusion(
-            [encoder(waveform, lengths) for encoder in self.encoders]
+            [
+                encoded[index] if index in encoded else encoder(waveform, lengths)
+                for index, encoder in enumerate(self.encoders)
+            ]
         )
         return fused, lengths_to_mask(frame_lengths, fused.shape[1])
 
-    def preference_frames(
+    def prepare(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch out_samples"], Int[Tensor, " batch"]]:
+        """Make what the encoders hear: nothing beyond the end, long enough, at the level."""
+        waveform = waveform.masked_fill(~lengths_to_mask(lengths, waveform.shape[1]), 0.0)
+        waveform, lengths = repeat_short(waveform, lengths, min_samples=self.min_samples)
+        return self._level(waveform, lengths), lengths
+
+    def preference_frames(
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
         """Give only what the preference head compares: its group's frames and their mask.
 
@@ -130,7 +153,7 @@ class AssessorNetwork(nn.Module):
         """
         if self.preference_group is None:
             raise ValueError("this model has no preference head, so it cannot compare recordings")
-        features, mask = self.features(waveform, lengths)
+        features, mask = self.features(waveform, lengths, encoded=encoded)
         return self.groups[self.preference_group](features, mask), mask
 
     def compare_frames(

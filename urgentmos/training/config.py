@@ -5,7 +5,7 @@ from typing import Literal
 
 from urgentmos.data.pairs import MATCHINGS, Matching
 from urgentmos.metrics import get_metric
-from urgentmos.model.config import ModelConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig
 
 
 @dataclass
@@ -18,6 +18,8 @@ class DataConfig:
         validation_share: Share of the contents (``reference_id``) held out where ``meta.split``
             says neither ``train`` nor ``validation``.
         cache: File that holds all decoded waveforms; made once. None decodes in every epoch.
+        features: Folder of the hidden states of frozen encoders, each computed once (see
+            `urgentmos.data.features`). None runs them in every step; a teacher needs a folder.
         max_seconds: Longest part of a recording heard at once; the rest is cut at random.
         min_seconds: Shortest part heard when recordings are cut at random.
         min_share: Smallest share of a recording heard; 1 cuts only what is too long.
@@ -31,6 +33,7 @@ class DataConfig:
     labels: list[str] = field(default_factory=list)
     validation_share: float = 0.05
     cache: str | None = None
+    features: str | None = None
     max_seconds: float = 10.0
     min_seconds: float = 2.0
     min_share: float = 1.0
@@ -77,6 +80,7 @@ class ObjectivesConfig:
         preference: Weight of CMOS and cross-entropy of the preference head.
         bradley_terry: Weight of Bradley-Terry on differences of the ``mos`` score.
         qamro: Weight of QAMRO on the ``mos`` score.
+        distillation: Weight of predicting the teacher's hidden states.
         regression: Penalty of the absolute loss.
         metric_weights: Weight of a metric in the absolute loss, 1 where not named.
         bradley_terry_weighting: ``mos_difference`` weighs clear pairs more, after MOS-RMBench.
@@ -87,6 +91,7 @@ class ObjectivesConfig:
     preference: float = 0.5
     bradley_terry: float = 0.0
     qamro: float = 0.0
+    distillation: float = 0.0
     regression: Literal["mse", "l1", "huber"] = "mse"
     metric_weights: dict[str, float] = field(default_factory=dict)
     bradley_terry_weighting: Literal["none", "mos_difference"] = "none"
@@ -113,7 +118,26 @@ class ObjectivesConfig:
             "preference": self.preference,
             "bradley_terry": self.bradley_terry,
             "qamro": self.qamro,
+            "distillation": self.distillation,
         }
+
+
+@dataclass
+class TeacherConfig:
+    """A frozen encoder whose hidden states are learned.
+
+    Attributes:
+        encoder: The encoder.
+        layers: Hidden states that are learned, by number, the input embedding being 0.
+    """
+
+    encoder: EncoderConfig
+    layers: list[int]
+
+    def __post_init__(self) -> None:
+        """Check that there is something to learn."""
+        if not self.layers:
+            raise ValueError("layers: expected at least one")
 
 
 @dataclass
@@ -164,6 +188,9 @@ class RunConfig:
         output: Run folder.
         steps: Optimizer steps.
         objectives: What is minimised.
+        teacher: Encoder whose hidden states are learned, or None.
+        start_from: Folder of a saved model; its weights of like name and shape are the first. None
+            starts from random ones.
         optimizer: AdamW and its learning rate.
         seed: Seed of weights, order, partners, windows and dropout.
         precision: ``bf16`` runs matrix products and convolutions in bfloat16.
@@ -179,6 +206,8 @@ class RunConfig:
     output: str
     steps: int = 20000
     objectives: ObjectivesConfig = field(default_factory=ObjectivesConfig)
+    teacher: TeacherConfig | None = None
+    start_from: str | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -202,6 +231,13 @@ class RunConfig:
                 f"untrained head must not be shipped; got {weights['preference']} and "
                 f"{'a' if self.model.preference else 'no'} preference head"
             )
+        if (self.teacher is not None) != (weights["distillation"] > 0):
+            raise ValueError(
+                "objectives.distillation is above 0 exactly where teacher is set; got "
+                f"{weights['distillation']} and {'a' if self.teacher else 'no'} teacher"
+            )
+        if self.teacher is not None and self.data.features is None:
+            raise ValueError("a teacher needs data.features, the folder its hidden states are in")
         if (weights["preference"] or weights["bradley_terry"]) and not self.data.matching:
             raise ValueError("preference and bradley_terry need pairs; data.pairs draws none")
         if (weights["bradley_terry"] or weights["qamro"]) and "mos" not in self.model.metrics:

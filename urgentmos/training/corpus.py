@@ -12,6 +12,7 @@ from urgentmos.data.waveforms import (
     DecodedWaveforms,
     SelectedWaveforms,
     Waveforms,
+    audio_digest,
     open_cache,
 )
 from urgentmos.training.config import DataConfig
@@ -24,10 +25,12 @@ class Split:
     Attributes:
         recordings: Its recordings.
         waveforms: Their waveforms.
+        positions: Their places among all recordings of the corpus.
     """
 
     recordings: list[Recording]
     waveforms: Waveforms
+    positions: NDArray[np.int64]
 
 
 @dataclass
@@ -37,11 +40,15 @@ class Corpus:
     Attributes:
         train: Training recordings.
         validation: Held-out recordings.
+        waveforms: Waveforms of both.
+        audio_digest: Changes with any file.
         digest: Changes with any uid, label, strength or split.
     """
 
     train: Split
     validation: Split
+    waveforms: Waveforms
+    audio_digest: str
     digest: str
 
 
@@ -75,7 +82,13 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
         _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
     )
     _check_labels(train.recordings, metrics)
-    return Corpus(train=train, validation=validation, digest=_digest(used, sides.tolist()))
+    return Corpus(
+        train=train,
+        validation=validation,
+        waveforms=waveforms,
+        audio_digest=audio_digest(used),
+        digest=_digest(used, sides.tolist()),
+    )
 
 
 _SIDES = ("train", "validation")
@@ -99,7 +112,8 @@ def _select(
             f"no recording is in the {side} split; set meta.split to 'train' and 'validation', "
             "or data.validation_share"
         )
-    return Split([recordings[i] for i in positions], SelectedWaveforms(waveforms, positions))
+    chosen = [recordings[i] for i in positions]
+    return Split(chosen, SelectedWaveforms(waveforms, positions), positions)
 
 
 def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:

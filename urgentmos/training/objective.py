@@ -6,8 +6,10 @@ from torch import Tensor, nn
 
 from urgentmos.data.dataset import Batch
 from urgentmos.metrics import METRICS
+from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork, NetworkOutput
 from urgentmos.training.config import ObjectivesConfig
+from urgentmos.training.distillation import Distillation
 from urgentmos.training.losses import (
     absolute_loss,
     bradley_terry_loss,
@@ -26,6 +28,7 @@ class Objective(nn.Module):
     Args:
         network: Network to train.
         config: Weights of the objectives.
+        distillation: Learns the teacher's hidden states; None without a teacher.
         num_processes: Processes that share a step; their gradients are averaged.
     """
 
@@ -33,10 +36,16 @@ class Objective(nn.Module):
     metric_weights: Tensor
 
     def __init__(
-        self, network: AssessorNetwork, config: ObjectivesConfig, *, num_processes: int = 1
+        self,
+        network: AssessorNetwork,
+        config: ObjectivesConfig,
+        *,
+        distillation: Distillation | None = None,
+        num_processes: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
+        self.distillation = distillation
         self._config = config
         self._num_processes = num_processes
         metrics = network.metrics
@@ -50,9 +59,11 @@ class Objective(nn.Module):
 
         Returns:
             The weighted sum, and each objective's own value, detached. Averaged over processes,
-            both are those of the global batch. QAMRO is the exception: it ranks within a process.
+            both are those of the global batch. QAMRO and distillation are the exceptions: the one
+            ranks within a process, the other is each process's own mean.
         """
-        output: NetworkOutput = self.network(batch.waveform, batch.lengths)
+        encoded = {i: EncoderOutput(*states) for i, states in batch.encoded.items()}
+        output: NetworkOutput = self.network(batch.waveform, batch.lengths, encoded=encoded)
         terms = self._terms(output, batch)
         total = torch.zeros((), device=batch.waveform.device)
         for name, value in terms.items():
@@ -79,6 +90,8 @@ class Objective(nn.Module):
         if weights["qamro"]:
             labels = batch.labels[:, self.network.metrics.index("mos")]
             terms["qamro"] = qamro_loss(scores["mos"], labels)
+        if self.distillation is not None and batch.teacher is not None:
+            terms["distillation"] = self.distillation(output, batch.teacher)
         return terms
 
     def _preference(self, output: NetworkOutput, batch: Batch) -> Tensor:

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import functools
 import math
 import sys
 import time
@@ -16,17 +17,24 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
+from urgentmos.config import ConfigError
 from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
+from urgentmos.data.features import FeatureStore
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Progress, Window
 from urgentmos.extras import require
-from urgentmos.model.network import build_assessor
+from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.encoders.pretrained import PretrainedEncoder
+from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.config import RunConfig
-from urgentmos.training.corpus import Corpus, load_corpus
+from urgentmos.training.corpus import Corpus, Split, load_corpus
+from urgentmos.training.distillation import build_distillation
+from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.start_from import start_from
 from urgentmos.training.validation import Validation
 
 
@@ -64,9 +72,13 @@ class Trainer:
         self.folder = RunFolder(Path(config.output), write=self._is_main)
         torch.manual_seed(config.seed)
         network = build_assessor(config.model)
+        self.started_from = (
+            None if config.start_from is None else start_from(network, Path(config.start_from))
+        )
+        self._encoded, self._teacher = self._open_stores(network)
+        objective = self._compose(network)
         # From here on the processes draw different dropout.
         torch.manual_seed(config.seed + 1 + self._rank)
-        objective = Objective(network, config.objectives, num_processes=self._num_ranks)
         objective.to(self._accelerator.device)
         optimizer = build_optimizer(objective, config.optimizer)
         self._module, self._optimizer = self._accelerator.prepare(objective, optimizer)
@@ -81,6 +93,7 @@ class Trainer:
             metrics=metrics,
             batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
             delta=config.data.delta,
+            encoded=_select(self._encoded, self.corpus.validation),
             rank=self._rank,
             num_ranks=self._num_ranks,
         )
@@ -279,7 +292,60 @@ class Trainer:
             num_ranks=self._num_ranks,
         )
         labels = label_matrix(train.recordings, metrics)
-        return sampler, BatchDataset(train.waveforms, labels, table=table)
+        dataset = BatchDataset(
+            train.waveforms,
+            labels,
+            table=table,
+            encoded=_select(self._encoded, train),
+            teacher=None if self._teacher is None else self._teacher.select(train.positions),
+        )
+        return sampler, dataset
+
+    def _open_stores(
+        self, network: AssessorNetwork
+    ) -> tuple[dict[int, FeatureStore], FeatureStore | None]:
+        """Give the stores of the model's frozen encoders, by number, and the teacher's."""
+        config = self._config
+        if config.data.features is None:
+            return {}, None
+        stores = FeatureStores(
+            Path(config.data.features),
+            self.corpus.waveforms,
+            audio_digest=self.corpus.audio_digest,
+            precision=config.precision,
+        )
+        find = functools.partial(stores.find, network=network, level=config.model.level)
+        teacher = None
+        # One process makes them, the others then find them.
+        with self._accelerator.main_process_first():
+            network.to(self._accelerator.device)
+            encoded = {
+                index: find(encoder, stated)
+                for index, (encoder, stated) in enumerate(
+                    zip(network.encoders, config.model.encoders, strict=True)
+                )
+                if isinstance(encoder, PretrainedEncoder) and encoder.frozen
+            }
+            if config.teacher is not None:
+                encoder = build_encoder(config.teacher.encoder, where="teacher.encoder")
+                _check_layers(config.teacher.layers, encoder)
+                teacher = find(encoder, config.teacher.encoder, layers=config.teacher.layers)
+        return encoded, teacher
+
+    def _compose(self, network: AssessorNetwork) -> Objective:
+        distillation = None
+        if self._teacher is not None:
+            distillation = build_distillation(
+                self._teacher,
+                dim=self._config.model.fusion.dim,
+                from_group=network.preference is not None,
+            )
+        return Objective(
+            network,
+            self._config.objectives,
+            distillation=distillation,
+            num_processes=self._num_ranks,
+        )
 
     def _batches(self, progress: Progress) -> Iterator[Batch]:
         workers = self._config.data.workers
@@ -301,6 +367,19 @@ class Trainer:
         flag = torch.tensor(float(late), device=self._accelerator.device)
         # The clocks differ; all processes must stop at one step.
         return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
+
+
+def _select(stores: dict[int, FeatureStore], split: Split) -> dict[int, FeatureStore]:
+    return {index: store.select(split.positions) for index, store in stores.items()}
+
+
+def _check_layers(layers: list[int], encoder: Encoder) -> None:
+    for layer in layers:
+        if not 0 <= layer < encoder.num_layers:
+            raise ConfigError(
+                f"teacher.layers: expected 0 to {encoder.num_layers - 1}, the hidden states the "
+                f"encoder gives; got {layer}"
+            )
 
 
 class _Sums:

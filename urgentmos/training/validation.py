@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from urgentmos.data.dataset import label_matrix
+from urgentmos.data.features import FeatureStore
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import Matching, PairTable, Positions
 from urgentmos.data.sampler import plan_whole_recordings
 from urgentmos.data.waveforms import Waveforms
+from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork
 
 # Compared on each validation; more would cost more than the scores themselves.
@@ -59,6 +62,7 @@ class Validation:
         metrics: Metrics of the model.
         batch_samples: Bound on padded samples.
         delta: Largest MOS difference that is a tie.
+        encoded: Stores of frozen encoders, by the encoder's number.
         rank: This process.
         num_ranks: Processes that share the work.
     """
@@ -71,10 +75,12 @@ class Validation:
         metrics: list[str],
         batch_samples: int,
         delta: float,
+        encoded: Mapping[int, FeatureStore] = MappingProxyType({}),
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
         self._waveforms = waveforms
+        self._encoded = encoded
         self._labels = label_matrix(recordings, metrics).astype(np.float64)
         self._metrics = metrics
         batches = plan_whole_recordings(waveforms.lengths, batch_samples=batch_samples)
@@ -91,7 +97,7 @@ class Validation:
         """
         scores = torch.zeros(self._labels.shape, device=device, dtype=torch.float32)
         for batch in self._batches:
-            output = network(*self._load(batch, device))
+            output = network(*self._load(batch, device), encoded=self._states(batch, device))
             stacked = torch.stack([output.scores[name].float() for name in self._metrics], dim=1)
             scores[torch.from_numpy(batch).to(device)] = stacked
         return scores
@@ -135,7 +141,10 @@ class Validation:
     def _cmos(
         self, network: AssessorNetwork, a: Positions, b: Positions, *, device: torch.device
     ) -> NDArray[np.float64]:
-        frames, mask = network.preference_frames(*self._load(np.concatenate([a, b]), device))
+        both = np.concatenate([a, b])
+        frames, mask = network.preference_frames(
+            *self._load(both, device), encoded=self._states(both, device)
+        )
         frames_a, frames_b = frames.chunk(2)
         mask_a, mask_b = mask.chunk(2)
         forward = network.compare_frames(frames_a, mask_a, frames_b, mask_b).cmos
@@ -151,6 +160,12 @@ class Validation:
         ):
             self._waveforms.read_into(row[:length], position, start=0)
         return torch.from_numpy(waveform).to(device), torch.from_numpy(lengths).to(device)
+
+    def _states(self, positions: Positions, device: torch.device) -> dict[int, EncoderOutput]:
+        return {
+            index: EncoderOutput(*store.read(positions).to(device))
+            for index, store in self._encoded.items()
+        }
 
 
 def _choose_pairs(table: PairTable, matching: Matching, *, tie: float) -> _Pairs:

@@ -192,3 +192,25 @@ def test_neither_torchaudio_nor_the_package_is_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_averaged_frames_are_means_over_each_recording_s_own_frames() -> None:
+    waveform, lengths = torch.randn(2, 16000) * 0.1, torch.tensor([16000, 9000])
+    waveform[1, 9000:] = 0.0
+    plain = build_encoder(EncoderConfig("distill_mos")).eval()
+    averaging = build_encoder(EncoderConfig("distill_mos", {"averaged_frames": 4})).eval()
+    with torch.no_grad():
+        every, averaged = plain(waveform, lengths), averaging(waveform, lengths)
+    assert averaging.frame_rate == 12.5
+    assert averaged.lengths.tolist() == [13, 8]
+    assert torch.allclose(
+        averaged.hidden_states[0, :, 12], every.hidden_states[0, :, 48:50].mean(1)
+    )
+    # 9000 samples are 29 frames: the last mean has one.
+    assert torch.allclose(averaged.hidden_states[1, :, 7], every.hidden_states[1, :, 28])
+    assert torch.allclose(averaged.hidden_states[1, :, 0], every.hidden_states[1, :, :4].mean(1))
+
+
+def test_no_frames_to_average_are_refused() -> None:
+    with pytest.raises(ConfigError, match="averaged_frames: expected at least 1, got 0"):
+        build_encoder(EncoderConfig("distill_mos", {"averaged_frames": 0}))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urgentmos.extras import MissingExtraError
+from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.chunking import cut, join
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import num_frames
@@ -42,11 +43,18 @@ class DistillMosConfig(PretrainedConfig):
     """Options of the Distill-MOS trunk.
 
     Attributes:
+        averaged_frames: Consecutive frames (20 ms each) averaged into one.
         digest: SHA-256 of the package's weights file that a saved model was trained with; the
             installed one must have it.
     """
 
+    averaged_frames: int = 1
     digest: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.averaged_frames < 1:
+            raise ValueError(f"averaged_frames: expected at least 1, got {self.averaged_frames}")
 
 
 class DistillMosTrunk(nn.Module):
@@ -106,7 +114,7 @@ class DistillMosTrunk(nn.Module):
 
 
 class DistillMosEncoder(PretrainedEncoder):
-    """Hidden states of the Distill-MOS trunk at 50 Hz.
+    """Hidden states of the Distill-MOS trunk at 50 Hz, or means of a few frames at a lower rate.
 
     Recordings are heard in windows of 7.68 s, each brought to a peak of one, as the package does;
     a shorter one is followed by silence, of which no frame is given. Frames attend to that
@@ -115,17 +123,18 @@ class DistillMosEncoder(PretrainedEncoder):
 
     dim = _DIM
     num_layers = _LAYERS + 1
-    frame_rate = 16000 / _COLUMN_SAMPLES
     tower: DistillMosTrunk
 
     def __init__(self, trunk: DistillMosTrunk, *, config: DistillMosConfig) -> None:
         """Wrap a trunk."""
         super().__init__(trunk, list(trunk.layers), config=config)
+        self.averaged_frames = config.averaged_frames
+        self.frame_rate = 16000 / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> EncoderOutput:
-        """Encode recordings; ``ceil(samples / 320)`` frames."""
+        """Encode recordings; ``ceil(samples / 320)`` frames before they are averaged."""
         frame_lengths = num_frames(lengths, _COLUMN_SAMPLES)
         chunks = cut(
             waveform[:, : int(lengths.max())],
@@ -139,7 +148,22 @@ class DistillMosEncoder(PretrainedEncoder):
         hidden_states = join(
             torch.stack(states, dim=1), chunks, frame_lengths, chunk_frames=_COLUMNS
         )
-        return EncoderOutput(hidden_states, frame_lengths)
+        return average_frames(EncoderOutput(hidden_states, frame_lengths), self.averaged_frames)
+
+
+def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
+    """Average every ``count`` consecutive valid frames; the last mean can be over fewer."""
+    if count == 1:
+        return output
+    hidden, lengths = output
+    missing = -hidden.shape[2] % count
+    mask = lengths_to_mask(lengths, hidden.shape[2] + missing)[:, None, :, None].to(hidden.dtype)
+    hidden = functional.pad(hidden, (0, 0, 0, missing)) * mask
+    batch, layers, frames, dim = hidden.shape
+    totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
+    counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
+    lengths = torch.div(lengths + count - 1, count, rounding_mode="floor")
+    return EncoderOutput(totals / counted, lengths)
 
 
 def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:

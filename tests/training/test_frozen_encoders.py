@@ -1,0 +1,147 @@
+"""Runs whose frozen encoders' hidden states come from disk."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from urgentmos.config import ConfigError, to_dict
+from urgentmos.data.dataset import BatchDataset
+from urgentmos.model.checkpoint import load_model
+from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.training.config import RunConfig
+from urgentmos.training.trainer import Trainer
+
+from .conftest import MakeRun
+
+pytest.importorskip("distillmos", exc_type=ImportError)
+
+TRUNK = EncoderConfig("distill_mos", {"averaged_frames": 4})
+TEACHER = {"encoder": to_dict(TRUNK), "layers": [1, 7]}
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate keeps its state across trainers."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def with_trunk(
+    make_run: MakeRun, config: ModelConfig, features: Path | None, **changes: Any
+) -> RunConfig:
+    model = replace(config, encoders=[*config.encoders, TRUNK])
+    data = {"pairs": {"ref": 1.0}} | ({"features": str(features)} if features else {})
+    return replace(make_run(data=data, **changes), model=model)
+
+
+def test_stored_states_train_and_validate_as_the_encoder_itself_does(
+    make_run: MakeRun, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    runs = [
+        with_trunk(make_run, tiny_config, features, output=str(tmp_path / name))
+        for name, features in (("live", None), ("stored", tmp_path / "features"))
+    ]
+    live, stored = (Trainer(run) for run in runs)
+    figures = [trainer.validate() for trainer in (live, stored)]
+    assert figures[0] == pytest.approx(figures[1], abs=5e-3, nan_ok=True)
+    gradients = []
+    for trainer in (live, stored):
+        loss, _ = trainer._module(trainer._dataset[next(trainer._sampler.plans())])
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in trainer._parameters]))
+    # Hidden states are stored in float16, which has 11 bits.
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-2, atol=1e-3)
+
+
+def test_a_model_trained_on_stored_states_scores_waveforms(
+    make_run: MakeRun, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    run = with_trunk(make_run, tiny_config, tmp_path / "features")
+    Trainer(run).train()
+    scores = load_model(Path(run.output) / "final").score(torch.randn(8000) * 0.1, 16000)
+    assert all(torch.isfinite(score).all() for score in scores.values())
+
+
+def test_the_trunk_does_not_run_in_training_once_its_states_are_stored(
+    make_run: MakeRun, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(with_trunk(make_run, tiny_config, tmp_path / "features"))
+
+    def refuse(*_: torch.Tensor) -> None:
+        raise AssertionError("the trunk ran")
+
+    trainer.network.encoders[-1].forward = refuse
+    trainer.train()
+
+
+def test_a_teacher_s_states_are_learned_and_left_out_of_the_model(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(
+        teacher=TEACHER, data={"features": str(tmp_path / "features")}, steps=30,
+        objectives={"distillation": 1.0, "absolute": 0.0, "preference": 0.5},
+    )  # fmt: skip
+    trainer = Trainer(run)
+    dataset: BatchDataset = trainer._dataset
+    batch = dataset[next(trainer._sampler.plans())]
+    assert batch.teacher is not None
+    assert batch.teacher.hidden_states.shape[:2] == (len(batch.lengths), 2)
+    with torch.no_grad():
+        before = trainer._module(batch)[1]["distillation"]
+    trainer.train()
+    with torch.no_grad():
+        after = trainer._module(batch)[1]["distillation"]
+    assert after < 0.9 * before
+    saved = load_file(Path(run.output) / "final/model.safetensors")
+    assert not any("distillation" in name or "tower" in name for name in saved)
+
+
+def test_a_run_with_a_teacher_resumes_to_the_bit(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [
+        make_run(
+            teacher=TEACHER, data={"features": str(tmp_path / "features")},
+            objectives={"distillation": 1.0}, output=str(tmp_path / name),
+        )
+        for name in ("whole", "parts")
+    ]  # fmt: skip
+    Trainer(runs[0]).train()
+    Trainer(runs[1]).train(until=2)
+    Trainer(runs[1], resume=True).train()
+    once, twice = (
+        load_file(tmp_path / name / "last/model.safetensors") for name in ("whole", "parts")
+    )
+    assert any(name.startswith("distillation.") for name in once)
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+
+
+def test_a_layer_the_teacher_lacks_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(
+        teacher={"encoder": to_dict(TRUNK), "layers": [8]}, objectives={"distillation": 1.0},
+        data={"features": str(tmp_path / "features")},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"teacher.layers: expected 0 to 7.*got 8"):
+        Trainer(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": TEACHER}, "distillation is above 0 exactly where teacher is set"),
+        ({"objectives": {"distillation": 1.0}}, "distillation is above 0 exactly where teacher"),
+        (
+            {"teacher": TEACHER, "objectives": {"distillation": 1.0}},
+            "a teacher needs data.features",
+        ),
+        ({"teacher": {**TEACHER, "layers": []}}, "layers: expected at least one"),
+    ],
+)
+def test_a_teacher_without_its_weight_folder_or_layers_is_refused(
+    make_run: MakeRun, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_run(**changes)

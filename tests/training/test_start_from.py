@@ -1,0 +1,46 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from urgentmos.model.checkpoint import save_model
+from urgentmos.model.config import ModelConfig
+from urgentmos.model.network import build_assessor
+from urgentmos.training.start_from import start_from
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tiny_config: ModelConfig) -> Path:
+    torch.manual_seed(1)
+    save_model(tmp_path / "model", build_assessor(tiny_config), tiny_config, {})
+    return tmp_path / "model"
+
+
+def test_an_equal_architecture_takes_every_weight(saved: Path, tiny_config: ModelConfig) -> None:
+    torch.manual_seed(2)
+    network = build_assessor(tiny_config)
+    first = next(network.parameters()).clone()
+    started = start_from(network, saved)
+    assert not started.random
+    assert not started.unused
+    assert not torch.equal(first, next(network.parameters()))
+
+
+def test_weights_of_another_shape_stay_random_and_are_named(
+    saved: Path, tiny_config: ModelConfig
+) -> None:
+    group = next(iter(tiny_config.groups))
+    wider = replace(tiny_config.groups[group], feedforward=24)
+    network = build_assessor(replace(tiny_config, groups={**tiny_config.groups, group: wider}))
+    started = start_from(network, saved)
+    assert any(name.startswith(f"groups.{group}.") for name in started.random)
+    assert started.taken
+    assert set(started.random) <= set(started.unused)
+
+
+def test_a_model_of_which_nothing_fits_is_refused(tmp_path: Path, tiny_config: ModelConfig) -> None:
+    save_file({"other.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="another architecture"):
+        start_from(build_assessor(tiny_config), tmp_path)

@@ -1,0 +1,58 @@
+"""Start a run from the weights of a saved model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from urgentmos.model.network import AssessorNetwork
+
+
+@dataclass
+class StartedFrom:
+    """What became of a saved model's weights.
+
+    Attributes:
+        taken: Names of the weights that were taken.
+        random: Names of the model's weights that the saved model lacks or has in another shape.
+        unused: Names of the saved model's weights that were not taken.
+    """
+
+    taken: list[str]
+    random: list[str]
+    unused: list[str]
+
+    def __str__(self) -> str:
+        """Count them, and name the random ones."""
+        counts = f"started from {len(self.taken)} saved weights, {len(self.unused)} not used"
+        return f"{counts}; random: {', '.join(self.random) or 'none'}"
+
+
+def start_from(network: AssessorNetwork, folder: Path) -> StartedFrom:
+    """Take the weights of like name and shape.
+
+    Args:
+        network: Changed in place.
+        folder: A saved model.
+
+    Raises:
+        FileNotFoundError: There is no model.
+        ValueError: None of its weights fits.
+    """
+    path = folder / "model.safetensors"
+    saved = load_file(path)
+    # What a frozen encoder leaves out of a saved model is not among these.
+    own = network.state_dict()
+    taken = [name for name in own if name in saved and saved[name].shape == own[name].shape]
+    if not taken:
+        raise ValueError(
+            f"start_from: no weight of {path} has the name and shape of one of this model's; "
+            "it is another architecture"
+        )
+    for name in taken:
+        own[name].copy_(saved[name])
+    return StartedFrom(
+        taken=taken,
+        random=[name for name in own if name not in taken],
+        unused=[name for name in saved if name not in taken],
+    )
