@@ -15,6 +15,13 @@ from urgentmos.data.pairs import (
     make_pairs,
     preference,
 )
+from urgentmos.evaluation.preference import (
+    A_BETTER,
+    B_BETTER,
+    NO_ANSWER,
+    TIE,
+    verdicts_from_differences,
+)
 
 finite = st.floats(-10, 10)
 
@@ -33,6 +40,36 @@ def names(pairs: list[Pair]) -> list[tuple[str, str]]:
 def test_a_difference_of_exactly_delta_is_a_tie_both_ways() -> None:
     cmos = np.array([0.5, -0.5, 0.50001, -0.50001, 0.0])
     assert preference(cmos, delta=0.5).tolist() == [0, 0, 1, -1, 0]
+
+
+def test_a_difference_that_is_delta_only_in_decimals_is_a_tie_here_and_in_evaluation() -> None:
+    differences = np.array([2.2 - 1.7, 1.7 - 2.2, 2.3 - 1.8, 1.8 - 2.3])
+    assert differences[0] > 0.5 > differences[2]  # in binary
+    assert preference(differences, delta=0.5).tolist() == [0, 0, 0, 0]
+    assert verdicts_from_differences(differences, delta=0.5).tolist() == [TIE] * 4
+
+
+@given(st.lists(st.floats(-4, 4) | st.just(np.nan), min_size=1), st.floats(0, 2))
+@settings(deadline=None)
+def test_training_and_evaluation_call_the_same_pairs_ties(
+    values: list[float], delta: float
+) -> None:
+    differences = np.array([*values, delta, -delta])
+    verdicts = verdicts_from_differences(differences, delta=delta)
+    known = verdicts != NO_ANSWER
+    assert known.tolist() == (~np.isnan(differences)).tolist()
+    class_by_preference = {1: A_BETTER, 0: TIE, -1: B_BETTER}
+    assert [
+        class_by_preference[p] for p in preference(differences[known], delta=delta)
+    ] == verdicts[known].tolist()
+
+
+def test_ties_within_the_threshold_are_dropped_as_they_are_counted() -> None:
+    rated = [recording("a", mos=2.2), recording("b", mos=1.7), recording("c", mos=4.0)]
+    made = make_pairs(rated, matching="any", drop_ties_within=0.5)
+    assert names(made) == [("a", "c"), ("b", "c")]
+    native = [Pair(Path("/a.wav"), Path("/b.wav"), 2.2 - 1.7, (1.0, 1.0))]
+    assert cap_pairs(native, cap=None, drop_ties_within=0.5, seed=0) == []
 
 
 @given(a=finite, b=finite, delta=st.floats(0, 2))

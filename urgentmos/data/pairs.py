@@ -23,6 +23,9 @@ corpus, any two, or of the same distortion family (``meta.family``) at different
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
+RATING_TOLERANCE = 1e-9
+"""Differences closer than this are equal: 2.2 - 1.7 is above 0.5 in binary, and must be a tie."""
+
 STRENGTH_CMOS = 1.0
 """CMOS of a pair known only by strength; natively paired corpora say +1 and -1 in the same way."""
 
@@ -35,7 +38,8 @@ def preference(cmos: Values, *, delta: float) -> Positions:
     """Turn score differences into preferences (UrgentMOS, Eq. 6).
 
     The public UrgentMOS code calls +delta and -delta both "A better"; here a difference of exactly
-    delta is a tie, as in the paper, so swapping A and B always mirrors the label.
+    delta (within `RATING_TOLERANCE`) is a tie, as in the paper, so swapping A and B always mirrors
+    the label.
 
     Args:
         cmos: Score of A minus score of B.
@@ -44,7 +48,8 @@ def preference(cmos: Values, *, delta: float) -> Positions:
     Returns:
         +1 where A is better, -1 where B is better, 0 for a tie.
     """
-    return (cmos > delta).astype(np.int64) - (cmos < -delta).astype(np.int64)
+    widest_tie = delta + RATING_TOLERANCE
+    return (cmos > widest_tie).astype(np.int64) - (cmos < -widest_tie).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ class PairTable:
         if matching == "strength":
             valid &= self.strength[a] != self.strength[b]
         else:
-            valid &= np.abs(self.mos[a] - self.mos[b]) > tie
+            valid &= np.abs(self.mos[a] - self.mos[b]) > tie + RATING_TOLERANCE
         return valid
 
 
@@ -226,7 +231,8 @@ def cap_pairs(
     pairs: Sequence[Pair], *, cap: int | None, drop_ties_within: float | None, seed: int
 ) -> list[Pair]:
     """Choose among natively paired recordings, with the rules of `make_pairs`."""
-    kept = [p for p in pairs if drop_ties_within is None or abs(p.cmos) > drop_ties_within]
+    tie = -1.0 if drop_ties_within is None else drop_ties_within
+    kept = [pair for pair in pairs if abs(pair.cmos) > tie + RATING_TOLERANCE]
     if cap is None or len(kept) <= cap:
         return kept
     chosen = np.random.default_rng(seed).choice(len(kept), size=cap, replace=False)

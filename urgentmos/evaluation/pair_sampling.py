@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 from numpy.typing import NDArray
 
-from urgentmos.evaluation.preference import RATING_TOLERANCE
+from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.ratings import RatedCorpus
 
 Category = Literal["content", "speaker or system", "neither"]

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from urgentmos.data.manifest import Pair
-from urgentmos.data.pairs import Matching, make_pairs
+from urgentmos.data.pairs import RATING_TOLERANCE, Matching, make_pairs
 from urgentmos.evaluation.bootstrap import Unit
-from urgentmos.evaluation.preference import DELTA, RATING_TOLERANCE, verdicts_from_differences
+from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
 from urgentmos.evaluation.ratings import RatedCorpus
 
 BENCHMARK_CAP = 100_000

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from urgentmos.data.pairs import RATING_TOLERANCE, preference
+
 A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 """Verdicts; the first three in the class order of the preference head."""
-
-RATING_TOLERANCE = 1e-9
-"""Differences closer than this are equal: 2.2 - 1.7 is above 0.5 in binary, and must be a tie."""
 
 DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""
@@ -48,9 +47,8 @@ def verdicts_from_differences(
     differences: Float[NDArray[np.float64], " pairs"], *, delta: float
 ) -> Int[NDArray[np.int64], " pairs"]:
     """Turn differences (A minus B) into verdicts: a tie where at most δ apart (Eq. 6)."""
-    verdicts = np.full(len(differences), TIE)
-    verdicts[differences > delta + RATING_TOLERANCE] = A_BETTER
-    verdicts[differences < -delta - RATING_TOLERANCE] = B_BETTER
+    # +1, 0, -1 for A, tie, B become 0, 1, 2.
+    verdicts = TIE - preference(differences, delta=delta)
     verdicts[np.isnan(differences)] = NO_ANSWER
     return verdicts
 
