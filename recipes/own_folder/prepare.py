@@ -21,13 +21,16 @@ def _votes(folder: Path, problems: Problems) -> Iterator[RatedFile]:
     for row in read_table(table, problems, columns=("path", "rating")):
         rating = read_number(row["rating"], problems, f"{table}: {row['path']}")
         if rating is not None:
+            system, reference = row.get("system"), row.get("reference")
             yield RatedFile(
                 folder / row["path"],
-                row.get("system") or NO_SYSTEM,
-                row.get("reference") or row["path"],
+                system or NO_SYSTEM,
+                reference or row["path"],
                 rating,
                 row.get("split") or "test",
                 speaker=row.get("speaker") or None,
+                # Several recordings may have one reference although nothing is said of systems.
+                variant=row["path"] if reference and not system else row.get("speaker", ""),
             )
 
 

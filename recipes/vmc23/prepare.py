@@ -10,10 +10,11 @@ from urgentmos.data.corpora.voicemos import read_means
 
 TRACK = re.compile(r"VoiceMOS2023Track([123])-(.+)")
 # Track 1 "A-AD_test_0026", track 2 "B01-SF1-CDF1-30001", track 3
-# "Noisy_snr5_white_TMHINT_g4_32_03": system, speaker where it is named, content.
+# "Noisy_snr5_white_TMHINT_g4_32_03": system, speaker where it is named, content. A system of
+# track 2 sings each content once per source and target.
 NAMES = {
     "1": re.compile(r"(?P<system>[^_]+)_(?P<content>.+)"),
-    "2": re.compile(r"(?P<system>[^-]+)-[^-]+-(?P<speaker>[^-]+)-(?P<content>.+)"),
+    "2": re.compile(r"(?P<system>[^-]+)-(?P<variant>[^-]+-(?P<speaker>[^-]+))-(?P<content>.+)"),
     "3": re.compile(r"(?P<system>.+)_TMHINT_(?P<content>(?P<speaker>[a-z]\d+)_.+)"),
 }
 
@@ -40,6 +41,7 @@ def read(folder: Path, output: Path, problems: Problems) -> Iterator[RatedFile]:
                 "test",
                 corpus=f"vmc23_track{track[1]}",
                 speaker=parts.get("speaker"),
+                variant=parts.get("variant", ""),
             )
 
 

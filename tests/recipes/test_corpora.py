@@ -217,11 +217,29 @@ def test_vmc23_tracks_are_listening_tests(write, audio, prepare_corpus: Prepare)
     assert not prepared.problems.counts
     assert set(_by_uid(prepared, "vmc23_track1")) == {"A-AD:test_0026"}
     (second,) = prepared.recordings["vmc23_track2"]
-    assert (second.uid, second.meta["speaker"]) == ("B01:30001", "CDF1")
+    assert (second.uid, second.meta["speaker"]) == ("B01:30001:SF1-CDF1", "CDF1")
     assert {r.uid: r.meta["speaker"] for r in prepared.recordings["vmc23_track3"]} == {
         "Noisy_snr5_white:g4_32_03": "g4",
         "clean:b1_01_03": "b1",
     }
+
+
+def test_vmc23_keeps_every_source_and_target_of_a_content(
+    write, audio, prepare_corpus: Prepare
+) -> None:
+    stems = [
+        f"VoiceMOS2023Track2-B01-{source}-{target}-30001"
+        for source in ("SF1", "SM1")
+        for target in ("CDF1", "CDM1")
+    ]
+    write("answer.txt", "".join(f"{stem},3.0\n" for stem in stems))
+    for stem in stems:
+        audio(f"wav/{stem}.wav")
+    prepared = prepare_corpus("vmc23")
+    assert not prepared.problems.counts
+    recordings = prepared.recordings["vmc23_track2"]
+    assert len({r.uid for r in recordings}) == 4
+    assert {(r.system_id, r.reference_id) for r in recordings} == {("B01", "30001")}
 
 
 @pytest.mark.parametrize("name", ["urgent2024_sqa", "urgent2025_sqa"])
@@ -306,6 +324,31 @@ def test_own_folder_needs_two_columns_and_averages_listeners(
     rows = _by_uid(prepare_corpus("own_folder"), "own_folder")
     assert rows["mine:a.wav"].metrics["mos"] == 4.5
     assert rows["other:sub/b.wav"].system_id == "other"
+
+
+def test_own_folder_takes_several_recordings_of_a_reference_without_naming_systems(
+    write, audio, prepare_corpus: Prepare
+) -> None:
+    write("ratings.csv", "path,rating,reference\na.wav,4,hello\nb.wav,2,hello\n")
+    audio("a.wav")
+    audio("b.wav")
+    prepared = prepare_corpus("own_folder")
+    assert not prepared.problems.counts
+    recordings = prepared.recordings["own_folder"]
+    assert [r.reference_id for r in recordings] == ["hello", "hello"]
+
+
+def test_own_folder_takes_one_sentence_of_a_system_by_two_speakers(
+    write, audio, prepare_corpus: Prepare
+) -> None:
+    write(
+        "ratings.csv",
+        "path,rating,system,reference,speaker\na.wav,4,s,hello,anna\nb.wav,2,s,hello,ben\n",
+    )
+    audio("a.wav")
+    audio("b.wav")
+    rows = _by_uid(prepare_corpus("own_folder"), "own_folder")
+    assert set(rows) == {"s:hello:anna", "s:hello:ben"}
 
 
 def test_nothing_is_dropped_silently(write, audio, corpus: Path, prepare_corpus: Prepare) -> None:

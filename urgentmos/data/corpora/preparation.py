@@ -133,7 +133,7 @@ def _build_recordings(
     low, high = recipe.scale
     for row in rows:
         corpus = row.corpus or recipe.name
-        uid = f"{row.system}:{row.reference}"
+        uid = ":".join(filter(None, (row.system, row.reference, row.variant)))
         if row.rating is not None and not low <= row.rating <= high:
             problems.add("rating out of range", f"{row.path}: {row.rating:g}")
         elif (corpus, uid) in seen:

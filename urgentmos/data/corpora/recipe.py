@@ -24,6 +24,8 @@ class RatedFile:
         corpus: Listening test it was rated in, where a corpus has several; else the recipe's name.
         votes: Votes behind the rating, where known.
         speaker: Who speaks, where known.
+        variant: Tells recordings of one system and reference apart, where there are several: part
+            of their id.
         metrics: Further ratings, under names that start with ``mos_``.
         meta: Anything else worth keeping.
     """
@@ -36,6 +38,7 @@ class RatedFile:
     corpus: str = ""
     votes: int | None = None
     speaker: str | None = None
+    variant: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
 
