@@ -89,6 +89,8 @@ def save_model(
             raise CheckpointError(f"{name} has values that {dtype} cannot hold; nothing was saved")
     save_file(tensors, folder / WEIGHTS_FILE)
     save_config(_stored_config(config, network), folder / CONFIG_FILE)
+    # safetensors lets only the owner read what it writes; the other files follow the umask.
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
     (folder / CARD_FILE).write_text(
         json.dumps(dict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -116,8 +118,9 @@ def find_model(name: str | Path) -> Path:
 
 
 def shipped_models() -> dict[str, Path]:
-    """Folders of the models that come with the package, by name."""
-    return {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{CONFIG_FILE}"))}
+    """Folders of the models that come with the package, by name; ``fast`` is the default."""
+    folders = {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{CONFIG_FILE}"))}
+    return folders | ({"fast": folders["default"]} if "default" in folders else {})
 
 
 def content_hash(folder: Path) -> str:
