@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from urgentmos.data.manifest import Pair, Recording
 from urgentmos.data.pairs import (
     MATCHINGS,
+    NativePairs,
     PairError,
     PairTable,
     cap_pairs,
@@ -228,3 +229,18 @@ def test_nothing_to_pair_is_told_with_what_was_there(matching: str) -> None:
 def test_a_strength_that_is_no_number_is_refused() -> None:
     with pytest.raises(PairError, match=r"'a': meta.strength: expected a number, got 'high'"):
         make_pairs([recording("a", family="f", strength="high")], matching="strength")
+
+
+def test_native_pairs_keep_their_partner_and_their_cmos() -> None:
+    recordings = [recording(str(i), mos=i) for i in range(3)] + [recording(str(i)) for i in (3, 4)]
+    native = NativePairs(a=np.array([3]), b=np.array([4]), cmos=np.array([-1.0]))
+    table = PairTable(recordings, delta=0.5, native=native)
+    assert table.leads.tolist() == [0, 1, 2, 3]
+    for seed in range(5):
+        partners = table.draw_partners({"any": 1.0}, np.random.default_rng(seed))
+        assert set(partners[:3]) <= {0, 1, 2}
+        assert partners[3:].tolist() == [4, 3]
+    targets = table.compare(np.array([3, 4, 2]), np.array([4, 3, 0]))
+    assert targets.cmos.tolist() == [-1.0, 1.0, 2.0]
+    assert targets.preference.tolist() == [-1, 1, 1]
+    assert np.isnan(table.compare(np.array([3]), np.array([0])).cmos).all()

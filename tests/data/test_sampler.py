@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from urgentmos.data.manifest import Recording
-from urgentmos.data.pairs import PairTable
+from urgentmos.data.pairs import NativePairs, PairTable
 from urgentmos.data.sampler import (
     BatchPlan,
     BatchSampler,
@@ -195,3 +195,20 @@ def test_validation_takes_every_recording_whole_and_once(lengths: list[int]) -> 
     for batch in batches:
         longest = max(lengths[i] for i in batch)
         assert len(batch) * longest <= 300 or len(batch) == 1
+
+
+def test_of_a_native_pair_only_the_first_leads_and_the_second_is_beside_it() -> None:
+    recordings = [Recording(Path(f"/{i}"), str(i), "s", "r", 1.0) for i in range(6)]
+    native = NativePairs(a=np.array([2, 4]), b=np.array([3, 5]), cmos=np.array([1.0, 0.0]))
+    sampler = BatchSampler(
+        np.full(6, 50),
+        [r.uid for r in recordings],
+        batch_samples=200,
+        window=WINDOW,
+        seed=0,
+        table=PairTable(recordings, delta=0.5, native=native),
+    )
+    plans = epoch_of(sampler)
+    assert sorted(lead for plan in plans for lead in leads(plan)) == [0, 1, 2, 4]
+    pairs = [tuple(pair) for plan in plans for pair in plan.recordings[plan.pairs].tolist()]
+    assert sorted(pairs) == [(2, 3), (4, 5)]

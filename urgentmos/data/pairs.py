@@ -65,22 +65,58 @@ class PairTargets:
     preference: Positions
 
 
+@dataclass(frozen=True)
+class NativePairs:
+    """Pairs that listeners rated as pairs; no recording is in two of them.
+
+    Attributes:
+        a: Position of each first recording.
+        b: Position of each second recording.
+        cmos: Comparison score, positive where A is better.
+    """
+
+    a: Positions
+    b: Positions
+    cmos: Values
+
+
 class PairTable:
     """Recordings laid out so that partners and targets are found without listing all pairs.
 
     Args:
         recordings: The recordings; pairs name them by position.
         delta: Largest MOS difference that is a tie.
+        native: Pairs whose members have no other partner, and no other target than their own.
+
+    Attributes:
+        leads: Recordings that a partner is drawn for; of a native pair, the first.
     """
 
-    def __init__(self, recordings: Sequence[Recording], *, delta: float) -> None:
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        *,
+        delta: float,
+        native: NativePairs | None = None,
+    ) -> None:
         self.delta = delta
+        self._native_partner = np.full(len(recordings), -1)
+        self._native_cmos = np.full(len(recordings), np.nan)
+        self.leads: Positions = np.arange(len(recordings))
+        if native is not None:
+            self._native_partner[native.a], self._native_partner[native.b] = native.b, native.a
+            self._native_cmos[native.a], self._native_cmos[native.b] = native.cmos, -native.cmos
+            self.leads = np.setdiff1d(self.leads, native.b)
         self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
         self.strength = np.array([_strength(r) for r in recordings])
         self._file = _number(str(r.audio_path) for r in recordings)
         self.family = _number(_key(r, "strength") for r in recordings)
         self._groups: dict[Matching, _Groups] = {
-            matching: _Groups(_number(_key(r, matching) for r in recordings))
+            matching: _Groups(
+                np.where(
+                    self._native_partner < 0, _number(_key(r, matching) for r in recordings), -1
+                )
+            )
             for matching in MATCHINGS
         }
 
@@ -88,9 +124,11 @@ class PairTable:
         """Say which of two recordings is better, from their strengths or else their labels.
 
         Within a family the preference follows the known strength. Its CMOS is the difference of
-        the MOS labels where both exist, but never on the wrong side of zero.
+        the MOS labels where both exist, but never on the wrong side of zero. A native pair has its
+        own CMOS.
         """
-        cmos = self.mos[a] - self.mos[b]
+        native = self._native_partner[a] == b
+        cmos = np.where(native, self._native_cmos[a], self.mos[a] - self.mos[b])
         by_label = preference(cmos, delta=self.delta)
         # A recording without a family has strength NaN, and so compares with nothing.
         by_strength = np.where(
@@ -134,7 +172,7 @@ class PairTable:
             partners[chosen] = candidates[chosen]
         same_file = (partners >= 0) & (self._file[partners] == self._file)
         partners[same_file] = -1
-        return partners
+        return np.where(self._native_partner < 0, partners, self._native_partner)
 
     def pairs(
         self, matching: Matching, *, ordered: bool, cap: int | None, tie: float, seed: int

@@ -76,6 +76,8 @@ class BatchPlan:
 class BatchSampler:
     """Plan batches in which every recording leads once per epoch, beside its partner.
 
+    Of a native pair only the first recording leads.
+
     Args:
         lengths: Samples of each recording.
         uids: Its name; decides its random window, whatever else is in the manifest.
@@ -149,7 +151,7 @@ class BatchSampler:
         # The pair hears the same share, so that partners of one length need no padding.
         longest[paired] = np.maximum(longest[paired], self._parts(partners[paired], share[paired]))
         bucket = np.floor(np.log(longest) / np.log(_BUCKET_RATIO)).astype(np.int64)
-        order = rng.permutation(num_recordings)
+        order = rng.permutation(leads if self._table is None else self._table.leads)
         order = order[np.argsort(bucket[order], kind="stable")]
         batches = self._cut(order, longest=longest, sizes=1 + paired)
         shuffled = [batches[i] for i in rng.permutation(len(batches))]
