@@ -80,14 +80,16 @@ class PretrainedEncoder(Encoder):
 
     def run_layers(
         self,
-        layers: Iterable[Callable[..., Tensor]],
+        layers: Iterable[Callable[..., Any]],
         hidden: Float[Tensor, "*batch frames dim"],
         *inputs: Any,
     ) -> list[Float[Tensor, "*batch frames dim"]]:
         """Give the input of the first layer and the output of each."""
         states = [hidden]
         for layer in layers:
-            states.append(self.recompute(layer, states[-1], *inputs))
+            output = self.recompute(layer, states[-1], *inputs)
+            # Early releases of transformers 5 give the attention weights as well.
+            states.append(output if isinstance(output, Tensor) else output[0])
         return states
 
 
