@@ -43,6 +43,15 @@ def test_the_loss_is_the_weighted_sum_of_its_metrics(
     torch.testing.assert_close(loss(enhanced), expected, atol=1e-5, rtol=0)
 
 
+def test_scores_of_metrics_outside_the_loss_can_be_asked_for(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    scores = QualityLoss({"mos": 1.0}, model=tiny_assessor).scores(enhanced, metrics=["lsd"])
+    assert set(scores) == {"lsd"}
+    expected = tiny_assessor.score(enhanced, 16000)["lsd"]
+    torch.testing.assert_close(scores["lsd"], expected, atol=1e-5, rtol=0)
+
+
 def test_reductions_agree(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
     mean, total, each = (
         QualityLoss(model=tiny_assessor, reduction=reduction)(enhanced)
@@ -81,6 +90,43 @@ def test_padding_has_no_part_in_the_loss(tiny_assessor: Assessor, enhanced: torc
     losses.sum().backward()
     assert padded.grad is not None
     assert bool((padded.grad[:, 6400:] == 0).all())
+
+
+def test_a_long_recording_loses_as_it_scores_with_gradient_everywhere(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    rng = np.random.default_rng(0)
+    waveform = np.resize(speech(2.0), 22 * 16000) + 0.02 * rng.standard_normal(22 * 16000)
+    long = torch.from_numpy(waveform.astype(np.float32))[None].requires_grad_()
+    loss = QualityLoss({"mos": 1.0}, model=tiny_assessor)
+    value = loss(long)
+    expected = distance_from_best(METRICS["mos"], tiny_assessor.score(long.detach(), 16000)["mos"])
+    torch.testing.assert_close(value.detach(), expected[0], atol=1e-5, rtol=0)
+    value.backward()
+    assert long.grad is not None
+    assert float((long.grad != 0).float().mean()) > 0.99
+
+
+def test_digital_silence_at_the_edges_has_no_part_in_the_loss(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor, reduction="none")
+    padded = torch.nn.functional.pad(enhanced, (5000, 9000))
+    torch.testing.assert_close(loss(padded), loss(enhanced), atol=1e-5, rtol=0)
+
+
+def test_padding_does_not_ring_into_a_resampled_recording(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    recording = torch.from_numpy(speech(0.4, sample_rate=48000))[None]
+    padded = torch.nn.functional.pad(recording, (0, 4000), value=0.9)
+    loss = QualityLoss(model=tiny_assessor)
+    torch.testing.assert_close(
+        loss(padded, sample_rate=48000, lengths=torch.tensor([recording.shape[1]])),
+        loss(recording, sample_rate=48000),
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_modules_around_it_cannot_wake_or_store_it(

@@ -1,6 +1,6 @@
 """A frozen assessor as a training loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.model.windowed import windowed_scores
 from urgentmos.resampling import resample
 
 Reduction = Literal["mean", "none", "sum"]
@@ -71,6 +73,7 @@ class QualityLoss(nn.Module):
         _check_differentiable(assessor.network)
         self.weights = dict(zip(names, map(float, wanted.values()), strict=True))
         self.reduction = reduction
+        self.metrics = assessor.metrics
         self.sample_rate = assessor.sample_rate
         # A one-tuple hides the network from nn.Module, hence from state_dict, train and parameters.
         self._frozen = (assessor.network.eval().requires_grad_(False),)
@@ -83,6 +86,9 @@ class QualityLoss(nn.Module):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Give the loss of each recording, or their mean or sum.
+
+        As for files, digital silence at the edges has no part in it, and what is longer than 20 s
+        is heard in windows, in the memory of one window beyond the waveform's.
 
         Args:
             enhanced: Waveforms, full scale at ±1; gradient flows back to them.
@@ -107,8 +113,9 @@ class QualityLoss(nn.Module):
         *,
         sample_rate: int = 16000,
         lengths: Int[Tensor, " batch"] | None = None,
+        metrics: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Give the scores the loss is made of, with gradient."""
+        """Give scores with gradient: those the loss is made of, or other ``metrics``."""
         (network,) = self._frozen
         num_recordings, samples = enhanced.shape
         if lengths is None:
@@ -116,16 +123,21 @@ class QualityLoss(nn.Module):
         with torch.autocast(enhanced.device.type, enabled=False):
             waveform = enhanced.to(next(network.parameters()).dtype)
             if sample_rate != self.sample_rate:
+                # Before resampling, which would let padding ring into the recording.
+                waveform = waveform.masked_fill(~lengths_to_mask(lengths, samples), 0.0)
                 waveform = resample(waveform, from_rate=sample_rate, to_rate=self.sample_rate)
                 lengths = torch.div(
                     lengths * self.sample_rate + sample_rate - 1,
                     sample_rate,
                     rounding_mode="floor",
                 )
-            scores: dict[str, Tensor] = network(
-                waveform, lengths, metrics=list(self.weights)
-            ).scores
-        return scores
+            return windowed_scores(
+                network,
+                waveform,
+                lengths,
+                metrics=list(self.weights) if metrics is None else metrics,
+                sample_rate=self.sample_rate,
+            )
 
     def extra_repr(self) -> str:
         """Show what the loss is made of."""

@@ -1,10 +1,14 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor, combine_orders
+from urgentmos.scoring import compare_files
 
 Speech = Callable[..., np.ndarray]
 
@@ -153,3 +157,79 @@ def test_a_batch_cannot_be_compared(tiny_assessor: Assessor) -> None:
 def test_scores_carry_no_gradient(tiny_assessor: Assessor) -> None:
     scores = tiny_assessor.score(torch.randn(4000, requires_grad=True), 16000)
     assert not scores["mos"].requires_grad
+
+
+def _fading(speech: Speech, seconds: float) -> np.ndarray:
+    """Speech under noise that grows, so that every part of it differs."""
+    samples = round(seconds * 16000)
+    noise = np.random.default_rng(0).standard_normal(samples) * np.linspace(0, 0.1, samples)
+    return (np.resize(speech(2.0), samples) + noise).astype(np.float32)
+
+
+class TestLongRecordings:
+    def test_a_long_recording_scores_as_its_file_does(
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    ) -> None:
+        waveform = np.pad(_fading(speech, 41.0), (8000, 40000))
+        soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+        (row,) = tiny_assessor.score_files([tmp_path / "a.wav"])
+        scores = tiny_assessor.score(waveform, 16000)
+        for name, score in scores.items():
+            tolerance = 1e-4 * METRICS[name].scale
+            assert float(score) == pytest.approx(row.scores[name], abs=tolerance)
+
+    def test_a_batch_with_a_long_recording_scores_each_as_alone(
+        self, tiny_assessor: Assessor, speech: Speech
+    ) -> None:
+        long, short = _fading(speech, 26.0), speech(3.0)
+        batch = np.zeros((2, len(long)), np.float32)
+        batch[0], batch[1, : len(short)] = long, short
+        together = tiny_assessor.score(batch, 16000, lengths=[len(long), len(short)])
+        for index, waveform in enumerate((long, short)):
+            for name, score in tiny_assessor.score(waveform, 16000).items():
+                tolerance = 1e-4 * METRICS[name].scale
+                assert float(together[name][index]) == pytest.approx(float(score), abs=tolerance)
+
+    def test_the_network_never_hears_more_than_a_window(
+        self, tiny_assessor: Assessor, speech: Speech, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[int] = []
+        features = tiny_assessor.network.features
+
+        def listen(waveform: torch.Tensor, lengths: torch.Tensor, **options: object) -> object:
+            heard.append(waveform.numel())
+            return features(waveform, lengths, **options)
+
+        monkeypatch.setattr(tiny_assessor.network, "features", listen)
+        waveform = _fading(speech, 61.0)
+        tiny_assessor.score(waveform, 16000)
+        tiny_assessor.compare(waveform, waveform[: 35 * 16000], 16000)
+        assert len(heard) == 4 + 2 * 4
+        assert max(heard) == 20 * 16000
+
+    def test_long_comparisons_are_those_of_files_and_mirror(
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    ) -> None:
+        a, b = _fading(speech, 52.0), _fading(speech, 33.0)[::-1].copy()
+        for name, waveform in (("a", a), ("b", b)):
+            soundfile.write(tmp_path / f"{name}.wav", waveform, 16000, subtype="FLOAT")
+        (row,) = compare_files(tiny_assessor, [(tmp_path / "a.wav", tmp_path / "b.wav")])
+        forward, backward = tiny_assessor.compare(a, b, 16000), tiny_assessor.compare(b, a, 16000)
+        assert row.preference is not None
+        assert forward.cmos == pytest.approx(row.preference.cmos, abs=1e-5)
+        assert forward.p_a == pytest.approx(row.preference.p_a, abs=1e-5)
+        assert (forward.p_a, forward.cmos) == (backward.p_b, -backward.cmos)
+
+
+def test_digital_silence_at_the_edges_changes_nothing(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    waveform = speech(1.5)
+    scores = tiny_assessor.score(waveform, 16000)
+    for before, after in ((0, 48000), (700, 0), (16000, 80000)):
+        padded = np.pad(waveform, (before, after))
+        for name, score in tiny_assessor.score(padded, 16000).items():
+            assert float(score) == pytest.approx(
+                float(scores[name]), abs=1e-4 * METRICS[name].scale
+            )
+        assert tiny_assessor.compare(padded, waveform, 16000).cmos == pytest.approx(0, abs=1e-5)

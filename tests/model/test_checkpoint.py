@@ -131,3 +131,8 @@ def test_a_saved_model_needs_nothing_but_its_folder(tiny_model_dir: Path) -> Non
         "model_card.json",
     }
     assert np.isfinite(float(load_model(str(tiny_model_dir)).score(np.ones(10), 16000)["mos"]))
+
+
+def test_all_its_files_can_be_read_by_those_who_may_read_one(tiny_model_dir: Path) -> None:
+    modes = {path.name: path.stat().st_mode for path in tiny_model_dir.iterdir()}
+    assert len(set(modes.values())) == 1, modes

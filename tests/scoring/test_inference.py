@@ -8,7 +8,7 @@ from torch import Tensor
 
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.inference import WindowScorer
-from urgentmos.scoring.windows import Window
+from urgentmos.windows import Window
 
 Forward = Callable[..., dict[str, Tensor]]
 

@@ -152,6 +152,34 @@ class TestLongRecordings:
         assert peak < 60e6
 
 
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+def test_digital_silence_at_the_edges_is_left_out_and_flagged(
+    tiny_assessor: Assessor, tmp_path: Path, speech: Speech, sample_rate: int
+) -> None:
+    recording = speech(2.5, sample_rate=sample_rate)
+    edges = [(0, 0), (0, 100), (3 * sample_rate, 0), (sample_rate, 18 * sample_rate)]
+    for index, edge in enumerate(edges):
+        soundfile.write(tmp_path / f"{index}.wav", np.pad(recording, edge), sample_rate)
+    rows = list(score_files(tiny_assessor, [tmp_path]))
+    # Where a recording is resampled, a few samples that ring at its edges are neither.
+    share = 1e-4 if sample_rate == 16000 else 0.01
+    for row in rows:
+        for metric, score in row.scores.items():
+            assert abs(score - rows[0].scores[metric]) <= share * METRICS[metric].scale
+    assert ["edge_silence" in row.flags for row in rows] == [False, False, True, True]
+    assert [row.duration_s for row in rows] == pytest.approx([2.5, 2.5, 5.5, 21.5], abs=0.01)
+    assert rows[3].timeline[0].start_s == pytest.approx(1.0, abs=0.01)
+    assert rows[3].timeline[0].end_s == pytest.approx(3.5, abs=0.01)
+
+
+def test_sound_of_less_than_a_second_between_silences_is_short(
+    tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.pad(speech(0.5), 16000), 16000)
+    (row,) = score_files(tiny_assessor, [tmp_path / "a.wav"])
+    assert row.flags == ("edge_silence", "short")
+
+
 class TestBadFiles:
     """Every kind of bad file has its row, and the good ones around it are scored."""
 

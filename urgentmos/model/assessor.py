@@ -1,4 +1,9 @@
-"""The assessor as its users meet it: recordings in, scores and preferences out."""
+"""The assessor as its users meet it: recordings in, scores and preferences out.
+
+What is done to a recording before the network hears it is the same as for files: digital silence
+before the first sound and after the last is left out, and what is longer than 20 s is heard in
+windows (``urgentmos.windows``).
+"""
 
 import importlib
 import math
@@ -9,12 +14,16 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from urgentmos.masks import lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
+from urgentmos.model.windowed import windowed_scores
 from urgentmos.resampling import resample, resampled_length
+from urgentmos.silence import drop_edge_silence
+from urgentmos.windows import in_step, plan_windows
 
 __all__ = [
     "Assessor",
@@ -97,10 +106,9 @@ class Assessor:
         lengths: Sequence[int] | Waveform | None = None,
         metrics: Collection[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Score recordings, each in one piece.
+        """Score recordings of any length.
 
-        Memory grows with the square of the longest: ``score_files`` cuts long recordings into
-        windows.
+        Beyond a few copies of the waveform, memory is that of one window.
 
         Args:
             waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1.
@@ -117,11 +125,16 @@ class Assessor:
         """
         with torch.inference_mode():
             batch, batch_lengths = self._prepare(waveform, sample_rate, lengths)
-            output: NetworkOutput = self.network(batch, batch_lengths, metrics=metrics)
-        return output.scores
+            return windowed_scores(
+                self.network, batch, batch_lengths, metrics=metrics, sample_rate=self.sample_rate
+            )
 
     def compare(self, a: Waveform, b: Waveform, sample_rate: int) -> Preference:
         """Compare two recordings; comparing them in the other order gives the exact mirror.
+
+        Recordings beyond one window meet window by window, like parts in time; where one has fewer
+        windows, they are repeated in place. The result is the mean over the meetings, each weighted
+        by the time that its two windows stand for.
 
         Args:
             a: One recording, ``(samples,)``.
@@ -132,17 +145,17 @@ class Assessor:
             ValueError: A waveform cannot be scored, or the model has no preference head.
         """
         with torch.inference_mode():
-            # Each alone: in one batch, rounding could depend on which of the two comes first.
-            frames_a, mask_a = self.network.preference_frames(*self._prepare_one(a, sample_rate))
-            frames_b, mask_b = self.network.preference_frames(*self._prepare_one(b, sample_rate))
-            forward = self.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
-            backward = self.network.compare_frames(frames_b, mask_b, frames_a, mask_a)
-        return combine_orders(
-            _probabilities(forward.logits),
-            _probabilities(backward.logits),
-            cmos_forward=float(forward.cmos),
-            cmos_backward=float(backward.cmos),
-        )
+            sides = [self._windows(waveform, sample_rate) for waveform in (a, b)]
+            num_steps = max(map(len, sides))
+            meetings = zip(
+                *(in_step(side, num_windows=len(side), num_steps=num_steps) for side in sides),
+                strict=True,
+            )
+            preferences, weights_s = [], []
+            for (window_a, weight_a_s), (window_b, weight_b_s) in meetings:
+                preferences.append(self._compare_windows(window_a, window_b))
+                weights_s.append((weight_a_s + weight_b_s) / 2)
+        return average_preferences(preferences, weights_s)
 
     def score_files(self, paths: Sequence[str | Path], **options: Any) -> Iterator[Any]:
         """Score files and folders: one ``urgentmos.scoring.Row`` each, as they are done.
@@ -156,14 +169,37 @@ class Assessor:
         rows: Iterator[Any] = scoring.score_files(self, paths, **options)
         return rows
 
-    def _prepare_one(
+    def _windows(
         self, waveform: Waveform, sample_rate: int
-    ) -> tuple[Float[Tensor, "1 samples"], Int[Tensor, " 1"]]:
+    ) -> list[tuple[Float[Tensor, "1 samples"], float]]:
         if waveform.ndim != 1:
             raise ValueError(
                 f"expected one recording of shape (samples,), got {tuple(waveform.shape)}"
             )
-        return self._prepare(waveform, sample_rate, None)
+        recording, _ = drop_edge_silence(*self._prepare(waveform, sample_rate, None))
+        stretches = plan_windows(recording.shape[1], sample_rate=self.sample_rate)
+        return [(recording[:, start:end], weight_s) for start, end, weight_s in stretches]
+
+    def _compare_windows(
+        self, a: Float[Tensor, "1 samples_a"], b: Float[Tensor, "1 samples_b"]
+    ) -> Preference:
+        # Each alone: in one batch, rounding could depend on which of the two comes first.
+        frames_a, mask_a = self._preference_frames(a)
+        frames_b, mask_b = self._preference_frames(b)
+        forward = self.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
+        backward = self.network.compare_frames(frames_b, mask_b, frames_a, mask_a)
+        return combine_orders(
+            _probabilities(forward.logits),
+            _probabilities(backward.logits),
+            cmos_forward=float(forward.cmos),
+            cmos_backward=float(backward.cmos),
+        )
+
+    def _preference_frames(
+        self, window: Float[Tensor, "1 samples"]
+    ) -> tuple[Float[Tensor, "1 frames dim"], Bool[Tensor, "1 frames"]]:
+        length = torch.tensor([window.shape[1]], device=window.device)
+        return self.network.preference_frames(*drop_edge_silence(window, length))
 
     def _prepare(
         self,
@@ -173,8 +209,8 @@ class Assessor:
     ) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
         batch = _as_batch(waveform).to(self.device)
         batch_lengths = _as_lengths(lengths, batch)
-        valid = torch.arange(batch.shape[1], device=batch.device) < batch_lengths[:, None]
-        batch = batch.masked_fill(~valid, 0.0)
+        if lengths is not None:
+            batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
         if not bool(torch.isfinite(batch).all()):
             raise ValueError(
                 f"the waveform of shape {tuple(waveform.shape)} has NaN or infinite samples"
@@ -214,6 +250,28 @@ def combine_orders(
         verdict = "tie"
     cmos = (cmos_forward - cmos_backward) / 2
     return Preference(p_a=p_a, p_tie=p_tie, p_b=p_b, cmos=cmos, verdict=verdict)
+
+
+def average_preferences(
+    preferences: Sequence[Preference], weights_s: Sequence[float]
+) -> Preference:
+    """Average what was said about parts of two recordings.
+
+    Args:
+        preferences: One for each meeting of two parts.
+        weights_s: Time that each stands for.
+    """
+    if len(preferences) == 1:
+        return preferences[0]
+    total_s = sum(weights_s)
+    p_a, p_tie, p_b, cmos = (
+        sum(weight * value for weight, value in zip(weights_s, values, strict=True)) / total_s
+        for values in zip(*((p.p_a, p.p_tie, p.p_b, p.cmos) for p in preferences), strict=True)
+    )
+    # For its rule on which verdict the probabilities mean: both orders are already in them.
+    return combine_orders(
+        (p_a, p_tie, p_b), (p_b, p_tie, p_a), cmos_forward=cmos, cmos_backward=-cmos
+    )
 
 
 def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from urgentmos.model.assessor import Assessor, Preference, combine_orders
+from urgentmos.model.assessor import Assessor, Preference, average_preferences
 from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
 from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Value
-from urgentmos.scoring.windows import Window, combine_scores
+from urgentmos.windows import Window, combine_scores, in_step
 
 Verdict = Literal["A better", "tie", "B better"]
 
@@ -40,7 +40,6 @@ COMPARISON_COLUMNS: dict[str, type] = {
 """Columns of a table of comparisons, with the type of their values."""
 
 _DECIMALS = 5
-_NUMBERS = ("p_a", "p_tie", "p_b", "cmos")
 _VERDICTS: dict[str, Verdict] = {"A": "A better", "tie": "tie", "B": "B better"}
 # Windows that the decoder keeps of every recording; longer ones are decoded a second time.
 _FEW = 2
@@ -164,22 +163,14 @@ class _Comparer:
         )
 
     def _meet(self, a: "_Side", b: "_Side") -> Preference:
-        num_meetings = max(a.num_windows, b.num_windows)
+        num_steps = max(a.num_windows, b.num_windows)
         rate = self._assessor.sample_rate
-        weights: list[float] = []
-        numbers: list[dict[str, float]] = []
-        meetings = zip(a.stretched(num_meetings), b.stretched(num_meetings), strict=True)
-        for window_a, window_b in meetings:
-            preference = self._assessor.compare(window_a.waveform, window_b.waveform, rate)
-            weights.append((window_a.weight_s + window_b.weight_s) / 2)
-            numbers.append({name: getattr(preference, name) for name in _NUMBERS})
-        if num_meetings == 1:
-            return preference
-        p_a, p_tie, p_b, cmos = combine_scores(numbers, weights).values()
-        # For its rule on which verdict the probabilities mean: both orders are already in them.
-        return combine_orders(
-            (p_a, p_tie, p_b), (p_b, p_tie, p_a), cmos_forward=cmos, cmos_backward=-cmos
-        )
+        preferences: list[Preference] = []
+        weights_s: list[float] = []
+        for window_a, window_b in zip(a.in_step(num_steps), b.in_step(num_steps), strict=True):
+            preferences.append(self._assessor.compare(window_a.waveform, window_b.waveform, rate))
+            weights_s.append((window_a.weight_s + window_b.weight_s) / 2)
+        return average_preferences(preferences, weights_s)
 
 
 class _Side:
@@ -201,19 +192,16 @@ class _Side:
         """MOS of the windows gone through."""
         return combine_scores(self._scores, self._weights_s).get("mos")
 
-    def stretched(self, num_meetings: int) -> Iterator[Window]:
-        """Go through the windows in ``num_meetings`` steps, at least one for each."""
-        position = -1
-        for meeting in range(num_meetings):
-            while position < meeting * self.num_windows // num_meetings:
-                window = next(self._windows)
-                position += 1
-                self._score(window)
-            yield window
+    def in_step(self, num_steps: int) -> Iterator[Window]:
+        """Go through the windows in ``num_steps`` steps, scoring each when it is first met."""
+        return in_step(
+            map(self._scored, self._windows), num_windows=self.num_windows, num_steps=num_steps
+        )
 
-    def _score(self, window: Window) -> None:
+    def _scored(self, window: Window) -> Window:
         (result,) = self._scorer.score([window])
         if isinstance(result, str):
             raise ValueError(result)
         self._weights_s.append(window.weight_s)
         self._scores.append(result)
+        return window

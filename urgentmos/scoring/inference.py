@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.batches import plan_batches
-from urgentmos.scoring.windows import Window
+from urgentmos.windows import Window
 
 _log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Recordings decoded ahead of the model, in threads, in order."""
 
+import dataclasses
 import itertools
 import os
 from collections import deque
@@ -7,10 +8,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from urgentmos.audio import AudioError, AudioReader
-from urgentmos.scoring.windows import Window, cut_windows
+from urgentmos.silence import EdgeSilence
+from urgentmos.windows import Window, cut_windows
 
 SHORT_S = 1.0
 """Shorter recordings are flagged: models hear them repeated (``ModelConfig.shortest_s``)."""
+
+LONG_SILENCE_S = 0.1
+"""From here on, digital silence left out before the first sound and after the last is flagged."""
 
 # Recordings in flight, and windows decoded of each before its turn comes: together they bound the
 # memory. Of a longer recording the rest is decoded when it is needed.
@@ -29,7 +34,8 @@ class Recording:
         duration_s: Seconds decoded; None when it could not be opened.
         sample_rate: Rate of the file in Hz; None when it could not be opened.
         channels: Channels of the file; None when it could not be opened.
-        flags: ``AudioReader.flags``, and ``short``.
+        flags: ``AudioReader.flags``; ``edge_silence``: at least 0.1 s of digital silence before
+            the first sound and after the last was left out; ``short``: what remains is repeated.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -49,14 +55,26 @@ class Recording:
         try:
             with AudioReader(self.path, sample_rate=sample_rate) as reader:
                 self.sample_rate, self.channels = reader.sample_rate, reader.channels
+                edges = EdgeSilence()
                 try:
-                    yield from cut_windows(reader.blocks(), sample_rate=sample_rate)
+                    blocks = edges.drop(reader.blocks())
+                    for window in cut_windows(blocks, sample_rate=sample_rate):
+                        yield _later(window, edges.num_before / sample_rate)
                 finally:
                     self.duration_s = reader.duration_s
-                    short = ("short",) if reader.duration_s < SHORT_S else ()
-                    self.flags = reader.flags + short
+                    silence_s = (edges.num_before + edges.num_after) / sample_rate
+                    flags = {
+                        "edge_silence": silence_s >= LONG_SILENCE_S,
+                        "short": reader.duration_s - silence_s < SHORT_S,
+                    }
+                    self.flags = reader.flags + tuple(flag for flag in flags if flags[flag])
         except AudioError as error:
             self.error = str(error)
+
+
+def _later(window: Window, seconds: float) -> Window:
+    start_s, end_s = window.start_s + seconds, window.end_s + seconds
+    return dataclasses.replace(window, start_s=start_s, end_s=end_s) if seconds else window
 
 
 Decoded = tuple[Recording, Iterator[Window]]

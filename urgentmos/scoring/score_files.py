@@ -11,7 +11,7 @@ from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
 from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Row, WindowScores
-from urgentmos.scoring.windows import Window, combine_scores
+from urgentmos.windows import Window, combine_scores
 
 BATCH_SECONDS = {"cpu": 60.0, "cuda": 400.0}
 """Default bound on a batch, in padded seconds, by kind of device."""

@@ -12,8 +12,10 @@ Each moment belongs to one window: where two overlap, the middle of the overlap 
 is the mean over windows, each weighted by the time that belongs to it (a, b, c).
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,22 @@ WINDOW_S = 20.0
 
 HOP_S = 15.0
 """From the start of one window to the start of the next."""
+
+_Item = TypeVar("_Item")
+
+
+class Stretch(NamedTuple):
+    """Where a window lies in a recording.
+
+    Attributes:
+        start: Its first sample.
+        end: The sample after its last.
+        weight_s: Time that belongs to it; over a recording these add up to its duration.
+    """
+
+    start: int
+    end: int
+    weight_s: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,21 @@ class Window:
     start_s: float
     end_s: float
     weight_s: float
+
+
+def plan_windows(num_samples: int, *, sample_rate: int) -> list[Stretch]:
+    """Say where the windows of a recording lie that is there as a whole."""
+    length, hop = round(WINDOW_S * sample_rate), round(HOP_S * sample_rate)
+    last_start = num_samples - length
+    if last_start <= 0:
+        return [Stretch(0, num_samples, num_samples / sample_rate)]
+    starts = [*range(0, last_start, hop), last_start]
+    partings = [_parting(start, later, length) for start, later in itertools.pairwise(starts)]
+    owned = itertools.pairwise([0.0, *partings, float(num_samples)])
+    return [
+        Stretch(start, start + length, (owned_to - owned_from) / sample_rate)
+        for start, (owned_from, owned_to) in zip(starts, owned, strict=True)
+    ]
 
 
 def cut_windows(blocks: Iterable[NDArray[np.float32]], *, sample_rate: int) -> Iterator[Window]:
@@ -87,6 +120,25 @@ def combine_scores(
         metric: sum(w * s[metric] for w, s in zip(weights_s, scores, strict=True)) / total
         for metric in scores[0]
     }
+
+
+def in_step(windows: Iterable[_Item], *, num_windows: int, num_steps: int) -> Iterator[_Item]:
+    """Go through windows in at least as many steps as there are, repeating some in place.
+
+    Two recordings gone through in the same number of steps meet at like parts in time.
+
+    Args:
+        windows: The windows; the next is fetched when its step has come.
+        num_windows: How many they are.
+        num_steps: Steps wanted.
+    """
+    remaining = iter(windows)
+    position = -1
+    for step in range(num_steps):
+        while position < step * num_windows // num_steps:
+            window = next(remaining)
+            position += 1
+        yield window
 
 
 class _Held:

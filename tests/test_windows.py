@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from urgentmos.scoring.windows import (
+from urgentmos.windows import (
     HOP_S,
     WINDOW_S,
     Window,
     combine_scores,
     cut_windows,
+    in_step,
+    plan_windows,
 )
 
 RATE = 100
@@ -37,6 +39,24 @@ def test_windows_cover_the_recording_and_their_times_add_up_to_it(
     assert windows[-1].end_s == num_samples / RATE
     assert all(a.end_s >= b.start_s for a, b in itertools.pairwise(windows))
     assert sum(window.weight_s for window in windows) == pytest.approx(num_samples / RATE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(num_samples=st.integers(1, 6 * LENGTH))
+def test_a_recording_in_memory_has_the_windows_of_one_that_is_decoded(num_samples: int) -> None:
+    streamed = _cut(num_samples, LENGTH)
+    planned = plan_windows(num_samples, sample_rate=RATE)
+    assert [(start / RATE, end / RATE) for start, end, _ in planned] == [
+        (window.start_s, window.end_s) for window in streamed
+    ]
+    for stretch, window in zip(planned, streamed, strict=True):
+        assert stretch.weight_s == pytest.approx(window.weight_s)
+
+
+def test_steps_repeat_windows_in_place_and_leave_none_out() -> None:
+    assert list(in_step("ab", num_windows=2, num_steps=4)) == ["a", "a", "b", "b"]
+    assert list(in_step("abc", num_windows=3, num_steps=3)) == ["a", "b", "c"]
+    assert list(in_step("abc", num_windows=3, num_steps=4)) == ["a", "a", "b", "c"]
 
 
 def test_up_to_the_window_length_it_is_one_piece() -> None:

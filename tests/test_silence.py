@@ -1,0 +1,63 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from urgentmos.silence import SILENCE_LEVEL, EdgeSilence, drop_edge_silence
+
+
+def _streamed(waveform: np.ndarray, block: int) -> tuple[np.ndarray, EdgeSilence]:
+    edges = EdgeSilence()
+    blocks = (waveform[start : start + block] for start in range(0, len(waveform), block))
+    return np.concatenate([np.zeros(0, np.float32), *edges.drop(blocks)]), edges
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), min_size=1, max_size=8),
+    block=st.integers(1, 60),
+)
+def test_a_stream_and_an_array_lose_the_same_silence(
+    parts: list[tuple[bool, int]], block: int
+) -> None:
+    waveform = np.concatenate([np.full(n, 0.5 * loud, np.float32) for loud, n in parts])
+    streamed, edges = _streamed(waveform, block)
+    kept, lengths = drop_edge_silence(
+        torch.from_numpy(waveform)[None], torch.tensor([len(waveform)])
+    )
+    np.testing.assert_array_equal(streamed, kept[0].numpy())
+    assert lengths.tolist() == [len(streamed)]
+    assert edges.num_before + len(streamed) + edges.num_after == len(waveform)
+    if waveform.any():
+        np.testing.assert_array_equal(streamed, np.trim_zeros(waveform))
+    else:
+        np.testing.assert_array_equal(streamed, waveform)
+
+
+def test_the_quietest_sound_stays_and_what_is_below_it_goes() -> None:
+    quiet, silent = 2 * SILENCE_LEVEL, 0.5 * SILENCE_LEVEL
+    waveform = np.array([silent, quiet, -silent, 0.3, -quiet, silent], np.float32)
+    streamed, edges = _streamed(waveform, 2)
+    np.testing.assert_array_equal(streamed, np.array([quiet, -silent, 0.3, -quiet], np.float32))
+    assert (edges.num_before, edges.num_after) == (1, 1)
+
+
+def test_each_recording_of_a_batch_loses_its_own_and_padding_is_ignored() -> None:
+    waveform = torch.tensor([[0.0, 1.0, 2.0, 0.0, 9.0], [3.0, 0.0, 4.0, 5.0, 6.0], [0.0] * 5])
+    kept, lengths = drop_edge_silence(waveform, torch.tensor([4, 5, 2]))
+    assert lengths.tolist() == [2, 5, 2]
+    assert kept.tolist() == [[1.0, 2.0, 0.0, 0.0, 0.0], [3.0, 0.0, 4.0, 5.0, 6.0], [0.0] * 5]
+
+
+def test_gradient_reaches_the_samples_that_are_kept() -> None:
+    waveform = torch.tensor([[0.0, 1.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0]], requires_grad=True)
+    kept, _ = drop_edge_silence(waveform, torch.tensor([4, 3]))
+    kept.sum().backward()
+    assert waveform.grad is not None
+    assert waveform.grad.tolist() == [[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]]
+
+
+def test_nan_is_no_silence() -> None:
+    kept, lengths = drop_edge_silence(torch.tensor([[np.nan, 0.0, 1.0]]), torch.tensor([3]))
+    assert lengths.tolist() == [3]
+    assert bool(kept[0, 0].isnan())

@@ -1,0 +1,83 @@
+"""Recordings of any length through the network, by the rules that hold for files."""
+
+from collections.abc import Collection
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from urgentmos.model.network import AssessorNetwork
+from urgentmos.silence import drop_edge_silence
+from urgentmos.windows import WINDOW_S, plan_windows
+
+
+def windowed_scores(
+    network: AssessorNetwork,
+    waveform: Float[Tensor, "batch samples"],
+    lengths: Int[Tensor, " batch"],
+    *,
+    metrics: Collection[str] | None,
+    sample_rate: int,
+) -> dict[str, Float[Tensor, " batch"]]:
+    """Score recordings: digital silence at the edges left out, the rest in windows if it is long.
+
+    Recordings of up to ``WINDOW_S`` are one batch. Once there is a longer one, each is scored
+    alone and window by window, in the memory of one window beyond the waveform's; with gradient
+    too, since a window is computed again on the way back.
+
+    Args:
+        network: The network.
+        waveform: At the network's rate; what lies beyond a recording's length is ignored.
+        lengths: Samples of each recording.
+        metrics: Metrics wanted; all when None.
+        sample_rate: The network's rate in Hz.
+    """
+    waveform, lengths = drop_edge_silence(waveform, lengths)
+    if int(lengths.max()) <= round(WINDOW_S * sample_rate):
+        return _scores(network, waveform, lengths, metrics)
+    each = [
+        _long(network, recording[None, :length], metrics, sample_rate)
+        for recording, length in zip(waveform, lengths.tolist(), strict=True)
+    ]
+    return {metric: torch.cat([scores[metric] for scores in each]) for metric in each[0]}
+
+
+def _long(
+    network: AssessorNetwork,
+    recording: Float[Tensor, "1 samples"],
+    metrics: Collection[str] | None,
+    sample_rate: int,
+) -> dict[str, Float[Tensor, " 1"]]:
+    stretches = plan_windows(recording.shape[1], sample_rate=sample_rate)
+    duration_s = sum(stretch.weight_s for stretch in stretches)
+    total: dict[str, Tensor] = {}
+    for stretch in stretches:
+        scores = _window_scores(network, recording[:, stretch.start : stretch.end], metrics)
+        for metric, score in scores.items():
+            total[metric] = total.get(metric, 0.0) + score * (stretch.weight_s / duration_s)
+    return total
+
+
+def _window_scores(
+    network: AssessorNetwork,
+    window: Float[Tensor, "1 samples"],
+    metrics: Collection[str] | None,
+) -> dict[str, Float[Tensor, " 1"]]:
+    length = torch.tensor([window.shape[1]], device=window.device)
+    window, length = drop_edge_silence(window, length)
+    if torch.is_grad_enabled() and window.requires_grad:
+        recomputed = checkpoint(_scores, network, window, length, metrics, use_reentrant=False)
+        return cast(dict[str, Tensor], recomputed)
+    return _scores(network, window, length, metrics)
+
+
+def _scores(
+    network: AssessorNetwork,
+    waveform: Float[Tensor, "batch samples"],
+    lengths: Int[Tensor, " batch"],
+    metrics: Collection[str] | None,
+) -> dict[str, Float[Tensor, " batch"]]:
+    scores: dict[str, Tensor] = network(waveform, lengths, metrics=metrics).scores
+    return scores
