@@ -66,7 +66,7 @@ def small_run(folder: Path, *, trainable_layers: int | str = 0) -> RunConfig:
     )
     data = replace(
         run.data,
-        manifests=[str(folder / "manifest.jsonl")],
+        manifests=[str(folder / "manifest.jsonl")], pair_manifests=[],
         max_seconds=0.5, min_seconds=0.3, batch_seconds=2.0, workers=0,
     )  # fmt: skip
     return replace(

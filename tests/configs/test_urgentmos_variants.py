@@ -71,6 +71,9 @@ def test_variant_has_the_values_of_the_paper(path):
     assert [each.family for each in run.model.encoders] == encoders
     assert (len(run.model.groups), len(run.model.metrics)) == (groups, metrics)
     assert run.data.pairs == {matching: 1.0}
+    # Table 2: eleven corpora of ratings, NISQA's in four parts, and two of pairs.
+    assert len(run.data.manifests) == 14
+    assert len(run.data.pair_manifests) == 2
     assert run.data.batch_seconds == 400
     assert (run.steps, run.optimizer.lr, run.optimizer.schedule) == (20_000, 3e-5, "constant")
     assert run.model.fusion.dim == 768

@@ -19,7 +19,11 @@ def train(
         bool, typer.Option("--dry-run", help="Describe the model and stop; reads no data.")
     ] = False,
 ) -> None:
-    """Train a model from manifests."""
+    """Train a model from manifests.
+
+    In several processes: `torchrun --nproc-per-node 2 -m urgentmos train CONFIG`, or the same
+    after `accelerate launch`.
+    """
     from urgentmos.config import load_config
     from urgentmos.training.config import RunConfig
     from urgentmos.training.description import describe
@@ -38,6 +42,9 @@ def train(
     except TrainingError as error:
         typer.echo(f"urgentmos: {error}", err=True)
         raise typer.Exit(1) from error
+    trainer.close()
+    if not trainer.is_main:
+        return
     if state.step < run.steps:
         typer.echo(f"stopped at step {state.step} of {run.steps}; --resume goes on")
     else:

@@ -15,6 +15,8 @@ class DataConfig:
     Attributes:
         manifests: Manifests in JSON lines; uids are unique across them.
         labels: Label tables merged onto the manifests.
+        pair_manifests: Pairs rated as pairs, in JSON lines. They are trained on as they are, beside
+            those that ``pairs`` draws; their recordings have no other partner and no labels.
         validation_share: Share of the contents (``reference_id``) held out where ``meta.split``
             says neither ``train`` nor ``validation``.
         cache: File that holds all decoded waveforms; made once. None decodes in every epoch.
@@ -31,6 +33,7 @@ class DataConfig:
 
     manifests: list[str]
     labels: list[str] = field(default_factory=list)
+    pair_manifests: list[str] = field(default_factory=list)
     validation_share: float = 0.05
     cache: str | None = None
     features: str | None = None
@@ -238,10 +241,23 @@ class RunConfig:
             )
         if self.teacher is not None and self.data.features is None:
             raise ValueError("a teacher needs data.features, the folder its hidden states are in")
-        if (weights["preference"] or weights["bradley_terry"]) and not self.data.matching:
-            raise ValueError("preference and bradley_terry need pairs; data.pairs draws none")
+        self._check_pairs()
         if (weights["bradley_terry"] or weights["qamro"]) and "mos" not in self.model.metrics:
             raise ValueError("bradley_terry and qamro rank the 'mos' score, which no group has")
         for name in self.objectives.metric_weights:
             if name not in self.model.metrics:
                 raise ValueError(f"objectives.metric_weights: the model does not predict {name!r}")
+
+    def _check_pairs(self) -> None:
+        weights = self.objectives.weights
+        learned = weights["preference"] > 0 or weights["bradley_terry"] > 0
+        if learned and not (self.data.matching or self.data.pair_manifests):
+            raise ValueError(
+                "preference and bradley_terry need pairs; data.pairs draws none, and "
+                "data.pair_manifests names none"
+            )
+        if self.data.pair_manifests and not learned:
+            raise ValueError(
+                "data.pair_manifests would not be learned from: neither objectives.preference nor "
+                "objectives.bradley_terry is above 0"
+            )

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from urgentmos.data.manifest import ManifestError, Recording, merge_labels, read_manifest
+from urgentmos.data.manifest import (
+    ManifestError,
+    Pair,
+    Recording,
+    merge_labels,
+    read_manifest,
+    read_pairs,
+)
+from urgentmos.data.pairs import NativePairs
 from urgentmos.data.waveforms import (
     DecodedWaveforms,
     SelectedWaveforms,
@@ -42,7 +50,8 @@ class Corpus:
         validation: Held-out recordings.
         waveforms: Waveforms of both.
         audio_digest: Changes with any file.
-        digest: Changes with any uid, label, strength or split.
+        digest: Changes with any uid, label, strength, split or native pair.
+        native: Pairs of training recordings that were rated as pairs; None where there are none.
     """
 
     train: Split
@@ -50,6 +59,7 @@ class Corpus:
     waveforms: Waveforms
     audio_digest: str
     digest: str
+    native: NativePairs | None = None
 
 
 def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
@@ -73,10 +83,12 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
             recordings.append(recording)
     for table in config.labels:
         merge_labels(recordings, table)
+    pairs = [pair for manifest in config.pair_manifests for pair in read_pairs(manifest)]
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
-    sides = np.array([side for side in sides if side in _SIDES])
+    used += _members(pairs)
+    sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
     waveforms = open_cache(config.cache, used) if config.cache else DecodedWaveforms(used)
     train, validation = (
         _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
@@ -87,7 +99,8 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
         validation=validation,
         waveforms=waveforms,
         audio_digest=audio_digest(used),
-        digest=_digest(used, sides.tolist()),
+        digest=_digest(used, sides.tolist(), pairs),
+        native=_native(pairs, num_train=len(train.recordings)),
     )
 
 
@@ -116,6 +129,32 @@ def _select(
     return Split(chosen, SelectedWaveforms(waveforms, positions), positions)
 
 
+def _members(pairs: list[Pair]) -> list[Recording]:
+    """Lay pairs out as recordings without labels: the first of a pair, the second, the next pair.
+
+    A file that is in several pairs comes as often.
+    """
+    return [
+        Recording(
+            audio_path=path,
+            uid=f"pair:{number}:{side}",
+            system_id=side,
+            reference_id=f"pair:{number}",
+            duration=duration,
+        )
+        for number, pair in enumerate(pairs)
+        for side, path, duration in zip("ab", (pair.a, pair.b), pair.durations, strict=True)
+    ]
+
+
+def _native(pairs: list[Pair], *, num_train: int) -> NativePairs | None:
+    if not pairs:
+        return None
+    # The members are the last of the training recordings.
+    first = num_train - 2 * len(pairs) + 2 * np.arange(len(pairs))
+    return NativePairs(a=first, b=first + 1, cmos=np.array([pair.cmos for pair in pairs]))
+
+
 def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
     labelled = {name for recording in recordings for name in recording.metrics}
     for name in metrics:
@@ -126,11 +165,13 @@ def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
             )
 
 
-def _digest(recordings: list[Recording], sides: list[str]) -> str:
+def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) -> str:
     digest = hashlib.sha256()
     for recording, side in zip(recordings, sides, strict=True):
         known = {key: recording.meta.get(key) for key in ("corpus", "family", "strength")}
         labels = {name: round(value, 6) for name, value in sorted(recording.metrics.items())}
         line = [recording.uid, recording.reference_id, side, known, labels]
         digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")
+    for pair in pairs:
+        digest.update(f"{pair.a.name} {pair.b.name} {pair.cmos:.6f}\n".encode())
     return digest.hexdigest()

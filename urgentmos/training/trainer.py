@@ -69,7 +69,7 @@ class Trainer:
         self._num_ranks: int = self._accelerator.num_processes
         metrics = config.model.metrics
         self.corpus = self._load_corpus(metrics)
-        self.folder = RunFolder(Path(config.output), write=self._is_main)
+        self.folder = RunFolder(Path(config.output), write=self.is_main)
         torch.manual_seed(config.seed)
         network = build_assessor(config.model)
         self.started_from = (
@@ -100,7 +100,8 @@ class Trainer:
         self.state = self._start(resume=resume)
 
     @property
-    def _is_main(self) -> bool:
+    def is_main(self) -> bool:
+        """Whether this process writes and prints what all of them do."""
         return self._rank == 0
 
     def train(self, *, until: int | None = None) -> RunState:
@@ -124,7 +125,7 @@ class Trainer:
             initial=self.state.step,
             desc="training",
             unit="step",
-            disable=not self._is_main,
+            disable=not self.is_main,
         )
         with self.folder.curves() as curves, bar:
             sums = _Sums()
@@ -193,7 +194,7 @@ class Trainer:
         if not math.isnan(figure) and (self.state.best is None or figure > self.state.best):
             self.state.best, self.state.best_step = figure, self.state.step
             self._export("best", figures)
-        if self._is_main:
+        if self.is_main:
             self.folder.add_history(self.state.step, figures)
             shown = {k: v for k, v in figures.items() if not k.startswith("srcc/")}
             text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
@@ -214,6 +215,10 @@ class Trainer:
     def _exported_weights(self) -> Iterator[None]:
         self._module.eval()
         if self._average is not None:
+    def close(self) -> None:
+        """Leave the other processes; nothing can be done with the trainer afterwards."""
+        self._accelerator.end_training()
+
             self._average.swap()
         try:
             yield
@@ -224,7 +229,7 @@ class Trainer:
 
     def _export(self, name: str, figures: dict[str, float] | None = None) -> None:
         with self._exported_weights():
-            if self._is_main:
+            if self.is_main:
                 self.folder.export(name, self.network, self._config, self._card(figures))
         self._accelerator.wait_for_everyone()
 
@@ -244,6 +249,7 @@ class Trainer:
     def _save(self) -> None:
         save_run_state(
             self.folder.last,
+            "native_pairs": 0 if self.corpus.native is None else len(self.corpus.native.a),
             self.state,
             module=self._module,
             optimizer=self._optimizer.optimizer,
@@ -275,7 +281,9 @@ class Trainer:
 
     def _plan_training(self, metrics: list[str]) -> tuple[BatchSampler, BatchDataset]:
         data, train = self._config.data, self.corpus.train
-        table = PairTable(train.recordings, delta=data.delta) if data.matching else None
+        native, table = self.corpus.native, None
+        if data.matching or native is not None:
+            table = PairTable(train.recordings, delta=data.delta, native=native)
         sampler = BatchSampler(
             train.waveforms.lengths,
             [recording.uid for recording in train.recordings],

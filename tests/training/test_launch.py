@@ -1,0 +1,47 @@
+"""Training as it is launched in several processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from urgentmos.config import save_config
+from urgentmos.model.checkpoint import load_model
+
+from .conftest import MakeRun
+
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port"],
+    # Without a GPU this is how accelerate starts two processes on one machine.
+    "accelerate launch": [
+        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_the_command_trains_in_two_processes(
+    launcher: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(steps=2)
+    save_config(run, tmp_path / "run.yaml")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], port, "-m", "urgentmos", "train"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "run.yaml")],
+        env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("hold the models") == 1
+    assert "destroy_process_group" not in done.stderr
+    folder = Path(run.output)
+    assert json.loads((folder / "run.json").read_text())["num_processes"] == 2
+    assert set(load_model(folder / "final").metrics) == set(run.model.metrics)
