@@ -1,9 +1,10 @@
 """Kaldi's log-mel filter bank as wav2vec2-BERT hears it, with gradient to the waveform.
 
-Equal to ``SeamlessM4TFeatureExtractor`` of transformers, which goes through numpy in double
-precision, as this does: 16-bit scale, Povey window of 400 samples, hop of 160, no padding, each
-frame without its mean and pre-emphasised, power, mel filters, floor, natural logarithm; each band
-to zero mean and unit variance over the recording; two frames stacked.
+Equal to ``SeamlessM4TFeatureExtractor`` of transformers, which goes through numpy: 16-bit scale,
+Povey window of 400 samples, hop of 160, no padding, each frame without its mean and pre-emphasised,
+power, mel filters, floor, natural logarithm; each band to zero mean and unit variance over the
+recording; two frames stacked. All in double precision; the extractor takes the last mean and
+variance in single, which alone makes a difference of up to 4e-6 on speech.
 """
 
 import torch

@@ -102,8 +102,8 @@ def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
     """
     if not config.pretrained:
         raise ValueError(
-            "pretrained: an s3prl upstream is defined by its checkpoint and cannot be built "
-            "without it"
+            "pretrained: an s3prl upstream is defined by its checkpoint, so it can neither be "
+            "built nor described by --dry-run without it"
         )
     # s3prl opens checkpoints with a bare torch.load, which reads tensors only since PyTorch 2.6.
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
