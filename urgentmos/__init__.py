@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from urgentmos.loss_monitor import HeadsPartedWarning as HeadsPartedWarning
+    from urgentmos.loss_monitor import LossMonitor as LossMonitor
     from urgentmos.metrics import METRICS as METRICS
     from urgentmos.model.assessor import Assessor as Assessor
     from urgentmos.model.assessor import Preference as Preference
@@ -21,6 +23,8 @@ __version__ = "0.1.0"
 __all__ = [
     "METRICS",
     "Assessor",
+    "HeadsPartedWarning",
+    "LossMonitor",
     "Preference",
     "QualityLoss",
     "UrgentMOSMetric",
@@ -32,6 +36,8 @@ __all__ = [
 _PLACES = {
     "METRICS": ("urgentmos.metrics", "METRICS"),
     "Assessor": ("urgentmos.model.assessor", "Assessor"),
+    "HeadsPartedWarning": ("urgentmos.loss_monitor", "HeadsPartedWarning"),
+    "LossMonitor": ("urgentmos.loss_monitor", "LossMonitor"),
     "Preference": ("urgentmos.model.assessor", "Preference"),
     "QualityLoss": ("urgentmos.quality_loss", "QualityLoss"),
     "UrgentMOSMetric": ("urgentmos.quality_metric", "UrgentMOSMetric"),

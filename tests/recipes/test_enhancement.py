@@ -1,0 +1,65 @@
+"""The enhancement recipe runs from folders of audio to its tables."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from .conftest import RECIPES
+
+RECIPE = RECIPES / "enhancement"
+WAYS = """
+si_sdr: {sdr: 1.0}
+both: {sdr: 1.0, quality: {mos: 20.0}, smooth: true}
+"""
+
+
+@pytest.fixture
+def material(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
+    """Three speakers and three noises, a speaker and a noise of them for the test."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(3):
+        split = "validation" if number == 2 else "train"
+        for kind in ("clean", "noise"):
+            path = f"{kind}_{number}.wav"
+            hiss = (0.1 * rng.standard_normal(80000)).astype(np.float32)
+            soundfile.write(tmp_path / path, speech(5, number) if kind == "clean" else hiss, 16000)
+            rows.append({"path": path, "kind": kind, "speaker": f"{number}", "split": split})
+    sources = tmp_path / "sources.jsonl"
+    sources.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return sources
+
+
+def _call(script: str, sources: Path, model: Path, *options: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, RECIPE / script, sources, "--audio", sources.parent,
+         "--work", sources.parent / "work", "--model", model, *options],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return finished.stdout
+
+
+def test_it_trains_each_way_once_and_judges_it(material: Path, tiny_model_dir: Path) -> None:
+    for package in ("pesq", "pystoi", "speechmos", "distillmos", "torchaudio"):
+        pytest.importorskip(package)
+    ways = material.parent / "ways.yaml"
+    ways.write_text(WAYS)
+    options = ["--ways", str(ways), "--seeds", "0", "--start-steps", "2", "--steps", "2"]
+    options += ["--batch", "2", "--seconds", "1", "--monitored", "2", "--width", "16"]
+    said = _call("train.py", material, tiny_model_dir, *options)
+    assert [line.split(":")[0] for line in said.splitlines()] == ["start-0", "si_sdr-0", "both-0"]
+    run = json.loads((material.parent / "work/both-0/run.json").read_text())
+    assert [reading["step"] for reading in run["monitor"]] == [0, 1, 2]
+    assert not _call("train.py", material, tiny_model_dir, *options)  # finished runs are skipped
+
+    tables = _call("judge.py", material, tiny_model_dir, "--test", "1")
+    for way in ("noisy", "start", "si_sdr", "both"):
+        assert f"| {way} |" in tables
+    assert "both: reached" in tables or "both: not reached" in tables
+    assert "both-0: " in tables

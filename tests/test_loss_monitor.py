@@ -1,0 +1,119 @@
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from urgentmos.loss_monitor import HeadsPartedWarning, LossMonitor
+from urgentmos.metrics import UnknownMetricError
+from urgentmos.model.assessor import Assessor
+from urgentmos.quality_loss import QualityLoss
+
+Speech = Callable[..., np.ndarray]
+Scores = dict[str, float]
+
+
+@pytest.fixture
+def loss(tiny_assessor: Assessor) -> QualityLoss:
+    return QualityLoss({"mos": 1.0}, model=tiny_assessor)
+
+
+@pytest.fixture
+def read(
+    loss: QualityLoss, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[LossMonitor, Scores], dict[str, float]]:
+    """Take one reading of given scores, and return what parted."""
+
+    def take(monitor: LossMonitor, scores: Scores) -> dict[str, float]:
+        given = {name: torch.full((2,), score) for name, score in scores.items()}
+        monkeypatch.setattr(loss, "scores", lambda *_, **__: given)
+        monitor.update(torch.zeros(2, 16000))
+        return dict(monitor.compute().parted)
+
+    return take
+
+
+def test_scores_are_means_over_all_recordings_of_a_reading(
+    loss: QualityLoss, tiny_assessor: Assessor, speech: Speech
+) -> None:
+    recordings = torch.from_numpy(np.stack([speech(0.4, seed=seed) for seed in range(3)]))
+    monitor = LossMonitor(loss)
+    monitor.update(recordings[:2])
+    monitor.update(recordings[2:])
+    reading = monitor.compute()
+    expected = tiny_assessor.score(recordings, 16000)
+    assert set(reading.scores) == set(tiny_assessor.metrics)
+    assert reading.scores["lsd"] == pytest.approx(float(expected["lsd"].mean()), abs=1e-4)
+    monitor.update(recordings[:1])
+    first = float(expected["mos"][0])
+    assert monitor.compute().scores["mos"] == pytest.approx(first, abs=1e-4)
+
+
+def test_a_head_that_falls_while_the_loss_gains_has_parted(loss: QualityLoss, read) -> None:
+    monitor = LossMonitor(loss, held_out=["estoi", "lsd"])
+    assert not read(monitor, {"mos": 2.0, "estoi": 0.8, "lsd": 5.0})
+    with pytest.warns(HeadsPartedWarning, match=r"mos, in the loss.*estoi by 10 % of its range"):
+        parted = read(monitor, {"mos": 3.0, "estoi": 0.7, "lsd": 4.0})
+    assert parted == {"estoi": pytest.approx(0.1)}
+
+
+def test_the_direction_of_a_metric_counts(loss: QualityLoss, read) -> None:
+    monitor = LossMonitor(loss, held_out=["lsd"])
+    read(monitor, {"mos": 2.0, "lsd": 5.0})
+    with pytest.warns(HeadsPartedWarning):
+        assert read(monitor, {"mos": 3.0, "lsd": 6.0}) == {"lsd": pytest.approx(0.1)}
+
+
+def test_a_fall_after_a_rise_is_seen(loss: QualityLoss, read) -> None:
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    assert not read(monitor, {"mos": 2.0, "estoi": 0.5})
+    assert not read(monitor, {"mos": 3.0, "estoi": 0.8})
+    with pytest.warns(HeadsPartedWarning):
+        assert read(monitor, {"mos": 4.0, "estoi": 0.7}) == {"estoi": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"mos": 3.0, "estoi": 0.79},  # within the tolerance
+        {"mos": 3.0, "estoi": 0.9},  # both better
+        {"mos": 1.5, "estoi": 0.5},  # both worse: bad training, no gaming
+        {"mos": 2.0, "estoi": 0.5},  # the loss gained nothing
+    ],
+)
+def test_other_changes_are_no_parting(loss: QualityLoss, read, later: Scores) -> None:
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    read(monitor, {"mos": 2.0, "estoi": 0.8})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not read(monitor, later)
+
+
+def test_no_gradient_is_kept(loss: QualityLoss, speech: Speech) -> None:
+    waveform = torch.from_numpy(speech(0.4))[None].requires_grad_()
+    monitor = LossMonitor(loss)
+    monitor.update(waveform * 1.0)
+    monitor.compute()
+    assert waveform.grad is None
+    assert loss(waveform).requires_grad
+
+
+def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
+    with pytest.raises(ValueError, match=r"expected update\(\) before compute\(\)"):
+        LossMonitor(loss).compute()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [
+        (["mos"], "held out of the loss, got mos"),
+        ([], "held out of the loss, got none"),
+        (["utmos"], "does not predict 'utmos'"),
+    ],
+)
+def test_metrics_that_cannot_be_held_out_are_refused(
+    loss: QualityLoss, held_out: list[str], message: str
+) -> None:
+    with pytest.raises((UnknownMetricError, ValueError), match=message):
+        LossMonitor(loss, held_out=held_out)

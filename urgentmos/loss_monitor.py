@@ -1,0 +1,149 @@
+"""Whether a quality loss still improves quality, or is being gamed."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from urgentmos.metrics import METRICS, check_metrics
+from urgentmos.quality_loss import QualityLoss, distance_from_best
+
+
+class HeadsPartedWarning(UserWarning):
+    """The metrics in a loss get better while others get worse."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the monitor heard between two readings.
+
+    Attributes:
+        scores: Mean score of each metric over the recordings.
+        parted: Metrics held out of the loss that got worse while those in it got better, and by how
+            much, as a share of their range.
+    """
+
+    scores: Mapping[str, float]
+    parted: Mapping[str, float]
+
+
+class LossMonitor:
+    """Watches metrics held out of a ``QualityLoss`` on the same recordings again and again.
+
+    A network can raise the scores in its loss by sounds that the assessor takes for quality. Heads
+    that no gradient comes from then tend to fall. For each of them, the last reading is compared
+    with the one at which that metric was best: it has parted when it got worse since, and the
+    weighted mean of the metrics in the loss got better, both by more than ``tolerance`` of the
+    range.
+
+    The heads share one network and can be misled together: measure what matters with a metric from
+    elsewhere before you trust a result.
+
+    >>> monitor = LossMonitor(loss, held_out=["estoi", "spksim"])  # doctest: +SKIP
+    >>> monitor.update(enhancer(noisy))  # each validation batch, each epoch  # doctest: +SKIP
+    >>> monitor.compute().parted  # doctest: +SKIP
+    {'spksim': 0.04}
+    """
+
+    def __init__(
+        self,
+        loss: QualityLoss,
+        *,
+        held_out: Sequence[str] | None = None,
+        tolerance: float = 0.02,
+    ) -> None:
+        """Choose what to watch.
+
+        Args:
+            loss: The loss that is trained with.
+            held_out: Metrics that are not in it; all such that its assessor predicts when None.
+            tolerance: Share of a metric's range by which it may get worse.
+
+        Raises:
+            UnknownMetricError: The assessor does not predict one of the metrics.
+            ValueError: Nothing is held out, or a metric is in the loss.
+        """
+        self._loss = loss
+        self._weights = {name: weight for name, weight in loss.weights.items() if weight}
+        wanted = [name for name in loss.metrics if name not in self._weights]
+        self.held_out = check_metrics(wanted if held_out is None else held_out, loss.metrics)
+        in_both = [name for name in self.held_out if name in self._weights]
+        if in_both or not self.held_out:
+            raise ValueError(
+                f"expected metrics held out of the loss, got {', '.join(in_both) or 'none'}; "
+                f"it is made of {', '.join(self._weights)}, "
+                f"and its model predicts {', '.join(loss.metrics)}"
+            )
+        self.tolerance = tolerance
+        self.readings: list[Reading] = []
+        self._totals = dict.fromkeys((*self._weights, *self.held_out), 0.0)
+        self._num_recordings = 0
+
+    def update(
+        self,
+        enhanced: Float[Tensor, "batch samples"],
+        *,
+        sample_rate: int = 16000,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> None:
+        """Score recordings, without gradient.
+
+        Args:
+            enhanced: Waveforms, full scale at ±1: the same recordings before each reading.
+            sample_rate: Their rate in Hz.
+            lengths: Samples of each where the batch is padded.
+        """
+        with torch.no_grad():
+            scores = self._loss.scores(
+                enhanced, sample_rate=sample_rate, lengths=lengths, metrics=list(self._totals)
+            )
+        for name, score in scores.items():
+            self._totals[name] += float(score.double().sum())
+        self._num_recordings += len(enhanced)
+
+    def compute(self) -> Reading:
+        """Take a reading and start the next one.
+
+        Warns:
+            HeadsPartedWarning: A metric held out of the loss has parted from those in it.
+
+        Raises:
+            ValueError: No recording was heard since the last reading.
+        """
+        if not self._num_recordings:
+            raise ValueError("expected update() before compute(), got no recording")
+        scores = {name: total / self._num_recordings for name, total in self._totals.items()}
+        self._totals = dict.fromkeys(self._totals, 0.0)
+        self._num_recordings = 0
+        history = [reading.scores for reading in self.readings] + [scores]
+        parted = {}
+        for name in self.held_out:
+            best = min(history, key=lambda heard, name=name: _distance(name, heard))  # type: ignore[misc]
+            worse = _distance(name, scores) - _distance(name, best)
+            gained = self._loss_distance(best) - self._loss_distance(scores)
+            if worse > self.tolerance and gained > self.tolerance:
+                parted[name] = worse
+        self.readings.append(Reading(scores, parted))
+        if parted:
+            warnings.warn(self._message(parted), HeadsPartedWarning, stacklevel=2)
+        return self.readings[-1]
+
+    def _loss_distance(self, scores: Mapping[str, float]) -> float:
+        weighted = [weight * _distance(name, scores) for name, weight in self._weights.items()]
+        return math.fsum(weighted) / math.fsum(map(abs, self._weights.values()))
+
+    def _message(self, parted: Mapping[str, float]) -> str:
+        worse = ", ".join(f"{name} by {100 * by:.0f} % of its range" for name, by in parted.items())
+        return (
+            f"reading {len(self.readings)}: {', '.join(self._weights)}, in the loss, got better "
+            f"while metrics held out of it got worse: {worse}. The loss is probably being gamed: "
+            "lower its weight, put more metrics into it, or stop earlier"
+        )
+
+
+def _distance(name: str, scores: Mapping[str, float]) -> float:
+    return float(distance_from_best(METRICS[name], torch.tensor([scores[name]])))
