@@ -92,6 +92,19 @@ def test_padding_has_no_part_in_the_loss(tiny_assessor: Assessor, enhanced: torc
     assert bool((padded.grad[:, 6400:] == 0).all())
 
 
+def test_lengths_of_any_whole_type_are_taken_and_wrong_ones_refused(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    expected = loss(enhanced, lengths=torch.tensor([6400, 5000]))
+    assert torch.equal(
+        loss(enhanced, lengths=torch.tensor([6400, 5000], dtype=torch.int32)), expected
+    )
+    for lengths in ([6400, 6401], [0, 6400]):
+        with pytest.raises(ValueError, match="expected lengths between 1 and 6400 samples"):
+            loss(enhanced, lengths=torch.tensor(lengths))
+
+
 def test_a_long_recording_loses_as_it_scores_with_gradient_everywhere(
     tiny_assessor: Assessor, speech: Speech
 ) -> None:

@@ -1,6 +1,9 @@
 """The torchmetrics metric is the mean of the assessor's scores, however they arrive."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +50,40 @@ def test_processes_are_weighted_by_their_recordings(
     second.update(batch[1:])
     first.merge_state(second)
     torch.testing.assert_close(first.compute()["mos"], whole.compute()["mos"])
+
+
+_WORKER = """
+import sys, numpy, torch
+from urgentmos.quality_metric import UrgentMOSMetric
+rank, store, model, batch = sys.argv[1:]
+torch.distributed.init_process_group("gloo", f"file://{store}", rank=int(rank), world_size=2)
+metric = UrgentMOSMetric(["mos"], model=model)
+recordings = torch.from_numpy(numpy.load(batch))
+metric.update(recordings[:1] if rank == "0" else recordings[1:])
+print(float(metric.compute()["mos"]))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_give_the_mean_over_the_recordings_of_both(
+    tiny_assessor: Assessor, tiny_model_dir: Path, batch: torch.Tensor, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "batch.npy", batch.numpy())
+    arguments = [str(tmp_path / "store"), str(tiny_model_dir), str(tmp_path / "batch.npy")]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(rank), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    expected = float(tiny_assessor.score(batch, 16000)["mos"].mean())
+    for worker in workers:
+        mean, told = worker.communicate(timeout=300)
+        assert worker.returncode == 0, told
+        assert float(mean) == pytest.approx(expected, abs=1e-4)
 
 
 def test_reset_forgets(tiny_assessor: Assessor, batch: torch.Tensor) -> None:

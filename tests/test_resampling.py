@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from urgentmos.resampling import resample, resampled_length
+from urgentmos.resampling import resample, resample_in_pieces, resampled_length
 
 RATES = [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 96000]
 
@@ -93,3 +93,13 @@ def test_the_same_rate_is_the_same_waveform() -> None:
 def test_a_rate_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="positive sample rates, got 0"):
         resample(torch.zeros(4), from_rate=0, to_rate=16000)
+
+
+@pytest.mark.parametrize(("from_rate", "to_rate"), [(441, 160), (480, 160), (80, 160)])
+@pytest.mark.parametrize("seconds", [0.5, 60.0, 60.01, 150.3])
+def test_pieces_joined_are_the_whole(from_rate: int, to_rate: int, seconds: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(2, round(seconds * from_rate), generator=generator)
+    whole = resample(waveform, from_rate=from_rate, to_rate=to_rate)
+    pieces = resample_in_pieces(waveform, from_rate=from_rate, to_rate=to_rate)
+    torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,23 @@ ConfigT = TypeVar("ConfigT")
 
 # PyYAML follows YAML 1.1, where 3e-5 is a string because it has no decimal point.
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+# What PyYAML raises on a value that is not what its tag says, beside its own errors.
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+# YAML can name one list a billion times in a few lines: messages show the outside of a value.
+_shown = reprlib.Repr()
+_shown.maxlevel = 2
+_shown.maxstring = _shown.maxother = 100
 
 
 class ConfigError(ValueError):
@@ -35,11 +53,11 @@ def from_dict(cls: type[ConfigT], data: object, *, where: str) -> ConfigT:
         ConfigError: A key is unknown or missing, or a value has the wrong type.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected keys and values, got {data!r}")
+        raise ConfigError(f"{where}: expected keys and values, got {_shown.repr(data)}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in data:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}{_hint(str(key), fields)}")
+            raise ConfigError(f"{where}: unknown key {_shown.repr(key)}{_hint(str(key), fields)}")
     for name, field in fields.items():
         if name not in data and not _has_default(field):
             raise ConfigError(f"{where}: key {name!r} is missing")
@@ -77,8 +95,8 @@ def load_config(cls: type[ConfigT], path: str | Path, overrides: Sequence[str] =
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(path.read_bytes())
+    except _YAML_ERRORS as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     for override in overrides:
         data = _override(data, override)
@@ -105,7 +123,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
     if origin is Literal:
         if value not in args:
             raise ConfigError(
-                f"{where}: expected one of {', '.join(map(repr, args))}, got {value!r}"
+                f"{where}: expected one of {', '.join(map(repr, args))}, got {_shown.repr(value)}"
             )
         return value
     if dataclasses.is_dataclass(hint):
@@ -116,7 +134,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
         return _convert_tuple(value, args, where=where)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected keys and values, got {value!r}")
+            raise ConfigError(f"{where}: expected keys and values, got {_shown.repr(value)}")
         item = args[1] if args else Any
         return {
             str(key): _convert(each, item, where=_join(where, key)) for key, each in value.items()
@@ -140,7 +158,7 @@ def _convert_union(value: Any, choices: tuple[Any, ...], *, where: str) -> Any:
 
 def _convert_items(value: Any, item: Any, *, where: str) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
+        raise ConfigError(f"{where}: expected a list, got {_shown.repr(value)}")
     return [_convert(each, item, where=_join(where, index)) for index, each in enumerate(value)]
 
 
@@ -148,7 +166,9 @@ def _convert_tuple(value: Any, args: tuple[Any, ...], *, where: str) -> tuple[An
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert_items(value, args[0], where=where))
     if not isinstance(value, list | tuple) or len(value) != len(args):
-        raise ConfigError(f"{where}: expected a list of {len(args)} items, got {value!r}")
+        raise ConfigError(
+            f"{where}: expected a list of {len(args)} items, got {_shown.repr(value)}"
+        )
     return tuple(
         _convert(each, item, where=_join(where, index))
         for index, (each, item) in enumerate(zip(value, args, strict=True))
@@ -166,7 +186,7 @@ def _convert_plain(value: Any, hint: type, *, where: str) -> Any:
     # bool is a subclass of int, but `layers: true` is a mistake.
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ConfigError(
-            f"{where}: expected {hint.__name__}, got {value!r} ({type(value).__name__})"
+            f"{where}: expected {hint.__name__}, got {_shown.repr(value)} ({type(value).__name__})"
         )
     return value
 
@@ -189,7 +209,7 @@ def _override(data: Any, override: str) -> Any:
         raise ConfigError(f"override {override!r}: expected a.b.c=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _YAML_ERRORS as error:
         raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
     return _replaced(data, dotted.split("."), value, override=override)
 
@@ -207,7 +227,8 @@ def _replaced(data: Any, keys: list[str], value: Any, *, override: str) -> Any:
         items[int(key)] = _replaced(items[int(key)], rest, value, override=override)
         return items
     if data is not None and not isinstance(data, Mapping):
-        raise ConfigError(f"override {override!r}: {key!r} is inside {data!r}, which has no keys")
+        inside = _shown.repr(data)
+        raise ConfigError(f"override {override!r}: {key!r} is inside {inside}, which has no keys")
     mapping = dict(data or {})
     mapping[key] = _replaced(mapping.get(key), rest, value, override=override)
     return mapping

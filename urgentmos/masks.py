@@ -20,6 +20,23 @@ def lengths_to_mask(
     return torch.arange(num_frames, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def check_lengths(lengths: Int[Tensor, " batch"], num_samples: int) -> None:
+    """Check that recordings are neither empty nor longer than what they are padded to.
+
+    Args:
+        lengths: Samples of each recording.
+        num_samples: Padded length.
+
+    Raises:
+        ValueError: One is.
+    """
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < 1 or longest > num_samples:
+        raise ValueError(
+            f"expected lengths between 1 and {num_samples} samples, got {shortest} to {longest}"
+        )
+
+
 def masked_mean(
     features: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch frames"]
 ) -> Float[Tensor, "batch dim"]:

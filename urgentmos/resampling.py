@@ -16,6 +16,8 @@ _ROLL_OFF = 0.94
 # Output phases computed by one convolution. More would widen its kernel, and most of a wide kernel
 # is zero.
 _PHASES_AT_ONCE = 32
+# Seconds resampled at once, and on either side of them what the filter still hears.
+_PIECE_S, _CONTEXT_S = 60, 2
 
 
 def resampled_length(num_samples: int, *, from_rate: int, to_rate: int) -> int:
@@ -41,8 +43,7 @@ def resample(
     Raises:
         ValueError: A rate is not positive.
     """
-    if from_rate <= 0 or to_rate <= 0:
-        raise ValueError(f"expected positive sample rates, got {from_rate} and {to_rate} Hz")
+    _check_rates(from_rate, to_rate)
     if from_rate == to_rate:
         return waveform
     divisor = math.gcd(from_rate, to_rate)
@@ -72,6 +73,35 @@ def resample(
         )
     interleaved = torch.cat(outputs, dim=1).transpose(1, 2).flatten(1)
     return interleaved[:, :out_samples].reshape(*waveform.shape[:-1], out_samples)
+
+
+def resample_in_pieces(
+    waveform: Float[Tensor, "*channels samples"], *, from_rate: int, to_rate: int
+) -> Float[Tensor, "*channels out_samples"]:
+    """Resample as `resample` does, a minute at a time: a convolution takes several copies.
+
+    Args:
+        waveform: Samples at ``from_rate``.
+        from_rate: Hz.
+        to_rate: Hz.
+
+    Raises:
+        ValueError: A rate is not positive.
+    """
+    _check_rates(from_rate, to_rate)
+    pieces = []
+    for start_s in range(0, math.ceil(waveform.shape[-1] / from_rate), _PIECE_S):
+        before_s = min(start_s, _CONTEXT_S)
+        first, last = start_s - before_s, start_s + _PIECE_S + _CONTEXT_S
+        piece = waveform[..., first * from_rate : last * from_rate]
+        resampled = resample(piece, from_rate=from_rate, to_rate=to_rate)
+        pieces.append(resampled[..., before_s * to_rate : (before_s + _PIECE_S) * to_rate])
+    return torch.cat(pieces, dim=-1)
+
+
+def _check_rates(from_rate: int, to_rate: int) -> None:
+    if from_rate <= 0 or to_rate <= 0:
+        raise ValueError(f"expected positive sample rates, got {from_rate} and {to_rate} Hz")
 
 
 def _windowed_sinc(

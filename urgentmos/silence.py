@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import check_lengths, lengths_to_mask
 
 SILENCE_LEVEL = 1e-7
 """Largest sample of digital silence, full scale 1: -140 dB, less than the last bit of 24."""
@@ -68,24 +68,33 @@ def drop_edge_silence(
         lengths: Samples of each recording.
 
     Returns:
-        The sounding parts, zero beyond their lengths, and these lengths.
+        The sounding parts and their lengths.
+
+    Raises:
+        ValueError: A recording is empty or longer than the waveform.
     """
     num_samples = waveform.shape[1]
+    check_lengths(lengths, num_samples)
+    last = lengths.long()[:, None] - 1
+    if bool(_is_sound(waveform.gather(1, torch.cat([torch.zeros_like(last), last], dim=1))).all()):
+        return waveform, lengths
     if int(lengths.min()) < num_samples:
         waveform = waveform.masked_fill(~lengths_to_mask(lengths, num_samples), 0.0)
-    # Not what is above the level: NaN is neither, and must not vanish.
-    sounding = (~(waveform.abs() <= SILENCE_LEVEL)).to(torch.uint8)
+    sounding = _is_sound(waveform).to(torch.uint8)
     is_silent = sounding.amax(dim=1) == 0
     # The first of equal values is the one that argmax gives.
     first = sounding.argmax(dim=1).masked_fill(is_silent, 0)
     end = num_samples - sounding.flip(1).argmax(dim=1)
     end = torch.where(is_silent, lengths, end)
-    if bool((first == 0).all()) and bool((end == lengths).all()):
-        return waveform, lengths
     kept = end - first
     steps = torch.arange(int(kept.max()), device=waveform.device)
     index = (first[:, None] + steps).clamp_max(num_samples - 1)
     return waveform.gather(1, index).masked_fill(steps >= kept[:, None], 0.0), kept
+
+
+def _is_sound(samples: Float[Tensor, "batch samples"]) -> Bool[Tensor, "batch samples"]:
+    # Not `above the level`: NaN is neither, and must not vanish.
+    return ~(samples.abs() <= SILENCE_LEVEL)
 
 
 def _zeros(num_samples: int) -> Iterator[NDArray[np.float32]]:

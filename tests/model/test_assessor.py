@@ -32,6 +32,17 @@ def test_a_second_run_gives_the_same_scores_to_the_bit(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_autocast_around_it_changes_no_score(tiny_assessor: Assessor, speech: Speech) -> None:
+    a, b = speech(0.5), speech(0.4, seed=1)
+    scores, preference = tiny_assessor.score(a, 16000), tiny_assessor.compare(a, b, 16000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(
+            torch.equal(score, scores[name])
+            for name, score in tiny_assessor.score(a, 16000).items()
+        )
+        assert tiny_assessor.compare(a, b, 16000) == preference
+
+
 def test_another_sample_rate_is_resampled(tiny_assessor: Assessor) -> None:
     def tone(rate: int) -> np.ndarray:
         time = np.arange(rate) / rate

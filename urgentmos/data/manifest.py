@@ -12,6 +12,8 @@ import io
 import json
 import math
 import os
+import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,9 @@ _RECORDING_FIELDS = (
 )  # fmt: skip
 _PAIR_FIELDS = ("audio_paths", "metrics", "durations")
 _CMOS = "mos_overall"
+_MAX_FLOAT = sys.float_info.max
+# A line of a table is read in pieces: a few megabytes compressed can be gigabytes without a break.
+_MAX_PIECE = 1 << 20
 
 
 class ManifestError(ValueError):
@@ -186,25 +191,13 @@ def read_labels(path: str | Path) -> dict[str, dict[str, float]]:
         Labels by uid, then by metric.
 
     Raises:
-        ManifestError: A column is no metric, a cell no number, or a uid comes twice.
+        ManifestError: A column is no metric, a cell no number, a uid comes twice, or it is no text.
     """
     path = Path(path)
-    labels: dict[str, dict[str, float]] = {}
-    with _open_text(path) as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if not header or header[0] != "uid":
-            raise ManifestError(f"{path}:1: expected the first column to be 'uid', got {header}")
-        metrics = [_metric_name(name, where=f"{path}:1") for name in header[1:]]
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if len(row) != len(header):
-                raise ManifestError(f"{where}: expected {len(header)} cells, got {len(row)}")
-            if row[0] in labels:
-                raise ManifestError(f"{where}: uid {row[0]!r} comes twice")
-            cells = zip(metrics, row[1:], strict=True)
-            labels[row[0]] = {name: _cell(cell, name, where) for name, cell in cells if cell}
-    return {uid: _without_missing(values) for uid, values in labels.items()}
+    try:
+        return _parse_labels(path)
+    except (csv.Error, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: not a label table: {error}") from error
 
 
 def write_labels(path: str | Path, recordings: Iterable[Recording], *, decimals: int = 4) -> None:
@@ -230,6 +223,25 @@ def write_labels(path: str | Path, recordings: Iterable[Recording], *, decimals:
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
+def _parse_labels(path: Path) -> dict[str, dict[str, float]]:
+    labels: dict[str, dict[str, float]] = {}
+    with _open_text(path) as file:
+        rows = csv.reader(iter(lambda: file.readline(_MAX_PIECE), ""))
+        header = next(rows, [])
+        if not header or header[0] != "uid":
+            raise ManifestError(f"{path}:1: expected the first column to be 'uid', got {header}")
+        metrics = [_metric_name(name, where=f"{path}:1") for name in header[1:]]
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            if len(row) != len(header):
+                raise ManifestError(f"{where}: expected {len(header)} cells, got {len(row)}")
+            if row[0] in labels:
+                raise ManifestError(f"{where}: uid {row[0]!r} comes twice")
+            cells = zip(metrics, row[1:], strict=True)
+            labels[row[0]] = {name: _cell(cell, name, where) for name, cell in cells if cell}
+    return {uid: _without_missing(values) for uid, values in labels.items()}
+
+
 def _open_text(path: Path) -> io.TextIOWrapper:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", newline="")
@@ -237,13 +249,13 @@ def _open_text(path: Path) -> io.TextIOWrapper:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
+                record = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
                 raise ManifestError(f"{path}:{number}: not JSON: {error}") from error
             if not isinstance(record, dict):
                 raise ManifestError(f"{path}:{number}: expected an object, got {_kind(record)}")
@@ -328,7 +340,7 @@ def _text(value: object, name: str, where: str) -> str:
 
 
 def _number(value: object, name: str, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX_FLOAT:
         raise _wrong(name, "a finite number", value, where=where)
     return float(value)
 

@@ -5,6 +5,7 @@ before the first sound and after the last is left out, and what is longer than 2
 windows (``urgentmos.windows``).
 """
 
+import contextlib
 import importlib
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +22,7 @@ from urgentmos.masks import lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.windowed import windowed_scores
-from urgentmos.resampling import resample, resampled_length
+from urgentmos.resampling import resample_in_pieces, resampled_length
 from urgentmos.silence import drop_edge_silence
 from urgentmos.windows import in_step, plan_windows
 
@@ -108,7 +109,7 @@ class Assessor:
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Score recordings of any length.
 
-        Beyond a few copies of the waveform, memory is that of one window.
+        Beyond the waveform and its copy at the model's rate, memory is that of one window.
 
         Args:
             waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1.
@@ -123,7 +124,7 @@ class Assessor:
             ValueError: The waveform is empty, not finite, or has another shape or type.
             UnknownMetricError: The model does not predict one of the metrics.
         """
-        with torch.inference_mode():
+        with self._inference():
             batch, batch_lengths = self._prepare(waveform, sample_rate, lengths)
             return windowed_scores(
                 self.network, batch, batch_lengths, metrics=metrics, sample_rate=self.sample_rate
@@ -144,7 +145,7 @@ class Assessor:
         Raises:
             ValueError: A waveform cannot be scored, or the model has no preference head.
         """
-        with torch.inference_mode():
+        with self._inference():
             sides = [self._windows(waveform, sample_rate) for waveform in (a, b)]
             num_steps = max(map(len, sides))
             meetings = zip(
@@ -168,6 +169,12 @@ class Assessor:
         scoring = importlib.import_module("urgentmos.scoring")
         rows: Iterator[Any] = scoring.score_files(self, paths, **options)
         return rows
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Compute without gradient and in 32 bits, in a training loop of fewer bits too."""
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            yield
 
     def _windows(
         self, waveform: Waveform, sample_rate: int
@@ -216,7 +223,7 @@ class Assessor:
                 f"the waveform of shape {tuple(waveform.shape)} has NaN or infinite samples"
             )
         if sample_rate != self.sample_rate:
-            batch = resample(batch, from_rate=sample_rate, to_rate=self.sample_rate)
+            batch = resample_in_pieces(batch, from_rate=sample_rate, to_rate=self.sample_rate)
             batch_lengths = torch.tensor(
                 [
                     resampled_length(int(n), from_rate=sample_rate, to_rate=self.sample_rate)

@@ -27,6 +27,15 @@ CARD_FILE = "model_card.json"
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# What modules raise on sizes that cannot be, such as a negative width or no heads.
+_BUILD_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(ValueError):
@@ -46,14 +55,14 @@ def load_model(name: str | Path = "default", *, device: str | torch.device = "cp
     """
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
-    network = build_assessor(config)
+    network = _build(config, folder / CONFIG_FILE)
     _load_weights(network, folder / WEIGHTS_FILE)
     card = folder / CARD_FILE
     return Assessor(
         network,
         config,
         model_hash=content_hash(folder),
-        card=json.loads(card.read_text(encoding="utf-8")) if card.exists() else {},
+        card=_read_object(card) if card.exists() else {},
     ).to(device)
 
 
@@ -162,10 +171,26 @@ def _read_config(path: Path) -> ModelConfig:
     if not path.exists():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return from_dict(ModelConfig, data, where=str(path))
-    except (json.JSONDecodeError, ConfigError) as error:
+        return from_dict(ModelConfig, _read_object(path), where=str(path))
+    except ConfigError as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
+
+
+def _build(config: ModelConfig, path: Path) -> AssessorNetwork:
+    try:
+        return build_assessor(config)
+    except _BUILD_ERRORS as error:
+        raise CheckpointError(f"{path} does not describe a model: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} does not describe a model: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected keys and values, got {type(data).__name__}")
+    return data
 
 
 def _load_weights(network: AssessorNetwork, path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from urgentmos.masks import lengths_to_mask, masked_mean
+from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
@@ -121,7 +121,7 @@ class AssessorNetwork(nn.Module):
         encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
         """Give the joint features of all encoders, and True on real frames."""
-        _check_lengths(waveform, lengths)
+        check_lengths(lengths, waveform.shape[1])
         waveform, lengths = self.prepare(waveform, lengths)
         fused, frame_lengths = self.fusion(
             [
@@ -193,15 +193,6 @@ def repeat_short(
     lengths = lengths.clamp_min(min_samples)
     mask = lengths_to_mask(lengths, samples)
     return waveform.gather(1, repeated).masked_fill(~mask, 0.0), lengths
-
-
-def _check_lengths(waveform: Tensor, lengths: Tensor) -> None:
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if shortest < 1 or longest > waveform.shape[1]:
-        raise ValueError(
-            f"expected lengths between 1 and {waveform.shape[1]} samples, "
-            f"got {shortest} to {longest}"
-        )
 
 
 def build_assessor(config: ModelConfig) -> AssessorNetwork:

@@ -90,7 +90,7 @@ def decode_recordings(
         sample_rate: Rate in Hz at which windows are wanted.
         workers: Threads that decode; 0 decodes in the caller's, when windows are asked for.
 
-    Returns:
+    Yields:
         Each recording with its windows; what is known of it is final when they are used up.
     """
     recordings = map(Recording, paths)

@@ -1,0 +1,132 @@
+"""What the shipped weights promise, beyond what holds for any weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import urgentmos
+from urgentmos.audio import read_audio
+from urgentmos.metrics import METRICS
+from urgentmos.model.assessor import Assessor
+from urgentmos.scoring import score_files
+
+RECORDINGS = Path(__file__).parents[1] / "recipes" / "demo" / "recordings"
+Scores = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def assessor() -> Assessor:
+    return urgentmos.load()
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    return read_audio(RECORDINGS / "clean.flac").waveform
+
+
+@pytest.fixture(scope="module")
+def noisy() -> np.ndarray:
+    return read_audio(RECORDINGS / "noise_severe.flac").waveform
+
+
+def _largest_change(scores: Scores, others: Scores) -> float:
+    """As a share of the metric's range."""
+    return max(
+        float((score - others[name]).abs().max()) / METRICS[name].scale
+        for name, score in scores.items()
+    )
+
+
+def test_a_score_belongs_to_the_recording(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray
+) -> None:
+    alone = assessor.score(clean, 16000)
+    batch = np.zeros((3, 2 * len(clean)), np.float32)
+    batch[0, : len(noisy)], batch[1, : len(clean)] = noisy, clean
+    batch[2] = np.tile(noisy, 2)
+    lengths = [len(noisy), len(clean), 2 * len(noisy)]
+    together = assessor.score(batch, 16000, lengths=lengths)
+    assert _largest_change(alone, {name: each[1:2] for name, each in together.items()}) <= 1e-4
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_threads_batches_and_a_second_run_change_no_score(
+    assessor: Assessor, num_threads: int
+) -> None:
+    expected = {Path(row.path): row.scores for row in score_files(assessor, [RECORDINGS])}
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        rows = list(score_files(assessor, [RECORDINGS], batch_seconds=1.0, workers=0))
+    finally:
+        torch.set_num_threads(before)
+    assert len(rows) == len(expected) == 5
+    for row in rows:
+        for name, score in row.scores.items():
+            assert abs(score - expected[Path(row.path)][name]) <= 1e-4 * METRICS[name].scale
+
+
+@pytest.mark.parametrize("gain_db", [-40, -20, 10, 20])
+def test_gain_without_clipping_changes_no_score(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray, gain_db: float
+) -> None:
+    gain = np.float32(10 ** (gain_db / 20))
+    for waveform in (clean, noisy):
+        scores = assessor.score(waveform, 16000)
+        assert _largest_change(scores, assessor.score(gain * waveform, 16000)) <= 1e-4
+
+
+@pytest.mark.parametrize("seconds", [0.5, 5.0])
+def test_digital_silence_before_and_after_changes_no_score(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray, seconds: float
+) -> None:
+    silence = round(seconds * 16000)
+    for waveform in (clean, noisy):
+        scores = assessor.score(waveform, 16000)
+        for edges in ((silence, 0), (0, silence)):
+            assert _largest_change(scores, assessor.score(np.pad(waveform, edges), 16000)) <= 1e-4
+
+
+@pytest.mark.parametrize("below_peak_db", [20, 25])
+def test_heavy_clipping_lowers_quality(
+    assessor: Assessor, clean: np.ndarray, below_peak_db: float
+) -> None:
+    limit = np.abs(clean).max() * 10 ** (-below_peak_db / 20)
+    metrics = ["mos", "pesq", "estoi"]
+    unclipped, clipped = (
+        assessor.score(waveform, 16000, metrics=metrics)
+        for waveform in (clean, clean.clip(-limit, limit))
+    )
+    for metric in metrics:
+        assert float(clipped[metric]) < float(unclipped[metric]), metric
+
+
+def test_noise_lowers_quality_and_the_clean_recording_is_preferred(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray
+) -> None:
+    with_noise, without = assessor.score(noisy, 16000), assessor.score(clean, 16000)
+    for metric in ("mos", "pesq", "estoi", "dnsmos_ovrl", "distill_mos"):
+        assert float(with_noise[metric]) < float(without[metric]), metric
+    assert assessor.compare(clean, noisy, 16000).verdict == "A"
+    assert assessor.compare(noisy, clean, 16000).verdict == "B"
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        np.zeros(16000, np.float32),
+        np.full(16000, 0.5, np.float32),
+        np.ones(1, np.float32),
+        np.eye(1, 80000, 40000, dtype=np.float32)[0],
+        1e6 * np.sin(np.arange(32000, dtype=np.float32)),
+    ],
+    ids=["silence", "DC", "one sample", "a click in silence", "far beyond full scale"],
+)
+def test_what_is_no_speech_scores_in_range(assessor: Assessor, waveform: np.ndarray) -> None:
+    for name, score in assessor.score(waveform, 16000).items():
+        metric = METRICS[name]
+        assert bool(torch.isfinite(score).all())
+        assert metric.low is None or float(score) >= metric.low
+        assert metric.high is None or float(score) <= metric.high
