@@ -5,11 +5,11 @@
     python tools/benchmark_speed                        # everything, about an hour
     python tools/benchmark_speed --lengths 5 --rates 16000 --only floor urgentmos
 
-Every predictor runs in a process of its own, held to ``--threads`` CPU cores. Each scores a short
-clip first, then each set of files ``--repeats`` times: warm times, and the best counts. Every
-predictor is given files and reads them itself; ``floor`` reads and resamples them and does no more.
-Distill-MOS, DNSMOS and NISQA take one recording at a time, as their packages do. ``wavlm`` is the
-published variant F1C1M5 (configs/urgentmos/f1c1m5_ref.yaml) with random weights.
+Every predictor runs in a process of its own, held to ``--threads`` CPU cores. Each scores one clip
+first (of up to a minute), then the set of files ``--repeats`` times: warm times, and the best
+counts. Every predictor is given files and reads them itself; ``floor`` reads and resamples them and
+does no more. Distill-MOS, DNSMOS and NISQA take one recording at a time, as their packages do.
+``wavlm`` is the published variant F1C1M5 (configs/urgentmos/f1c1m5_ref.yaml), its weights random.
 
 Then the cost of a loss, forward and backward, per second of audio, beside Distill-MOS used the same
 way and as a share of a training step of two enhancement networks; and cold starts.
