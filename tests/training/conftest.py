@@ -1,4 +1,8 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +12,24 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.config import from_dict, to_dict
+from urgentmos.config import from_dict, save_config, to_dict
 from urgentmos.model.config import ModelConfig
 from urgentmos.training.config import RunConfig
 
 MakeRun = Callable[..., RunConfig]
+TrainInTwoProcesses = Callable[..., None]
+
+_WORKER = """
+import sys
+import torch
+torch.set_num_threads(1)
+from urgentmos.config import load_config
+from urgentmos.training.config import RunConfig
+from urgentmos.training.trainer import Trainer
+trainer = Trainer(load_config(RunConfig, sys.argv[1]), resume=sys.argv[3] == "resume")
+trainer.train(until=int(sys.argv[2]))
+trainer.close()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +98,32 @@ def make_run(manifest: Path, tiny_config: ModelConfig, tmp_path: Path) -> MakeRu
         return from_dict(RunConfig, plain, where="run")
 
     return make
+
+
+@pytest.fixture
+def train_in_two_processes(tmp_path: Path) -> TrainInTwoProcesses:
+    """Train a run in two processes over gloo: ``train(run, until=2, resume=False)``."""
+
+    def train(run: RunConfig, *, until: int | None = None, resume: bool = False) -> None:
+        config_path = tmp_path / f"{Path(run.output).name}.yaml"
+        save_config(run, config_path)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = [str(config_path), str(until or run.steps), "resume" if resume else "start"]
+        workers = []
+        for rank in range(2):
+            environment = os.environ | {
+                "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+                "ACCELERATE_USE_CPU": "true",
+            }  # fmt: skip
+            command = [sys.executable, "-c", _WORKER, *arguments]
+            workers.append(
+                subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            )
+        for worker in workers:
+            _, told = worker.communicate(timeout=600)
+            assert worker.returncode == 0, told
+
+    return train

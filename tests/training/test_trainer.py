@@ -1,8 +1,4 @@
 import json
-import os
-import socket
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -12,14 +8,13 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from urgentmos.config import save_config
 from urgentmos.data.sampler import Progress
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError
 from urgentmos.training.trainer import Trainer, TrainingError
 
-from .conftest import MakeRun
+from .conftest import MakeRun, TrainInTwoProcesses
 
 ALL_OBJECTIVES = {
     "absolute": 0.4, "preference": 0.3, "bradley_terry": 0.2, "qamro": 0.1, "regression": "huber",
@@ -191,40 +186,8 @@ def test_a_time_limit_stops_in_a_state_to_resume_from(make_run: MakeRun) -> None
     assert Trainer(run, resume=True).train().step == 3
 
 
-WORKER = """
-import sys
-import torch
-torch.set_num_threads(1)
-from urgentmos.config import load_config
-from urgentmos.training.config import RunConfig
-from urgentmos.training.trainer import Trainer
-Trainer(load_config(RunConfig, sys.argv[1])).train()
-torch.distributed.destroy_process_group()
-"""
-
-
-def train_in_two_processes(run: RunConfig, config_path: Path) -> None:
-    save_config(run, config_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    workers = []
-    for rank in range(2):
-        environment = os.environ | {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        command = [sys.executable, "-c", WORKER, str(config_path)]
-        workers.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
-    for worker in workers:
-        _, told = worker.communicate(timeout=300)
-        assert worker.returncode == 0, told
-
-
 def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
-    make_run: MakeRun, tmp_path: Path
+    make_run: MakeRun, train_in_two_processes: TrainInTwoProcesses, tmp_path: Path
 ) -> None:
     # QAMRO ranks within a process, so it is not among the objectives.
     # Clipping would hide a wrong factor.
@@ -234,7 +197,7 @@ def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
     one = make_run(output=str(tmp_path / "one"), data={"batch_seconds": 3.2}, **options)
     two = make_run(output=str(tmp_path / "two"), data={"batch_seconds": 1.6}, **options)
     Trainer(one).train()
-    train_in_two_processes(two, tmp_path / "two.yaml")
+    train_in_two_processes(two)
     # After one step AdamW's first moment is a tenth of the gradient. The weights would not do: Adam
     # divides by the size of a gradient, so the rounding of one near zero moves its weight fully.
     alone, together = (

@@ -196,6 +196,8 @@ class RunConfig:
             starts from random ones.
         optimizer: AdamW and its learning rate.
         seed: Seed of weights, order, partners, windows and dropout.
+        sharded: Divide weights, gradients and optimizer state among the processes (FSDP) instead of
+            keeping all in each (DDP).
         precision: ``bf16`` runs matrix products and convolutions in bfloat16.
         validate_every: Steps between validations; the last step is always validated.
         save_every: Steps between checkpoints; the last step is always saved.
@@ -213,6 +215,7 @@ class RunConfig:
     start_from: str | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: int = 0
+    sharded: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: int = 1000
     save_every: int = 1000

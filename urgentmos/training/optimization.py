@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from urgentmos.training.config import OptimizerConfig
+from urgentmos.training.sharding import divide_like, local_part
 
 # Scales, shifts, biases and softmax layer weights have one axis; nothing else has.
 _DECAYED_AXES = 2
@@ -75,17 +76,20 @@ class MovingAverage:
     def update(self, step: int) -> None:
         """Follow the weights after a step; ``step`` counts those made."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self._parameters], 1.0 - decay)
+        averages = [local_part(average) for average in self.average]
+        weights = [local_part(p.detach()) for p in self._parameters]
+        torch._foreach_lerp_(averages, weights, 1.0 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange the weights with their average; a second call undoes the first."""
         for parameter, average in zip(self._parameters, self.average, strict=True):
-            kept = parameter.detach().clone()
-            parameter.copy_(average)
-            average.copy_(kept)
+            weight, mean = local_part(parameter.detach()), local_part(average)
+            kept = weight.clone()
+            weight.copy_(mean)
+            mean.copy_(kept)
 
     def load(self, average: Iterable[Tensor]) -> None:
-        """Restore a saved average."""
+        """Restore a saved average, given whole."""
         for mine, saved in zip(self.average, average, strict=True):
-            mine.copy_(saved)
+            mine.copy_(divide_like(saved, mine))

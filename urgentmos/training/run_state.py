@@ -27,9 +27,12 @@ from torch.distributed.checkpoint.state_dict import (
 
 from urgentmos.data.sampler import Progress
 from urgentmos.training.optimization import MovingAverage
+from urgentmos.training.sharding import gather
 
-# Gathered whole, a state fits any number of processes, sharded or not.
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+# Gathered whole, a state fits any number of processes, sharded or not. Only the first process gets
+# one that goes to the processor's memory; every process needs one to load.
+_TO_SAVE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_TO_LOAD = StateDictOptions(full_state_dict=True)
 
 
 class RunStateError(ValueError):
@@ -75,9 +78,10 @@ def save_run_state(
     Every process calls it. ``barrier`` is a callable that waits for all of them.
     """
     partial = folder.with_name(folder.name + ".partial")
-    state_dicts = get_state_dict(module, optimizer, options=_WHOLE)
+    state_dicts = get_state_dict(module, optimizer, options=_TO_SAVE)
     weights: dict[str, Any] = dict(state_dicts[0])
     moments: dict[str, Any] = dict(state_dicts[1])
+    averages = [] if average is None else [gather(tensor) for tensor in average.average]
     if rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -87,7 +91,7 @@ def save_run_state(
         save_file(_contiguous(weights), partial / "model.safetensors")
         save_file(_flat(moments), partial / "optimizer.safetensors")
         if average is not None:
-            named = {str(i): tensor for i, tensor in enumerate(average.average)}
+            named = {str(i): tensor for i, tensor in enumerate(averages)}
             save_file(_contiguous(named), partial / "average.safetensors")
         (partial / "state.json").write_text(json.dumps(asdict(state), indent=2) + "\n")
     barrier()
@@ -114,12 +118,12 @@ def load_run_state(
         raise RunStateError(f"{folder}: nothing to resume from; start without --resume")
     state = RunState(**json.loads((folder / "state.json").read_text()))
     weights: dict[str, Any] = dict(load_file(folder / "model.safetensors"))
-    moments = get_state_dict(module, optimizer, options=_WHOLE)[1]
+    moments = get_state_dict(module, optimizer, options=_TO_LOAD)[1]
     saved = load_file(folder / "optimizer.safetensors")
     _fill(moments, saved, where=folder / "optimizer.safetensors")
     try:
         set_state_dict(
-            module, optimizer, model_state_dict=weights, optim_state_dict=moments, options=_WHOLE
+            module, optimizer, model_state_dict=weights, optim_state_dict=moments, options=_TO_LOAD
         )
     except RuntimeError as error:
         raise RunStateError(f"{folder}: made by another model: {error}") from error

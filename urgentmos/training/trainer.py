@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import copy
 import functools
 import math
 import sys
@@ -34,6 +35,7 @@ from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.sharding import copy_whole, divide, gather
 from urgentmos.training.start_from import start_from
 from urgentmos.training.validation import Validation
 
@@ -53,7 +55,7 @@ class Trainer:
     Raises:
         ManifestError: The data cannot be used.
         RunStateError: The run folder is in use by another run, or cannot be resumed.
-        TrainingError: Accelerate is set up for FSDP.
+        TrainingError: Accelerate is set up for FSDP, or one process should share its weights.
     """
 
     def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
@@ -62,8 +64,10 @@ class Trainer:
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
         self._accelerator: Any = accelerate.Accelerator(mixed_precision=precision)
         if self._accelerator.distributed_type == accelerate.DistributedType.FSDP:
-            # Validation, export and the average read whole weights from one process.
-            raise TrainingError("sharded training (FSDP) is not supported; launch with DDP instead")
+            raise TrainingError(
+                "accelerate is set up for FSDP, but the weights are divided here: launch without "
+                "--use_fsdp, with sharded=true"
+            )
         self._config = config
         self._rank: int = self._accelerator.process_index
         self._num_ranks: int = self._accelerator.num_processes
@@ -77,12 +81,12 @@ class Trainer:
         )
         self._encoded, self._teacher = self._open_stores(network)
         objective = self._compose(network)
+        # Of divided weights a whole copy is validated and exported; it waits outside the device.
+        self.network = copy.deepcopy(network).cpu().eval() if config.sharded else network
         # From here on the processes draw different dropout.
         torch.manual_seed(config.seed + 1 + self._rank)
         objective.to(self._accelerator.device)
-        optimizer = build_optimizer(objective, config.optimizer)
-        self._module, self._optimizer = self._accelerator.prepare(objective, optimizer)
-        self.network = self._accelerator.unwrap_model(self._module).network
+        self._module, self._optimizer = self._distribute(objective)
         self._parameters = [p for p in self._module.parameters() if p.requires_grad]
         decay = config.optimizer.ema_decay
         self._average = MovingAverage(self._parameters, decay=decay) if decay else None
@@ -155,12 +159,13 @@ class Trainer:
             batch = next(batches).to(self._accelerator.device)
             last = micro + 1 == optimizer.accumulate
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._module):
-                loss, terms = self._module(batch)
+                with self._accelerator.autocast():
+                    loss, terms = self._module(batch)
                 self._accelerator.backward(loss / optimizer.accumulate)
             sums.add({"loss": loss.detach(), **terms}, seconds=batch.waveform.numel() / SAMPLE_RATE)
             self.state.epoch, self.state.batch = batch.after
         norm = self._accelerator.clip_grad_norm_(self._parameters, optimizer.clip)
-        sums.add({"gradient_norm": norm.detach()}, seconds=0.0)
+        sums.add({"gradient_norm": gather(norm.detach())}, seconds=0.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
@@ -211,21 +216,25 @@ class Trainer:
                 figures |= self._validation.compare(self.network, device=device)
         return figures
 
-    @contextlib.contextmanager
-    def _exported_weights(self) -> Iterator[None]:
-        self._module.eval()
-        if self._average is not None:
     def close(self) -> None:
         """Leave the other processes; nothing can be done with the trainer afterwards."""
         self._accelerator.end_training()
 
+    @contextlib.contextmanager
+    def _exported_weights(self) -> Iterator[None]:
+        self._module.eval()
+        if self._average is not None:
             self._average.swap()
         try:
+            if self._config.sharded:
+                copy_whole(self._module.network, self.network.to(self._accelerator.device))
             yield
         finally:
             if self._average is not None:
                 self._average.swap()
             self._module.train()
+            if self._config.sharded:
+                self.network.cpu()
 
     def _export(self, name: str, figures: dict[str, float] | None = None) -> None:
         with self._exported_weights():
@@ -241,6 +250,7 @@ class Trainer:
             "data_digest": self.corpus.digest,
             "training_recordings": len(self.corpus.train.recordings),
             "validation_recordings": len(self.corpus.validation.recordings),
+            "native_pairs": 0 if self.corpus.native is None else len(self.corpus.native.a),
             "labels_by_metric": dict(zip(self._config.model.metrics, counts, strict=True)),
             "objectives": asdict(self._config.objectives),
             "validation": figures or {},
@@ -249,7 +259,6 @@ class Trainer:
     def _save(self) -> None:
         save_run_state(
             self.folder.last,
-            "native_pairs": 0 if self.corpus.native is None else len(self.corpus.native.a),
             self.state,
             module=self._module,
             optimizer=self._optimizer.optimizer,
@@ -354,6 +363,21 @@ class Trainer:
             distillation=distillation,
             num_processes=self._num_ranks,
         )
+
+    def _distribute(self, objective: Objective) -> tuple[Any, Any]:
+        """Set the objective up for several processes, and make its optimizer."""
+        if not self._config.sharded:
+            optimizer = build_optimizer(objective, self._config.optimizer)
+            module, prepared = self._accelerator.prepare(objective, optimizer)
+            return module, prepared
+        if self._num_ranks == 1:
+            raise TrainingError(
+                "sharded: expected several processes to share the weights, got one; launch with "
+                "torchrun, or leave it out"
+            )
+        divide(objective, device=self._accelerator.device, num_processes=self._num_ranks)
+        optimizer = build_optimizer(objective, self._config.optimizer)
+        return objective, self._accelerator.prepare_optimizer(optimizer, device_placement=False)
 
     def _batches(self, progress: Progress) -> Iterator[Batch]:
         workers = self._config.data.workers

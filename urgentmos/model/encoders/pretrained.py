@@ -34,6 +34,9 @@ class PretrainedEncoder(Encoder):
 
     What is frozen stays in evaluation mode: no dropout and no random masking of features whose
     weights do not learn from it.
+
+    Attributes:
+        layers: The tower's layers in order.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class PretrainedEncoder(Encoder):
         super().__init__()
         # Its parts are those of another library, which types them as any module or tensor.
         self.tower: Any = tower
+        self.layers = list(layers)
         self.gradient_checkpointing = config.gradient_checkpointing
         self._trained = _last(layers, config.trainable_layers, tower)
         tower.requires_grad_(False)
