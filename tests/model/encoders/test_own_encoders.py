@@ -75,6 +75,15 @@ def test_what_the_encoder_says_of_itself_is_true(encoder: Encoder, speech: Speec
     assert float((waveform.grad != 0).float().mean()) > 0.99
 
 
+def test_gradient_agrees_with_finite_differences(
+    encoder: Encoder,
+    recordings: Callable[..., object],
+    assert_gradient_is_right: Callable[..., None],
+) -> None:
+    # Compression bends sharply near zero.
+    assert_gradient_is_right(encoder, recordings([3000, 2000]), step=1e-9)
+
+
 def test_layers_differ(encoder: Encoder, speech: Speech) -> None:
     states = encoder(*batch_of([speech(0.5)], 8000)).hidden_states[0]
     assert all(not torch.allclose(a, b, atol=1e-3) for a, b in pairwise(states))
