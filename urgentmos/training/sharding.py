@@ -13,6 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
+from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.objective import Objective
 
@@ -35,7 +36,8 @@ def _blocks(network: AssessorNetwork) -> Iterator[nn.Module]:
         if isinstance(encoder, PretrainedEncoder):
             yield from encoder.layers
     for group in network.groups.values():
-        yield from group.encoder.layers
+        if isinstance(group, GroupEncoder):
+            yield from group.encoder.layers
 
 
 @torch.no_grad()
