@@ -34,6 +34,7 @@ class Batch(NamedTuple):
         after: Progress once this batch is used.
         encoded: Hidden states of frozen encoders, by the encoder's number.
         teacher: Hidden states to learn.
+        corpora: Number of each recording's corpus.
     """
 
     waveform: Float[Tensor, "batch samples"]
@@ -48,6 +49,7 @@ class Batch(NamedTuple):
     after: Progress
     encoded: Mapping[int, StoredStates] = MappingProxyType({})
     teacher: StoredStates | None = None
+    corpora: Int[Tensor, " batch"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
@@ -70,6 +72,7 @@ class BatchDataset(Dataset[Batch]):
         table: Gives the targets of pairs; None where no pair is ever planned.
         encoded: Stores of frozen encoders, by the encoder's number.
         teacher: Store of the hidden states to learn; None without a teacher.
+        corpora: Number of each recording's corpus, where batches are to say it.
     """
 
     def __init__(
@@ -80,12 +83,14 @@ class BatchDataset(Dataset[Batch]):
         table: PairTable | None = None,
         encoded: Mapping[int, FeatureStore] = MappingProxyType({}),
         teacher: FeatureStore | None = None,
+        corpora: NDArray[np.int64] | None = None,
     ) -> None:
         self._waveforms = waveforms
         self._labels = labels
         self._table = table
         self._encoded = encoded
         self._teacher = teacher
+        self._corpora = corpora
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
         """Read the audio and look up the labels of one batch."""
@@ -118,6 +123,9 @@ class BatchDataset(Dataset[Batch]):
             after=plan.after,
             encoded={i: store.read(plan.recordings, spans) for i, store in self._encoded.items()},
             teacher=None if self._teacher is None else self._teacher.read(plan.recordings, spans),
+            corpora=(
+                None if self._corpora is None else torch.from_numpy(self._corpora[plan.recordings])
+            ),
         )
 
     def _targets(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -84,6 +84,8 @@ class ObjectivesConfig:
         bradley_terry: Weight of Bradley-Terry on differences of the ``mos`` score.
         qamro: Weight of QAMRO on the ``mos`` score.
         distillation: Weight of predicting the teacher's hidden states.
+        corpus_bias: Weight of the penalty on one learned offset per corpus of the ``mos`` labels in
+            the absolute loss (`urgentmos.training.corpus_bias`); 0 learns no offsets.
         regression: Penalty of the absolute loss.
         metric_weights: Weight of a metric in the absolute loss, 1 where not named.
         bradley_terry_weighting: ``mos_difference`` weighs clear pairs more, after MOS-RMBench.
@@ -95,6 +97,7 @@ class ObjectivesConfig:
     bradley_terry: float = 0.0
     qamro: float = 0.0
     distillation: float = 0.0
+    corpus_bias: float = 0.0
     regression: Literal["mse", "l1", "huber"] = "mse"
     metric_weights: dict[str, float] = field(default_factory=dict)
     bradley_terry_weighting: Literal["none", "mos_difference"] = "none"
@@ -122,6 +125,7 @@ class ObjectivesConfig:
             "bradley_terry": self.bradley_terry,
             "qamro": self.qamro,
             "distillation": self.distillation,
+            "corpus_bias": self.corpus_bias,
         }
 
 
@@ -247,6 +251,8 @@ class RunConfig:
         self._check_pairs()
         if (weights["bradley_terry"] or weights["qamro"]) and "mos" not in self.model.metrics:
             raise ValueError("bradley_terry and qamro rank the 'mos' score, which no group has")
+        if weights["corpus_bias"] and not (weights["absolute"] and "mos" in self.model.metrics):
+            raise ValueError("corpus_bias shifts 'mos' in the absolute loss: both are needed")
         for name in self.objectives.metric_weights:
             if name not in self.model.metrics:
                 raise ValueError(f"objectives.metric_weights: the model does not predict {name!r}")

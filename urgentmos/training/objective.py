@@ -9,6 +9,7 @@ from urgentmos.metrics import METRICS
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork, NetworkOutput
 from urgentmos.training.config import ObjectivesConfig
+from urgentmos.training.corpus_bias import CorpusBias
 from urgentmos.training.distillation import Distillation
 from urgentmos.training.losses import (
     absolute_loss,
@@ -29,6 +30,7 @@ class Objective(nn.Module):
         network: Network to train.
         config: Weights of the objectives.
         distillation: Learns the teacher's hidden states; None without a teacher.
+        corpus_bias: Learns what each corpus adds to its ``mos`` labels; None learns no offsets.
         num_processes: Processes that share a step; their gradients are averaged.
     """
 
@@ -41,11 +43,13 @@ class Objective(nn.Module):
         config: ObjectivesConfig,
         *,
         distillation: Distillation | None = None,
+        corpus_bias: CorpusBias | None = None,
         num_processes: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
         self.distillation = distillation
+        self.corpus_bias = corpus_bias
         self._config = config
         self._num_processes = num_processes
         metrics = network.metrics
@@ -75,8 +79,9 @@ class Objective(nn.Module):
         terms: dict[str, Tensor] = {}
         scores = {name: score.float() for name, score in output.scores.items()}
         if weights["absolute"]:
+            as_rated = self._as_rated(scores, batch)
             terms["absolute"] = self._num_processes * absolute_loss(
-                torch.stack([scores[name] for name in self.network.metrics], dim=1),
+                torch.stack([as_rated[name] for name in self.network.metrics], dim=1),
                 batch.labels,
                 scales=self.scales,
                 weights=self.metric_weights,
@@ -92,7 +97,15 @@ class Objective(nn.Module):
             terms["qamro"] = qamro_loss(scores["mos"], labels)
         if self.distillation is not None and batch.teacher is not None:
             terms["distillation"] = self.distillation(output, batch.teacher)
+        if self.corpus_bias is not None:
+            terms["corpus_bias"] = self.corpus_bias.penalty()
         return terms
+
+    def _as_rated(self, scores: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Shift ``mos`` to what each recording's own corpus would give."""
+        if self.corpus_bias is None or batch.corpora is None:
+            return scores
+        return scores | {"mos": scores["mos"] + self.corpus_bias.offsets()[batch.corpora]}
 
     def _preference(self, output: NetworkOutput, batch: Batch) -> Tensor:
         pairs, target_cmos, preference = batch.pairs, batch.cmos, batch.preference

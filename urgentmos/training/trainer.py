@@ -29,6 +29,7 @@ from urgentmos.model.encoders.pretrained import PretrainedEncoder
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
+from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
@@ -254,7 +255,14 @@ class Trainer:
             "labels_by_metric": dict(zip(self._config.model.metrics, counts, strict=True)),
             "objectives": asdict(self._config.objectives),
             "validation": figures or {},
-        }
+        } | self._corpus_offsets()
+
+    def _corpus_offsets(self) -> dict[str, dict[str, float]]:
+        bias = self._accelerator.unwrap_model(self._module).corpus_bias
+        if bias is None:
+            return {}
+        names, _ = number_corpora(self.corpus.train.recordings)
+        return {"corpus_offsets": dict(zip(names, bias.offsets().tolist(), strict=True))}
 
     def _save(self) -> None:
         save_run_state(
@@ -315,6 +323,7 @@ class Trainer:
             table=table,
             encoded=_select(self._encoded, train),
             teacher=None if self._teacher is None else self._teacher.select(train.positions),
+            corpora=number_corpora(train.recordings)[1],
         )
         return sampler, dataset
 
@@ -357,10 +366,14 @@ class Trainer:
                 dim=self._config.model.fusion.dim,
                 from_group=network.preference is not None,
             )
+        corpus_bias = None
+        if self._config.objectives.corpus_bias:
+            corpus_bias = build_corpus_bias(self.corpus.train.recordings)
         return Objective(
             network,
             self._config.objectives,
             distillation=distillation,
+            corpus_bias=corpus_bias,
             num_processes=self._num_ranks,
         )
 
@@ -375,6 +388,8 @@ class Trainer:
                 "sharded: expected several processes to share the weights, got one; launch with "
                 "torchrun, or leave it out"
             )
+        if objective.corpus_bias is not None:
+            raise TrainingError("sharded: corpus_bias cannot be divided; leave one of them out")
         divide(objective, device=self._accelerator.device, num_processes=self._num_ranks)
         optimizer = build_optimizer(objective, self._config.optimizer)
         return objective, self._accelerator.prepare_optimizer(optimizer, device_placement=False)
