@@ -215,6 +215,7 @@ def test_an_encoder_without_gradient_is_refused_with_its_reason(tiny_assessor: A
         ({"peqs": 1.0}, "did you mean 'pesq'"),
         ({}, "at least one metric with a weight"),
         ({"mos": 0.0}, "at least one metric with a weight"),
+        ({"mos": 1.0, "mos_overall": 0.5}, "named twice"),
     ],
 )
 def test_weights_that_name_no_metric_of_the_model_are_refused(

@@ -253,13 +253,13 @@ def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
         available: Metrics that the model predicts.
 
     Returns:
-        The wanted metrics under their own names, in the order given.
+        The wanted metrics under their own names, each once, in the order given.
 
     Raises:
         UnknownMetricError: A name is not in the table, or this model has no head for it.
     """
     predicted = list(available)
-    resolved = [get_metric(name).name for name in names]
+    resolved = list(dict.fromkeys(get_metric(name).name for name in names))
     for name in resolved:
         if name not in predicted:
             raise UnknownMetricError(

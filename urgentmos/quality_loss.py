@@ -68,6 +68,8 @@ class QualityLoss(nn.Module):
         assessor = model if isinstance(model, Assessor) else load_model(model or "default")
         wanted = {"mos": 1.0} if weights is None else dict(weights)
         names = check_metrics(wanted, assessor.metrics)
+        if len(names) != len(wanted):
+            raise ValueError(f"a metric is named twice, under other names: {', '.join(wanted)}")
         if not any(wanted.values()):
             raise ValueError(f"expected at least one metric with a weight, got {wanted}")
         _check_differentiable(assessor.network)

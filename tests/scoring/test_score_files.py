@@ -83,6 +83,11 @@ def test_only_the_metrics_asked_for_are_given(tiny_assessor: Assessor, folder: P
     assert list(row.scores) == ["mos", "pesq"]
 
 
+def test_a_metric_named_twice_is_given_once(tiny_assessor: Assessor, folder: Path) -> None:
+    (row,) = score_files(tiny_assessor, [folder / "0.wav"], metrics=["mos", "pesq", "mos_overall"])
+    assert list(row.scores) == ["mos", "pesq"]
+
+
 def test_wrong_usage_is_told_before_anything_is_scored(
     tiny_assessor: Assessor, folder: Path, tmp_path: Path
 ) -> None:
