@@ -129,7 +129,9 @@ def evaluate(
         tables.insert(0, count_table(pair_sets))
     _show([*tables, _name_models(assessors)], output)
     if figures and output is not None:
-        _draw_figures(corpora, judges, answers, output)
+        # Triplets have tables of their own; their panels would bear the names of the pairs'.
+        drawn = answers if rmbench is None else answers[: len(rmbench.pair_sets)]
+        _draw_figures(corpora, judges, drawn, output)
     failures.tell(len(recordings) * len(assessors))
     if failures.count:
         raise typer.Exit(1)
@@ -290,8 +292,10 @@ def _draw_figures(
     rated = [corpus for corpus in corpora if any("mos" in r.metrics for r in corpus.recordings)]
     if rated and judges.scorers:
         figures.draw_scatter(rated, judges.scorers, output / "scatter.png")
+    with_ties = [judged for judged in answers if judged.pair_set.delta > 0]
+    if with_ties:
+        figures.draw_sweep(with_ties, judges.scorers, output / "sweep.png")
     if answers:
-        figures.draw_sweep(answers, judges.scorers, output / "sweep.png")
         figures.draw_bins(answers, output / "bins.png")
     for corpus in corpora:
         columns = figures.matrix_columns(corpus, judges.scorers)
