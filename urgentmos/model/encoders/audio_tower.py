@@ -100,7 +100,9 @@ def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
         MissingExtraError: transformers is not installed.
     """
     transformers = require("transformers", extra="encoders")
-    architecture = options.architecture or read_architecture(family, options)
+    architecture = options.architecture
+    if architecture is None:
+        architecture = read_architecture(family, options)
     config = _find_class(transformers, family.config)(**architecture)
     config._attn_implementation = family.attention or options.attention
     tower = _find_class(transformers, family.model)(config)
