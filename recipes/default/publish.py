@@ -10,9 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from urgentmos.config import load_config
 from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.metrics import METRICS
+from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.training.config import RunConfig
 
 DEFAULT_TARGET = Path(__file__).resolve().parents[2] / "urgentmos" / "weights" / "default"
 
@@ -30,6 +33,25 @@ NOT_LEARNED = [
     "Speaker similarity and MCD without the reference: "
     "learned as what damage usually does to them.",
 ]
+
+
+def architecture(assessor: Assessor) -> str:
+    """Say in a line what the model is made of."""
+    families = ", ".join(encoder.family for encoder in assessor.config.encoders)
+    return f"UrgentMOS: encoders {families}; {len(assessor.config.groups)} groups of metrics"
+
+
+def learned_besides(run: RunConfig) -> list[str]:
+    """Say what else than labels the model learned from."""
+    besides = ["which of two recordings of one utterance carries the stronger distortion"]
+    if run.teacher is not None:
+        layers = ", ".join(map(str, run.teacher.layers))
+        besides.append(
+            f"hidden states {layers} of {run.teacher.encoder.family}, predicted in training only"
+        )
+    if run.start_from is not None:
+        besides.append("first weights: those of the default model")
+    return besides
 
 
 def sources_by_head(recordings: list[Recording], metrics: list[str], tools: dict[str, str]) -> Any:
@@ -75,6 +97,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
     arguments = parser.parse_args()
 
+    run = load_config(RunConfig, arguments.run / "config.yaml")
     assessor = load_model(arguments.run / "final")
     recordings = read_manifest(arguments.manifest)
     by_split = Counter(recording.meta["split"] for recording in recordings)
@@ -84,12 +107,13 @@ def main() -> None:
     card = {
         "name": arguments.output.name,
         "licence": "MIT",
-        "architecture": "UrgentMOS: two encoders trained from scratch, five groups of metrics",
+        "architecture": architecture(assessor),
         "recipe": "recipes/default/README.md",
         "recordings": dict(by_split),
         "hours": round(seconds / 3600, 1),
         "hardware": arguments.hardware,
         "heads": sources_by_head(recordings, assessor.metrics, tools),
+        "learned_besides": learned_besides(run),
         "not_learned": NOT_LEARNED,
         "validation": json.loads(history[-1]),
         "listening": listening_results(arguments.listening),
