@@ -25,6 +25,7 @@ import time
 import types
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,7 +114,9 @@ def make_material(folder: Path, options: argparse.Namespace) -> None:
     """Write recordings to train on and to score, a manifest, and a random WavLM base."""
     from parity_with_public_code import FULL, make_encoder
 
-    make_encoder(folder / "wavlm", folder / "wavlm_alone", FULL)
+    # The authors' encoder needs a hidden state of every layer, and a dropped one gives none.
+    size = replace(FULL, wavlm={"layerdrop": 0.0})
+    make_encoder(folder / "wavlm", folder / "wavlm_alone", size)
     rng = np.random.default_rng(0)
     (folder / "score").mkdir()
     for index in range(options.score):
@@ -235,16 +238,24 @@ def train_there(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     del config["hydra"], config["defaults"]
     config.exp_dir = str(folder)
     config.model.feature_extractor.feature_extractors[0].model_name = str(folder / "wavlm")
-    config.dataloader.max_samples_per_gpu = options.batch
-    config.dataloader.batch_frame_per_gpu = 10**9
-    config.dataloader.num_workers = options.workers
     config.trainer.epochs, config.trainer.report_to = 1, None
     config.trainer.save_per_updates = 10**9
     precision = "no" if options.precision == "fp32" else options.precision
     config.trainer.accelerate_kwargs = {"mixed_precision": precision}
     OmegaConf.resolve(config)
+    # Not in the configuration, which goes into the checkpoint and says how it scores.
+    batches = {
+        "max_samples_per_gpu": options.batch,
+        "batch_frame_per_gpu": 10**9,
+        "num_workers": options.workers,
+    }
     train, validation = (
-        instantiate(config.dataloader, data=[str(folder / f"{split}.jsonl")], is_train=is_train)
+        instantiate(
+            config.dataloader,
+            data=[str(folder / f"{split}.jsonl")],
+            is_train=is_train,
+            **batches,
+        )
         for split, is_train in (("train", True), ("validation", False))
     )
     trainer = instantiate(config.trainer, config_str=json.dumps(OmegaConf.to_container(config)))
