@@ -81,7 +81,7 @@ def test_two_processes_give_the_mean_over_the_recordings_of_both(
     ]
     expected = float(tiny_assessor.score(batch, 16000)["mos"].mean())
     for worker in workers:
-        mean, told = worker.communicate(timeout=300)
+        mean, told = worker.communicate(timeout=600)
         assert worker.returncode == 0, told
         assert float(mean) == pytest.approx(expected, abs=1e-4)
 
