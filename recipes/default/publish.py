@@ -24,7 +24,7 @@ PSEUDO_MOS = (
     "to the mean and spread of Distill-MOS (recipes/default/pseudo_mos.py)"
 )
 NOT_LEARNED = [
-    "Speech synthesis: `mos` does not rank synthesisers; see `listening`, lj_tts_mushra.",
+    "Speech synthesis, well: how far `mos` ranks synthesisers, see `listening`, lj_tts_mushra.",
     "Human ratings: none were trained on. `mos` follows the opinion of other predictors.",
     "Content: wrong words, language, accent, emotion, or whether a voice is the right one.",
     "Above 8 kHz: recordings are heard at 16 kHz.",
