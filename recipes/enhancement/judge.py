@@ -202,11 +202,11 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, required=True, help="folder its paths are in")
     parser.add_argument("--work", type=Path, required=True, help="folder that train.py filled")
     parser.add_argument("--model", default="default", help="the assessor")
-    parser.add_argument("--test", type=int, default=60, help="mixtures to judge on")
+    parser.add_argument("--test", type=int, default=40, help="mixtures to judge on")
     parser.add_argument("--baseline", default="si_sdr")
     options = parser.parse_args()
 
-    test = load_parts(options.sources, options.audio)["test"]
+    test = load_parts(options.sources, options.audio, wanted=["test"])["test"]
     judge = Judge(fixed_mixtures(test, count=options.test), options.model)
     judged = judge_all(judge, options.work)
     print_measured(judged)

@@ -44,23 +44,28 @@ class Material:
     noise: list[Waveform] = field(default_factory=list)
 
 
-def load_parts(sources: Path, audio: Path) -> dict[str, Material]:
+def load_parts(
+    sources: Path, audio: Path, *, wanted: Sequence[str] = ("train", "monitor", "test")
+) -> dict[str, Material]:
     """Read the recordings of ``train``, ``monitor`` and ``test``, which share no speaker or noise.
 
     Args:
         sources: JSON lines with ``path kind speaker split`` as ``recipes/default/prepare.py``
             writes them; ``validation`` is the test part here.
         audio: Folder that the paths are relative to.
+        wanted: Parts to read.
     """
     rows = [json.loads(line) for line in sources.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row["kind"] in {"clean", "noise"}]
     monitored = _every_tenth({(row["kind"], row["speaker"]) for row in rows if _trains(row)})
-    parts = {name: Material() for name in ("train", "monitor", "test")}
+    parts = {name: Material() for name in wanted}
     for row in rows:
         if not _trains(row):
             part = "test"
         else:
             part = "monitor" if (row["kind"], row["speaker"]) in monitored else "train"
+        if part not in parts:
+            continue
         waveform = read_audio(audio / row["path"]).waveform
         if row["kind"] == "clean":
             parts[part].speech[row["speaker"]].append(waveform)

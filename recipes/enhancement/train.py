@@ -126,7 +126,7 @@ class Experiment:
     def __init__(self, options: argparse.Namespace) -> None:
         """Read the material and the assessor."""
         self.options = options
-        self.parts = load_parts(options.sources, options.audio)
+        self.parts = load_parts(options.sources, options.audio, wanted=["train", "monitor"])
         self.assessor = urgentmos.load(options.model).to(options.device)
         options.work.mkdir(parents=True, exist_ok=True)
 
