@@ -84,16 +84,14 @@ class PretrainedEncoder(Encoder):
 
     def run_layers(
         self,
-        layers: Iterable[Callable[..., Any]],
+        layers: Iterable[Callable[..., Tensor]],
         hidden: Float[Tensor, "*batch frames dim"],
         *inputs: Any,
     ) -> list[Float[Tensor, "*batch frames dim"]]:
         """Give the input of the first layer and the output of each."""
         states = [hidden]
         for layer in layers:
-            output = self.recompute(layer, states[-1], *inputs)
-            # Early releases of transformers 5 give the attention weights as well.
-            states.append(output if isinstance(output, Tensor) else output[0])
+            states.append(self.recompute(layer, states[-1], *inputs))
         return states
 
 
