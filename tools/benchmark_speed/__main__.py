@@ -44,8 +44,9 @@ def main() -> None:
             make_clips(Path(scratch), length_s=length, sample_rate=rate, total_s=options.seconds)
             for length in options.lengths
             for rate in options.rates
+            if options.only
         ]
-        for threads in options.threads:
+        for threads in options.threads if sets else []:
             results["warm"][threads] = _warm(sets, options, threads)
         if not options.no_loss:
             results["loss"] = measure_losses(
@@ -97,7 +98,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[2], help="decoders, in turn")
     parser.add_argument("--lengths", type=float, nargs="+", default=[1, 5, 30, 600], metavar="S")
     parser.add_argument("--rates", type=int, nargs="+", default=[16000, 48000], metavar="HZ")
-    parser.add_argument("--only", nargs="*", choices=PREDICTORS, default=list(PREDICTORS))
+    parser.add_argument(
+        "--only", nargs="*", choices=PREDICTORS, default=list(PREDICTORS), help="may be none"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--seconds", type=float, default=SECONDS_PER_SET, help="audio in a set, at least one file"

@@ -44,17 +44,21 @@ def print_ratios(results: dict[str, Any]) -> None:
 
 
 def print_loss_costs(results: dict[str, Any]) -> None:
-    """Print time and memory of losses and training steps, and the losses' shares of the steps."""
+    """Print time and memory of losses and steps, and the losses' shares of a step's CPU time."""
     measured = {name: cost for name, cost in results.items() if "error" not in cost}
     steps = {name: cost for name, cost in measured.items() if name.startswith("step")}
     print("\n== Forward and backward, per second of audio")
-    print(f"{'':<24}{'ms':>10}{'MiB':>10}" + "".join(f"{'of ' + step:>28}" for step in steps))
+    print(
+        f"{'':<24}{'ms':>10}{'CPU ms':>10}{'MiB':>10}"
+        + "".join(f"{'of ' + step:>28}" for step in steps)
+    )
     for name, cost in measured.items():
         shares = "".join(
-            f"{'' if name in steps else format(cost['wall'] / step['wall'], '.2f'):>28}"
+            f"{'' if name in steps else format(cost['cpu'] / step['cpu'], '.2f'):>28}"
             for step in steps.values()
         )
-        print(f"{name:<24}{1000 * cost['wall']:>10.1f}{cost['peak_mib']:>10.1f}{shares}")
+        numbers = (1000 * cost["wall"], 1000 * cost["cpu"], cost["peak_mib"])
+        print(f"{name:<24}" + "".join(f"{number:>10.1f}" for number in numbers) + shares)
 
 
 def _print_measure(
