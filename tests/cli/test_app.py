@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import urgentmos
 from urgentmos.cli import COMMANDS, build_app
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -49,3 +50,14 @@ def test_every_command_explains_itself(name: str) -> None:
     assert command.name == name
     assert command.callback is not None
     assert command.callback.__doc__
+
+
+def test_the_version_is_given_without_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "urgentmos", "--version"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"urgentmos {urgentmos.__version__}\n")

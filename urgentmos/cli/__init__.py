@@ -55,12 +55,22 @@ def build_app(names: Iterable[str]) -> typer.Typer:
     return app
 
 
-def _options_of_every_command(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"urgentmos {__version__}")
         raise typer.Exit
+
+
+def _options_of_every_command(
+    # Eager: it is answered before a command is missed.
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold what can be asked without a command."""
 
 
 def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
