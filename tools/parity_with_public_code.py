@@ -237,13 +237,17 @@ def score(assessor: Assessor, *, compare_pairs: bool) -> dict[str, Any]:
     from urgentmos.metrics import get_metric
 
     waveforms = recordings()
+    # The network itself: the assessor leaves digital silence at the edges out, the public code does
+    # not.
+    with torch.inference_mode():
+        outputs = [
+            assessor.network(waveform[None], torch.tensor([len(waveform)]))
+            for waveform in waveforms
+        ]
     results: dict[str, Any] = {
         "scores": [
-            {
-                get_metric(name).manifest_name: float(value)
-                for name, value in assessor.score(waveform, 16000).items()
-            }
-            for waveform in waveforms
+            {get_metric(name).manifest_name: float(value) for name, value in output.scores.items()}
+            for output in outputs
         ]
     }
     for each in results["scores"]:
@@ -256,9 +260,9 @@ def score(assessor: Assessor, *, compare_pairs: bool) -> dict[str, Any]:
                 network.preference_frames(waveform[None], torch.tensor([len(waveform)]))
                 for waveform in waveforms
             ]
-            outputs = [network.compare_frames(*a, *b) for a in frames for b in frames]
-        results["cmos"] = [float(output.cmos) for output in outputs]
-        results["logits"] = [output.logits[0].tolist() for output in outputs]
+            compared = [network.compare_frames(*a, *b) for a in frames for b in frames]
+        results["cmos"] = [float(pair.cmos) for pair in compared]
+        results["logits"] = [pair.logits[0].tolist() for pair in compared]
     return results
 
 

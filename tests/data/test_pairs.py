@@ -232,7 +232,9 @@ def test_a_strength_that_is_no_number_is_refused() -> None:
 
 
 def test_native_pairs_keep_their_partner_and_their_cmos() -> None:
-    recordings = [recording(str(i), mos=i) for i in range(3)] + [recording(str(i)) for i in (3, 4)]
+    recordings = [recording(str(i), mos=float(i)) for i in range(3)] + [
+        recording(str(i)) for i in (3, 4)
+    ]
     native = NativePairs(a=np.array([3]), b=np.array([4]), cmos=np.array([-1.0]))
     table = PairTable(recordings, delta=0.5, native=native)
     assert table.leads.tolist() == [0, 1, 2, 3]

@@ -55,10 +55,11 @@ def build_app(names: Iterable[str]) -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"urgentmos {__version__}")
         raise typer.Exit
+    return wanted
 
 
 def _options_of_every_command(
