@@ -99,6 +99,15 @@ def test_no_gradient_is_kept(loss: QualityLoss, speech: Speech) -> None:
     assert loss(waveform).requires_grad
 
 
+def test_what_is_measured_takes_the_place_of_the_head(loss: QualityLoss, speech: Speech) -> None:
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    monitor.update(recording, measured={"estoi": torch.tensor([0.25])})
+    assert monitor.compute().scores["estoi"] == 0.25
+    with pytest.raises(ValueError, match="expected measured metrics among estoi, got lsd"):
+        monitor.update(recording, measured={"lsd": torch.tensor([1.0])})
+
+
 def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
     with pytest.raises(ValueError, match=r"expected update\(\) before compute\(\)"):
         LossMonitor(loss).compute()
