@@ -7,7 +7,7 @@ steps on the same mixtures. A run that is finished is skipped, so a killed call 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch import Tensor
 
 import urgentmos
 from urgentmos.config import from_dict
+from urgentmos.labels.estoi import Estoi
 
 START_RATE, RATE = 1e-3, 3e-4
 """Learning rates of the start, and of the ways."""
@@ -39,7 +40,7 @@ class Way:
 
     sdr: float
     quality: dict[str, float] = field(default_factory=dict)
-    smooth: bool = False
+    smooth_db: list[float] = field(default_factory=list)
     balance: float | None = None
 
 
@@ -79,7 +80,7 @@ def loss_of(way: Way, quality: urgentmos.QualityLoss | None, seed: int) -> Loss:
         by_sdr = -way.sdr * si_sdr(enhanced, clean).mean()
         if quality is None:
             return by_sdr
-        by_quality = quality(perturbed(enhanced, rng) if way.smooth else enhanced)
+        by_quality = quality(perturbed(enhanced, way.smooth_db, rng) if way.smooth_db else enhanced)
         if way.balance is None:
             return by_sdr + by_quality
         return balanced(by_sdr, way.balance, by_quality, enhanced)
@@ -106,18 +107,29 @@ def balanced(
 
 
 def perturbed(
-    enhanced: Float[Tensor, "batch samples"], rng: np.random.Generator
+    enhanced: Float[Tensor, "batch samples"],
+    below_db: Sequence[float],
+    rng: np.random.Generator,
 ) -> Float[Tensor, "batch samples"]:
-    """Change recordings in ways that change no quality: what raises a score only there is gaming.
+    """Change recordings in ways that change little quality, so that no gain hangs on a detail.
 
-    Moves them by up to 20 ms, tilts their spectrum by up to about 2 dB, and adds white noise 40 to
-    60 dB below them.
+    Moves them by up to 20 ms, tilts their spectrum by up to about 2 dB, and adds white noise that
+    many dB below them, lowest and highest.
     """
     shifted = torch.roll(enhanced, int(rng.integers(-320, 321)), dims=1)
     tilted = shifted + rng.uniform(-0.2, 0.2) * torch.roll(shifted, 1, dims=1)
     level = enhanced.detach().square().mean(dim=1, keepdim=True).sqrt()
     noise = torch.from_numpy(rng.standard_normal(enhanced.shape, dtype=np.float32))
-    return tilted + level * 10 ** (-rng.uniform(40, 60) / 20) * noise.to(enhanced.device)
+    return tilted + level * 10 ** (-rng.uniform(*below_db) / 20) * noise.to(enhanced.device)
+
+
+def measured_estoi(
+    enhanced: Float[Tensor, "batch samples"], clean: Float[Tensor, "batch samples"]
+) -> Float[Tensor, " batch"]:
+    """Compute ESTOI itself, which no loss here sees."""
+    tool = Estoi()
+    pairs = zip(enhanced.cpu().numpy(), clean.numpy(), strict=True)
+    return torch.tensor([tool.label(*pair)["estoi"] for pair in pairs])
 
 
 class Experiment:
@@ -172,13 +184,14 @@ class Experiment:
             quality = urgentmos.QualityLoss(way.quality, model=self.assessor)
             monitor = urgentmos.LossMonitor(quality)
         readings: list[dict[str, Any]] = []
-        held_out, _ = Mixer(self.parts["monitor"], seconds=4.0, seed=[0]).batch(options.monitored)
+        noisy, clean = Mixer(self.parts["monitor"], seconds=4.0, seed=[0]).batch(options.monitored)
 
         def listen(step: int) -> None:
             if monitor is None or step % max(1, options.steps // CHECKS):
                 return
             with torch.no_grad():
-                monitor.update(network(held_out.to(options.device)))
+                enhanced = network(noisy.to(options.device))
+            monitor.update(enhanced, measured={"estoi": measured_estoi(enhanced, clean)})
             reading = monitor.compute()
             readings.append({"step": step, "scores": reading.scores, "parted": reading.parted})
 

@@ -15,7 +15,7 @@ from .conftest import RECIPES
 RECIPE = RECIPES / "enhancement"
 WAYS = """
 si_sdr: {sdr: 1.0}
-both: {sdr: 1.0, quality: {mos: 20.0}, smooth: true}
+both: {sdr: 1.0, quality: {mos: 20.0}, smooth_db: [40.0, 60.0]}
 """
 
 
