@@ -30,9 +30,12 @@ def invoke() -> Invoke:
     return run
 
 
-# The process signals itself before a given row is written: no race with the test.
+# The process signals itself before a given row is written: no race with the test. Tests that run in
+# the background of a shell inherit an ignored SIGINT, which would stop nothing.
 _SIGNALLED = """
 import os
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from urgentmos.cli import main, stdout_rows
 from urgentmos.report import row_file
 encode, rows = row_file.encode_record, iter(range(1_000_000))
