@@ -15,7 +15,7 @@ from urgentmos.data.features import FeatureStore, StoredStates
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchPlan, Progress
-from urgentmos.data.waveforms import Waveforms
+from urgentmos.data.waveforms import Waveforms, read_padded
 
 
 class Batch(NamedTuple):
@@ -94,12 +94,9 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
         """Read the audio and look up the labels of one batch."""
-        waveform = np.zeros((len(plan.recordings), plan.lengths.max()), dtype=np.float32)
-        for row, recording, start, length in zip(
-            waveform, plan.recordings.tolist(), plan.starts.tolist(), plan.lengths.tolist(),
-            strict=True,
-        ):  # fmt: skip
-            self._waveforms.read_into(row[:length], recording, start=start)
+        waveform = read_padded(
+            self._waveforms, plan.recordings, starts=plan.starts, lengths=plan.lengths
+        )
         labels = self._labels[plan.recordings]
         cmos, preference = self._targets(plan.recordings[plan.pairs])
         if not plan.weighted:

@@ -116,6 +116,29 @@ class SelectedWaveforms:
         self._waveforms.read_into(row, int(self._positions[position]), start=start)
 
 
+def read_padded(
+    waveforms: Waveforms,
+    positions: NDArray[np.int64],
+    *,
+    lengths: NDArray[np.int64],
+    starts: NDArray[np.int64] | None = None,
+) -> NDArray[np.float32]:
+    """Read a part of each of some recordings: one row each, zero beyond its length.
+
+    Args:
+        waveforms: Where they come from.
+        positions: Which recordings.
+        lengths: Samples of each part.
+        starts: First sample of each; 0 when None.
+    """
+    padded = np.zeros((len(positions), lengths.max()), dtype=np.float32)
+    starts = np.zeros_like(lengths) if starts is None else starts
+    parts = zip(padded, positions.tolist(), starts.tolist(), lengths.tolist(), strict=True)
+    for row, position, start, length in parts:
+        waveforms.read_into(row[:length], position, start=start)
+    return padded
+
+
 def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWaveforms:
     """Open the cache of these recordings, decoding them first if it does not exist.
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.features import FeatureStore, open_features
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import Waveforms
+from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
@@ -133,9 +133,7 @@ class FeatureStores:
 
     def _read(self, batch: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         lengths = self._waveforms.lengths[batch]
-        waveform = np.zeros((len(batch), lengths.max()), dtype=np.float32)
-        for row, position, length in zip(waveform, batch.tolist(), lengths.tolist(), strict=True):
-            self._waveforms.read_into(row[:length], position, start=0)
+        waveform = read_padded(self._waveforms, batch, lengths=lengths)
         return torch.from_numpy(waveform), torch.from_numpy(lengths)
 
 

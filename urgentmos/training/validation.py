@@ -14,7 +14,7 @@ from urgentmos.data.features import FeatureStore
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import Matching, PairTable, Positions
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import Waveforms
+from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork
 
@@ -154,11 +154,7 @@ class Validation:
 
     def _load(self, positions: Positions, device: torch.device) -> tuple[Tensor, Tensor]:
         lengths = self._waveforms.lengths[positions]
-        waveform = np.zeros((len(positions), lengths.max()), dtype=np.float32)
-        for row, position, length in zip(
-            waveform, positions.tolist(), lengths.tolist(), strict=True
-        ):
-            self._waveforms.read_into(row[:length], position, start=0)
+        waveform = read_padded(self._waveforms, positions, lengths=lengths)
         return torch.from_numpy(waveform).to(device), torch.from_numpy(lengths).to(device)
 
     def _states(self, positions: Positions, device: torch.device) -> dict[int, EncoderOutput]:

@@ -79,6 +79,21 @@ def assert_gradient_is_right() -> Callable[..., None]:
 
 
 @pytest.fixture
+def assert_gradient_is_that_of_checkpointing() -> Callable[..., None]:
+    """Check that an encoder and the same one with gradient checkpointing give one gradient."""
+
+    def check(plain: Encoder, saving: Encoder, batch: Batch) -> None:
+        gradients = []
+        for encoder in (plain, saving):
+            waveform = batch[0].clone().requires_grad_()
+            encoder(waveform, batch[1]).hidden_states.square().sum().backward()
+            gradients.append(waveform.grad)
+        torch.testing.assert_close(*gradients)
+
+    return check
+
+
+@pytest.fixture
 def assert_silence_has_finite_gradient() -> Callable[..., None]:
     """Check that digital silence gives finite features and a finite gradient."""
 
