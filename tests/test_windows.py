@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from urgentmos.windows import (
     HOP_S,
+    SHORTEST_S,
     WINDOW_S,
     Window,
     combine_scores,
@@ -17,6 +18,7 @@ from urgentmos.windows import (
 
 RATE = 100
 LENGTH, HOP = round(WINDOW_S * RATE), round(HOP_S * RATE)
+SHORTEST = round(SHORTEST_S * RATE)
 
 
 def _cut(num_samples: int, block: int) -> list[Window]:
@@ -61,12 +63,19 @@ def test_steps_repeat_windows_in_place_and_leave_none_out() -> None:
 
 def test_up_to_the_window_length_it_is_one_piece() -> None:
     assert [len(window.waveform) for window in _cut(LENGTH, 7)] == [LENGTH]
-    assert [len(window.waveform) for window in _cut(LENGTH + 1, 7)] == [LENGTH, LENGTH]
+    assert [len(window.waveform) for window in _cut(LENGTH + 1, 7)] == [LENGTH, SHORTEST]
 
 
 def test_windows_start_every_hop_and_the_last_ends_with_the_recording() -> None:
-    starts = [window.start_s for window in _cut(LENGTH + 2 * HOP + RATE, 64)]
-    assert starts == [0, HOP_S, 2 * HOP_S, 2 * HOP_S + 1]
+    windows = _cut(2 * HOP + SHORTEST + RATE, 64)
+    assert [window.start_s for window in windows] == [0, HOP_S, 2 * HOP_S]
+    assert windows[-1].end_s == 2 * HOP_S + SHORTEST_S + 1
+
+
+def test_a_last_window_that_would_be_too_short_starts_earlier() -> None:
+    windows = _cut(LENGTH + 2 * HOP + RATE, 64)
+    assert [window.start_s for window in windows[:-1]] == [0, HOP_S, 2 * HOP_S]
+    assert len(windows[-1].waveform) == SHORTEST
 
 
 def test_blocks_do_not_matter() -> None:

@@ -89,7 +89,7 @@ class QualityLoss(nn.Module):
     ) -> Float[Tensor, "*batch"]:
         """Give the loss of each recording, or their mean or sum.
 
-        As for files, digital silence at the edges has no part in it, and what is longer than 20 s
+        As for files, digital silence at the edges has no part in it, and what is longer than 16 s
         is heard in windows, in the memory of one window beyond the waveform's.
 
         Args:

@@ -1,12 +1,13 @@
 """Recordings of any length as windows that a model can hold, and their scores as one.
 
 A recording of up to ``WINDOW_S`` is scored in one piece. A longer one is cut into windows of
-``WINDOW_S`` that start every ``HOP_S``; the last one ends where the recording ends::
+``WINDOW_S`` that start every ``HOP_S``; the last one ends where the recording ends, and starts
+earlier than its turn only where it would be shorter than ``SHORTEST_S``::
 
     |------ 0 ------|
-               |------ 1 ------|
-                     |------ 2 ------|
-    |     a       |     b    |   c   |
+                  |------ 1 ------|
+                                |-- 2 --|
+    |       a      |      b      |  c   |
 
 Each moment belongs to one window: where two overlap, the middle of the overlap parts them. A score
 is the mean over windows, each weighted by the time that belongs to it (a, b, c).
@@ -20,11 +21,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-WINDOW_S = 20.0
+WINDOW_S = 16.0
 """Longest stretch of audio that is scored in one piece."""
 
 HOP_S = 15.0
 """From the start of one window to the start of the next."""
+
+SHORTEST_S = 8.0
+"""Shortest window of a recording that has several."""
 
 _Item = TypeVar("_Item")
 
@@ -63,14 +67,13 @@ class Window:
 def plan_windows(num_samples: int, *, sample_rate: int) -> list[Stretch]:
     """Say where the windows of a recording lie that is there as a whole."""
     length, hop = round(WINDOW_S * sample_rate), round(HOP_S * sample_rate)
-    last_start = num_samples - length
-    if last_start <= 0:
-        return [Stretch(0, num_samples, num_samples / sample_rate)]
-    starts = [*range(0, last_start, hop), last_start]
+    full = range(0, num_samples - length, hop)
+    last_start = _last_start(len(full) * hop, num_samples, sample_rate) if full else 0
+    starts = [*full, last_start]
     partings = [_parting(start, later, length) for start, later in itertools.pairwise(starts)]
     owned = itertools.pairwise([0.0, *partings, float(num_samples)])
     return [
-        Stretch(start, start + length, (owned_to - owned_from) / sample_rate)
+        Stretch(start, min(start + length, num_samples), (owned_to - owned_from) / sample_rate)
         for start, (owned_from, owned_to) in zip(starts, owned, strict=True)
     ]
 
@@ -104,8 +107,8 @@ def cut_windows(blocks: Iterable[NDArray[np.float32]], *, sample_rate: int) -> I
     if waiting is None:
         yield _window(rest, 0, 0.0, None, sample_rate)
         return
-    last = np.concatenate([waiting, rest[length - hop :]])[-length:]
-    last_start = start + len(rest) - length
+    last_start = _last_start(start, start + len(rest), sample_rate)
+    last = np.concatenate([waiting[:hop], rest])[last_start - start + hop :]
     yield _window(waiting, start - hop, owned_from, last_start, sample_rate)
     owned_from = _parting(start - hop, last_start, length)
     yield _window(last, last_start, owned_from, None, sample_rate)
@@ -154,6 +157,10 @@ class _Held:
 
     def join(self) -> NDArray[np.float32]:
         return np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.float32)
+
+
+def _last_start(turn: int, num_samples: int, sample_rate: int) -> int:
+    return min(turn, num_samples - round(SHORTEST_S * sample_rate))
 
 
 def _parting(start: int, next_start: int, length: int) -> float:

@@ -65,13 +65,13 @@ def test_windows_of_unequal_recordings_meet_in_time(
     (comparison,) = compare_files(tiny_assessor, [(files[52.0], files[33.0])])
     long, short = (soundfile.read(files[s], dtype="float32")[0] for s in (52.0, 33.0))
     rate = 16000
-    # 52 s: windows at 0, 15, 30, 32 s; 33 s: at 0, 13 s, each met twice. Their own times by hand.
-    starts_a, own_a = (0, 15, 30, 32), (17.5, 15.0, 8.5, 11.0)
-    starts_b, own_b = (0, 0, 13, 13), (16.5, 16.5, 16.5, 16.5)
+    # 52 s: windows at 0, 15, 30, 44 s; 33 s: at 0, 15, 25 s, one met twice. Own times by hand.
+    starts_a, own_a = (0, 15, 30, 44), (15.5, 15.0, 14.5, 7.0)
+    starts_b, own_b = (0, 0, 15, 25), (15.5, 15.5, 12.5, 5.0)
     weights = [(a + b) / 2 for a, b in zip(own_a, own_b, strict=True)]
     met = [
         tiny_assessor.compare(
-            long[a * rate : (a + 20) * rate], short[b * rate : (b + 20) * rate], rate
+            long[a * rate : (a + 16) * rate], short[b * rate : (b + 16) * rate], rate
         )
         for a, b in zip(starts_a, starts_b, strict=True)
     ]

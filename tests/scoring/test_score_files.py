@@ -110,15 +110,15 @@ class TestLongRecordings:
         soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
         (row,) = score_files(tiny_assessor, [tmp_path / "a.wav"])
         assert [(window.start_s, window.end_s) for window in row.timeline] == [
-            (0.0, 20.0), (15.0, 35.0), (21.0, 41.0),
+            (0.0, 16.0), (15.0, 31.0), (30.0, 41.0),
         ]  # fmt: skip
-        # By hand: overlaps are parted at 17.5 s and 28 s.
+        # By hand: overlaps are parted at 15.5 s and 30.5 s.
         for metric in tiny_assessor.metrics:
             first, second, third = (
                 float(tiny_assessor.score(waveform[start:end], 16000)[metric][0])
-                for start, end in ((0, 320000), (240000, 560000), (336000, 656000))
+                for start, end in ((0, 256000), (240000, 496000), (480000, 656000))
             )
-            expected = (17.5 * first + 10.5 * second + 13.0 * third) / 41.0
+            expected = (15.5 * first + 15.0 * second + 10.5 * third) / 41.0
             assert row.scores[metric] == pytest.approx(expected, abs=1e-4 * METRICS[metric].scale)
 
     def test_halves_joined_give_the_score_of_the_file(

@@ -1,7 +1,7 @@
 """The assessor as its users meet it: recordings in, scores and preferences out.
 
 What is done to a recording before the network hears it is the same as for files: digital silence
-before the first sound and after the last is left out, and what is longer than 20 s is heard in
+before the first sound and after the last is left out, and what is longer than 16 s is heard in
 windows (``urgentmos.windows``).
 """
 
