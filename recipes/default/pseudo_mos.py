@@ -62,12 +62,12 @@ def pseudo_mos(labels: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Add ``mos`` to a labelled manifest."""
+    """Add ``mos`` to labelled manifests and put them together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifests", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    recordings = read_manifest(arguments.manifest)
+    recordings = [r for manifest in arguments.manifests for r in read_manifest(manifest)]
     scores = pseudo_mos(label_matrix(recordings))
     for recording, score in zip(recordings, scores, strict=True):
         if np.isfinite(score):

@@ -23,12 +23,13 @@ def main() -> None:
     parser.add_argument("sources", type=Path, help="list written by prepare.py")
     parser.add_argument("--audio", type=Path, required=True, help="folder the list is about")
     parser.add_argument("--networks", type=Path, required=True, help="folder of networks.py")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="the mixture")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--num-recordings", type=int)
     arguments = parser.parse_args()
-    config = load_config(SimulationConfig, CONFIG, overrides=[])
+    config = load_config(SimulationConfig, arguments.config, overrides=[])
     config = replace(
         config,
         manifest=str(arguments.sources),

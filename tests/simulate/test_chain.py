@@ -38,6 +38,18 @@ def test_versions_differ_in_one_strength_alone(sources):
     assert all(a.seed == b.seed for _, one in made for a, b in zip(one, chain, strict=True))
 
 
+def test_no_strength_exceeds_the_severest(sources):
+    chains = [
+        draw_chain(WEIGHTS, DISTORTIONS, length=2, rng=np.random.default_rng(i), severest=0.3)
+        for i in range(50)
+    ]
+    strengths = [step.strength for chain in chains for step in chain]
+    assert 0.25 < max(strengths) <= 0.3
+    rng = np.random.default_rng(0)
+    made = versions(chains[0], DISTORTIONS, sources, count=4, rng=rng, severest=0.3)
+    assert 0.2 < made[-1][0] <= 0.3
+
+
 def test_versions_with_equal_parameters_are_left_out(sources):
     chain = [Step("coarse", 0.5, seed=1)]
     kinds = {"coarse": DistortionKind(lambda s, r, o: {"on": s > 0.5}, lambda w, p, r, o: w, 1)}

@@ -42,6 +42,7 @@ def draw_chain(
     *,
     length: int,
     rng: np.random.Generator,
+    severest: float = 1.0,
 ) -> list[Step]:
     """Draw a chain of different kinds, with a strength for each.
 
@@ -50,6 +51,7 @@ def draw_chain(
         kinds: Table that the names refer to.
         length: Number of distortions.
         rng: Decides everything.
+        severest: Largest strength, in (0, 1].
     """
     names = sorted(name for name, weight in weights.items() if weight > 0)
     share = np.array([weights[name] for name in names])
@@ -59,7 +61,11 @@ def draw_chain(
         drawn.sort(key=lambda name: kinds[name].stage)
     skew = 1.0 if length == 1 else SEVERE_SKEW
     return [
-        Step(kind=name, strength=float(rng.uniform() ** skew), seed=int(rng.integers(2**63)))
+        Step(
+            kind=name,
+            strength=severest * float(rng.uniform() ** skew),
+            seed=int(rng.integers(2**63)),
+        )
         for name in drawn
     ]
 
@@ -71,13 +77,15 @@ def versions(
     *,
     count: int,
     rng: np.random.Generator,
+    severest: float = 1.0,
 ) -> list[tuple[float, list[Step]]]:
     """Return the same chain with one step at rising strengths, each with that strength.
 
-    A strength whose parameters equal those of a weaker one is left out (a codec has few rates).
+    Strengths rise to ``severest`` at most. One whose parameters equal those of a weaker one is left
+    out (a codec has few rates).
     """
     knob = int(rng.integers(len(chain)))
-    strengths = (np.arange(count) + rng.uniform(0.1, 0.9, size=count)) / count
+    strengths = severest * (np.arange(count) + rng.uniform(0.1, 0.9, size=count)) / count
     found: list[tuple[float, list[Step]]] = []
     last: Params | None = None
     for strength in strengths:

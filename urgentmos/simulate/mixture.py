@@ -81,6 +81,7 @@ class SimulationConfig:
         distorted_share: Share of processed and synthesised speech that is distorted further.
         weights: Kind → weight; replaces the default weights as a whole.
         extra_weights: Kind → weight, on top of ``weights``.
+        severest: Largest strength of a distortion, above 0 (barely audible) and at most 1.
         family_share: Share of distorted utterances that come in several strengths.
         family_versions: Fewest and most strengths.
         validation_share: Share of speakers, noises, responses and voices kept for validation.
@@ -106,6 +107,7 @@ class SimulationConfig:
     distorted_share: float = 0.35
     weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     extra_weights: dict[str, float] = field(default_factory=dict)
+    severest: float = 1.0
     family_share: float = 0.15
     family_versions: list[int] = field(default_factory=lambda: [3, 4])
     validation_share: float = 0.1
@@ -127,6 +129,8 @@ class SimulationConfig:
         for name in ("distorted_share", "family_share", "validation_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        if not 0 < self.severest <= 1:
+            raise ConfigError(f"severest: expected above 0 and at most 1, got {self.severest}")
         for name in ("crop_seconds", "family_versions", "level_dbfs"):
             pair = getattr(self, name)
             if pair is not None and (len(pair) != 2 or pair[0] > pair[1]):

@@ -107,7 +107,8 @@ class Plan:
         crop = int(rng.integers(self.config.crops))
         length = self._draw_length(start, rng)
         sources = self.sources_for(start, split)
-        chain = draw_chain(self.weights, self.kinds, length=length, rng=rng)
+        severest = self.config.severest
+        chain = draw_chain(self.weights, self.kinds, length=length, rng=rng, severest=severest)
         is_family = bool(rng.uniform() < self.config.family_share) and length > 0
         if not is_family:
             strength = max((step.strength for step in chain), default=0.0)
@@ -115,7 +116,7 @@ class Plan:
         else:
             fewest, most = self.config.family_versions
             count = int(rng.integers(fewest, most + 1))
-            chains = versions(chain, self.kinds, sources, count=count, rng=rng)
+            chains = versions(chain, self.kinds, sources, count=count, rng=rng, severest=severest)
         return [
             PlannedRecording(
                 id=name + letter,
