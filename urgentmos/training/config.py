@@ -90,6 +90,8 @@ class ObjectivesConfig:
         metric_weights: Weight of a metric in the absolute loss, 1 where not named.
         bradley_terry_weighting: ``mos_difference`` weighs clear pairs more, after MOS-RMBench.
         widest_gap: MOS gap that then weighs most.
+        mirrored_pairs: The preference head learns each pair in both orders (UrgentMOS, 3.2.3);
+            False, in the order in which it is drawn or rated (its Table 8).
     """
 
     absolute: float = 0.5
@@ -102,6 +104,7 @@ class ObjectivesConfig:
     metric_weights: dict[str, float] = field(default_factory=dict)
     bradley_terry_weighting: Literal["none", "mos_difference"] = "none"
     widest_gap: float = 2.0
+    mirrored_pairs: bool = True
 
     def __post_init__(self) -> None:
         """Check that something is minimised, and the metric names."""

@@ -84,7 +84,7 @@ def preference_loss(
 ) -> Float[Tensor, ""]:
     """Teach comparisons: ``0.5 MSE(CMOS) + 0.5 CE(A better, tie, B better)`` (UrgentMOS, 3.2).
 
-    Both orders of a pair are to be passed, the second with CMOS and preference negated (3.2.3).
+    A pair is mirrored by passing it twice, then with CMOS and preference negated (3.2.3).
 
     Args:
         cmos: Predicted comparison scores.

@@ -109,24 +109,28 @@ class Objective(nn.Module):
 
     def _preference(self, output: NetworkOutput, batch: Batch) -> Tensor:
         pairs, target_cmos, preference = batch.pairs, batch.cmos, batch.preference
+        count = batch.pair_count
         if len(pairs) == 0:
             # The head must be part of every step's graph, so a recording meets itself, unlabelled.
             pairs = torch.zeros((1, 2), dtype=torch.int64, device=batch.pairs.device)
             target_cmos = torch.full_like(pairs[:, 0], torch.nan, dtype=torch.float32)
             preference = torch.zeros_like(pairs[:, 0])
+        if self._config.mirrored_pairs:
+            pairs = torch.cat([pairs, pairs.flip(1)])
+            target_cmos = torch.cat([target_cmos, -target_cmos])
+            preference = torch.cat([preference, -preference])
+            count = 2 * count
         frames, mask = output.frames, output.mask
         if frames is None:
             raise ValueError("the preference objective needs a network with a preference head")
-        both = torch.cat([pairs, pairs.flip(1)])
-        compared = self.network.compare_frames(
-            frames[both[:, 0]], mask[both[:, 0]], frames[both[:, 1]], mask[both[:, 1]]
-        )
+        a, b = pairs.unbind(1)
+        compared = self.network.compare_frames(frames[a], mask[a], frames[b], mask[b])
         return preference_loss(
             compared.cmos.float(),
             compared.logits.float(),
-            target_cmos=torch.cat([target_cmos, -target_cmos]),
-            target_preference=torch.cat([preference, -preference]),
-            count=2 * batch.pair_count,
+            target_cmos=target_cmos,
+            target_preference=preference,
+            count=count,
         )
 
     def _bradley_terry(self, scores: Tensor, batch: Batch) -> Tensor:
