@@ -60,7 +60,7 @@ def find_runs(folder: Path) -> dict[str, list[Path]]:
     """List the finished runs ``<objective>_<seed>`` by objective, the baseline first.
 
     Raises:
-        ValueError: The baseline is missing, or the objectives have different seeds.
+        ValueError: The baseline is missing, or the objectives have different seeds or data.
     """
     runs: dict[str, dict[int, Path]] = {}
     for final in sorted(folder.glob("*_*/final")):
@@ -73,6 +73,18 @@ def find_runs(folder: Path) -> dict[str, list[Path]]:
             raise ValueError(
                 f"{folder}: {objective} has seeds {sorted(by_seed)}, {BASELINE} has "
                 f"{sorted(runs[BASELINE])}; finish the runs first"
+            )
+    digests = {
+        folder.name: json.loads((folder / "run.json").read_text(encoding="utf-8"))["data_digest"]
+        for by_seed in runs.values()
+        for folder in by_seed.values()
+    }
+    first = next(iter(digests))
+    for name, digest in digests.items():
+        if digest != digests[first]:
+            raise ValueError(
+                f"{folder}: {name} was trained on other data than {first} ({digest[:12]} and "
+                f"{digests[first][:12]}); train both on the same"
             )
     order = sorted(runs, key=lambda name: name != BASELINE)
     return {name: [runs[name][seed] for seed in sorted(runs[name])] for name in order}
@@ -155,7 +167,7 @@ def _ask(
         preferences = [predictor.prefer(pairs, delta=DELTA) for predictor in predictors]
         given = {"": Answers(scores, _correct(pairs, preferences))}
         if assessors[0].network.preference is not None:
-            compared = [PreferenceComparer(assessor).prefer(pairs)[0] for assessor in assessors]
+            compared = [PreferenceComparer(each).prefer(pairs).preferences for each in assessors]
             given[", compare"] = Answers(None, _correct(pairs, compared))
         answers.append(given)
     return answers

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ from urgentmos.config import load_config
 from urgentmos.evaluation.correlation import srcc
 from urgentmos.scoring import score_files
 from urgentmos.training.config import RunConfig
+
+RunRecipe = Callable[..., list[str]]
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "objectives"
 
@@ -58,6 +61,7 @@ def runs(tmp_path: Path, tiny_model_dir: Path) -> Path:
         }
         if name.startswith("default_mix"):
             figures |= {"compare_accuracy/ref": 0.9, "compare_accuracy/strength": 1.0}
+        (run / "run.json").write_text('{"data_digest": "same"}')
         (run / "history.jsonl").write_text(f'{{"lcc/mos": 0}}\n{json.dumps(figures)}\n')
     return folder
 
@@ -89,7 +93,9 @@ def test_objectives_differ_in_what_acts_on_mos_and_leave_the_rest_its_share() ->
         name: load_config(RunConfig, RECIPE / "config.yaml", overrides)
         for name, overrides in _overrides().items()
     }
-    assert set(configs) == {"mse", "bradley_terry", "qamro", "default_mix", "corpus_bias"}
+    assert set(configs) == {
+        "mse", "bradley_terry", "qamro", "default_mix", "default_mix_qamro", "corpus_bias",
+    }  # fmt: skip
     for name in ("mse", "bradley_terry", "qamro"):
         objectives, metrics = configs[name].objectives, configs[name].model.metrics
         weights = {metric: objectives.metric_weights.get(metric, 1.0) for metric in metrics}
@@ -104,6 +110,8 @@ def test_objectives_differ_in_what_acts_on_mos_and_leave_the_rest_its_share() ->
         assert configs[name].model.preference is None
     mix = configs["default_mix"]
     assert configs["corpus_bias"].objectives == replace(mix.objectives, corpus_bias=0.1)
+    assert configs["default_mix_qamro"].objectives == replace(mix.objectives, qamro=0.3)
+    assert configs["corpus_bias"].model == configs["default_mix_qamro"].model == mix.model
     assert (mix.objectives.absolute, mix.objectives.preference) == (0.7, 0.3)
     assert mix.model.preference is not None
     assert {c.model.metrics == mix.model.metrics and c.data == mix.data
@@ -152,28 +160,55 @@ def test_unequal_seeds_are_refused(report: ModuleType, runs: Path) -> None:
         report.find_runs(runs)
 
 
-def test_finished_runs_are_skipped_and_stopped_ones_resumed(tmp_path: Path) -> None:
-    commands = tmp_path / "bin"
+def test_runs_on_different_data_are_refused(report: ModuleType, runs: Path) -> None:
+    (runs / "mse_1" / "run.json").write_text('{"data_digest": "another"}')
+    with pytest.raises(ValueError, match="mse_1 was trained on other data"):
+        report.find_runs(runs)
+
+
+@pytest.fixture
+def run_recipe(tmp_path: Path) -> RunRecipe:
+    """Call ``run`` with stand-ins for the programs: the command lines that it gives them."""
+    commands, log = tmp_path / "bin", tmp_path / "log"
     commands.mkdir()
-    log = tmp_path / "log"
     for name in ("urgentmos", "python"):
         (commands / name).write_text(f'#!/bin/sh\necho "{name} $@" >> {log}\n')
         (commands / name).chmod(0o755)
+
+    def run(runs: Path, *objectives: str) -> list[str]:
+        subprocess.run(
+            [RECIPE / "run", "t.jsonl", "c.cache", "l.jsonl", runs, *objectives],
+            check=True,
+            env={"PATH": f"{commands}:{os.environ['PATH']}"},
+        )
+        return log.read_text().splitlines()
+
+    return run
+
+
+def test_finished_runs_are_skipped_and_stopped_ones_resumed(
+    tmp_path: Path, run_recipe: RunRecipe
+) -> None:
     runs = tmp_path / "runs"
     for seed in range(3):
         for name in ("bradley_terry", "qamro"):
             (runs / f"{name}_{seed}" / "final").mkdir(parents=True)
     (runs / "mse_1" / "last").mkdir(parents=True)
     (runs / "mse_1" / "last" / "state.json").touch()
-    subprocess.run(
-        [RECIPE / "run", "t.jsonl", "c.cache", "l.jsonl", runs],
-        check=True,
-        env={"PATH": f"{commands}:{os.environ['PATH']}"},
-    )
-    *trained, reported = log.read_text().splitlines()
-    assert len(trained) == 9
+    *trained, reported = run_recipe(runs)
+    assert len(trained) == 12
     assert [line for line in trained if "--resume" in line] == [
         line for line in trained if "mse_1" in line
     ]
     assert all("data.manifests=[t.jsonl] data.cache=c.cache" in line for line in trained)
     assert reported.endswith(f"l.jsonl {runs} --output {RECIPE}/results")
+
+
+def test_objectives_can_be_named(tmp_path: Path, run_recipe: RunRecipe) -> None:
+    *trained, _ = run_recipe(tmp_path / "runs", "default_mix_qamro", "corpus_bias")
+    assert [line.split("output=")[1].split("/")[-1] for line in trained] == [
+        f"{name}_{seed}" for seed in range(3) for name in ("default_mix_qamro", "corpus_bias")
+    ]
+    assert all("model.preference={group" in line for line in trained)
+    with pytest.raises(subprocess.CalledProcessError):
+        run_recipe(tmp_path / "runs", "qamo")
