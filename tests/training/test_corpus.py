@@ -51,10 +51,22 @@ def test_a_metric_without_labels_is_refused(manifest: Path) -> None:
         load_corpus(config(manifest), metrics=["mos", "mcd"])
 
 
-def test_a_uid_in_two_manifests_is_refused(manifest: Path) -> None:
+def test_a_uid_in_two_manifests_is_two_recordings(manifest: Path) -> None:
+    other = rewritten(manifest, "again.jsonl", meta={"split": "train", "corpus": "other"})
+    alone = load_corpus(config(manifest), metrics=METRICS)
+    both = load_corpus(config(manifest, other), metrics=METRICS)
+    assert len(both.train.recordings) == len(alone.train.recordings) + 12
+    assert both.digest != alone.digest
+
+
+def test_a_uid_in_two_manifests_is_refused_where_a_table_names_it(
+    manifest: Path, tmp_path: Path
+) -> None:
     other = rewritten(manifest, "again.jsonl")
+    (tmp_path / "labels.csv").write_text("uid,mcd\n0:0,3.5\n")
+    tables = [str(tmp_path / "labels.csv")]
     with pytest.raises(ManifestError, match="uid '0:0' is also in"):
-        load_corpus(config(manifest, other), metrics=METRICS)
+        load_corpus(config(manifest, other, labels=tables), metrics=METRICS)
 
 
 def test_a_label_table_is_merged(manifest: Path, tmp_path: Path) -> None:

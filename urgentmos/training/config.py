@@ -13,8 +13,8 @@ class DataConfig:
     """What is trained on, and how it is cut into batches.
 
     Attributes:
-        manifests: Manifests in JSON lines; uids are unique across them.
-        labels: Label tables merged onto the manifests.
+        manifests: Manifests in JSON lines.
+        labels: Label tables merged onto the manifests; uids are then unique across these.
         pair_manifests: Pairs rated as pairs, in JSON lines. They are trained on as they are, beside
             those that ``pairs`` draws; their recordings have no other partner and no labels.
         validation_share: Share of the contents (``reference_id``) held out where ``meta.split``

@@ -70,16 +70,20 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
         metrics: Metrics of the model; each must have a label to train on.
 
     Raises:
-        ManifestError: A manifest breaks its format, a uid is in two of them, a side of the split
-            is empty, or a metric has no label at all.
+        ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
+            a side of the split is empty, or a metric has no label at all.
     """
     recordings: list[Recording] = []
     manifest_by_uid: dict[str, str] = {}
     for manifest in config.manifests:
         for recording in read_manifest(manifest):
             first = manifest_by_uid.setdefault(recording.uid, manifest)
-            if first != manifest:
-                raise ManifestError(f"{manifest}: uid {recording.uid!r} is also in {first}")
+            # A uid is system and content: two corpora may well share one.
+            if first != manifest and config.labels:
+                raise ManifestError(
+                    f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
+                    "data.labels name recordings by uid alone; label the manifests instead"
+                )
             recordings.append(recording)
     for table in config.labels:
         merge_labels(recordings, table)
