@@ -63,6 +63,21 @@ def test_a_small_gain_on_few_pairs_is_not_significant() -> None:
     assert difference.p_value > 0.5
 
 
+def test_without_resamples_nothing_is_said_of_significance() -> None:
+    correct = np.arange(200) < 150
+    difference = accuracy_difference(
+        correct, ~correct, CHAIN, unit="pair", resampling=Resampling(0)
+    )
+    assert difference.value == pytest.approx(0.5)
+    assert np.isnan([difference.low, difference.high, difference.p_value]).all()
+
+
+def test_a_predictor_that_does_not_vary_has_no_difference() -> None:
+    ratings, scores = np.arange(9.0), np.arange(9.0)
+    difference = statistic_difference(srcc, ratings=ratings, first=scores, second=np.ones(9))
+    assert np.isnan([difference.value, difference.low, difference.p_value]).all()
+
+
 def test_comparing_on_no_pairs_is_an_error() -> None:
     nothing = np.zeros(0, dtype=bool)
     with pytest.raises(ValueError, match="at least one pair"):

@@ -1,9 +1,10 @@
 import csv
 import json
+import math
 from pathlib import Path
 
 from urgentmos.evaluation.bootstrap import Difference, Interval
-from urgentmos.evaluation.tables import Table, to_markdown, write_tables
+from urgentmos.evaluation.tables import Table, file_name, to_markdown, write_tables
 
 TABLE = Table(
     "Ratings per file",
@@ -22,6 +23,20 @@ def test_markdown_shows_intervals_per_cent_and_undefined_numbers() -> None:
     assert lines[4] == "| a | 0.500 [0.250, 0.750] | 12.3 | 3 |  |"
     assert lines[5] == "| b | 0.500 | - |  |  |"
     assert lines[6] == "| c |  |  |  | -0.100 [-0.200, 0.000], p < 0.001 |"
+
+
+def test_a_name_cannot_end_its_cell() -> None:
+    table = Table(
+        "t", rows=[{"a|b": "c|d\ne", "gain": Difference(0.1, math.nan, math.nan, math.nan)}]
+    )
+    lines = to_markdown(table).splitlines()
+    assert lines[2] == r"| a\|b | gain |"
+    assert lines[4:] == [r"| c\|d e | 0.100 |"]
+
+
+def test_a_file_name_holds_letters_and_digits_only() -> None:
+    assert file_name("ours/p835: FB") == "ours_p835_FB"
+    assert TABLE.file_name == "ratings_per_file"
 
 
 def test_csv_and_json_hold_the_plain_numbers(tmp_path: Path) -> None:

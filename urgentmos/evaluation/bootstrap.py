@@ -66,7 +66,7 @@ class Difference:
         low: Lower end of the interval of the difference.
         high: Upper end.
         p_value: Two-sided: twice the share of resamples on the other side of 0, at least
-            1 / (resamples + 1).
+            2 / (resamples + 1); NaN without resamples.
     """
 
     value: float
@@ -95,6 +95,8 @@ def paired_difference(
     """Judge a difference by its resamples, made with the same draws for both predictors."""
     interval = percentile_interval(value, resampled, level=level)
     defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
+        return Difference(value, interval.low, interval.high, float("nan"))
     beyond = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
     p_value = min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
     return Difference(value, interval.low, interval.high, p_value)

@@ -36,9 +36,14 @@ class Table:
 
     @property
     def file_name(self) -> str:
-        """Title without what file names should not hold."""
-        kept = (letter if letter.isalnum() else "_" for letter in self.title.lower())
-        return "_".join(filter(None, "".join(kept).split("_")))
+        """Title as a file name, without suffix."""
+        return file_name(self.title.lower())
+
+
+def file_name(name: str) -> str:
+    """Replace what file names should not hold, as slashes, by single underscores."""
+    kept = (letter if letter.isalnum() else "_" for letter in name)
+    return "_".join(filter(None, "".join(kept).split("_")))
 
 
 def to_markdown(table: Table) -> str:
@@ -46,7 +51,7 @@ def to_markdown(table: Table) -> str:
     columns = table.columns
     lines = [f"### {table.title}", ""]
     lines += [table.note, ""] if table.note else []
-    lines.append(f"| {' | '.join(columns)} |")
+    lines.append(f"| {' | '.join(map(_escape, columns))} |")
     lines.append("|" + "---|" * len(columns))
     for row in table.rows:
         cells = [_format(row.get(name), percent=name in table.percent) for name in columns]
@@ -112,10 +117,17 @@ def _format(cell: Cell, *, percent: bool) -> str:
             text += (
                 f" [{_number(cell.low, percent=percent)}, {_number(cell.high, percent=percent)}]"
             )
-        return f"{text}, p {_p_value(cell.p_value)}" if isinstance(cell, Difference) else text
+        if isinstance(cell, Difference) and math.isfinite(cell.p_value):
+            text += f", p {_p_value(cell.p_value)}"
+        return text
     if cell is None:
         return ""
-    return _number(cell, percent=percent) if isinstance(cell, float) else str(cell)
+    return _number(cell, percent=percent) if isinstance(cell, float) else _escape(str(cell))
+
+
+def _escape(text: str) -> str:
+    """Keep a name from ending its cell or its row."""
+    return " ".join(text.replace("|", "\\|").splitlines())
 
 
 def _number(value: float, *, percent: bool) -> str:
