@@ -10,6 +10,7 @@ from urgentmos.data.manifest import (
     ManifestError,
     Pair,
     Recording,
+    is_pair_manifest,
     read_labels,
     read_manifest,
     read_pairs,
@@ -186,3 +187,13 @@ def test_labels_that_are_nan_in_memory_are_not_written(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.jsonl", [recording])
     (read,) = read_manifest(tmp_path / "m.jsonl")
     assert read.metrics == {"sdr": 1.0}
+
+
+def test_a_manifest_of_pairs_is_told_from_one_of_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    write_pairs(path, [Pair(Path("a"), Path("b"), 1.0, (1.0, 1.0))])
+    assert is_pair_manifest(path)
+    assert not is_pair_manifest(write_lines(path, LINE))
+    for content in (b"", b"\n", b"\xff\xfe", b"[1]\n", b"{"):
+        path.write_bytes(content)
+        assert not is_pair_manifest(path)

@@ -3,13 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from urgentmos.data.manifest import Pair, Recording, write_manifest, write_pairs
-from urgentmos.evaluation.pair_sets import (
-    build_pair_set,
-    can_pair,
-    is_pair_manifest,
-    pair_rated_corpus,
-)
+from urgentmos.data.manifest import Pair, Recording
+from urgentmos.evaluation.pair_sets import build_pair_set, can_pair, pair_rated_corpus
 from urgentmos.evaluation.ratings import RatedCorpus
 from urgentmos.evaluation.urgentmos_benchmark import TABLE_3, count_table
 
@@ -79,13 +74,6 @@ def test_recordings_that_share_no_reference_cannot_be_paired_by_it() -> None:
     corpus = _corpus("x", contents=3, systems=1)
     assert not can_pair(corpus, "ref")
     assert can_pair(corpus, "corpus")
-
-
-def test_a_manifest_of_pairs_is_told_from_one_of_recordings(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "pairs.jsonl", [Pair(Path("a"), Path("b"), 1.0, (1.0, 1.0))])
-    write_manifest(tmp_path / "rated.jsonl", _corpus("x", contents=1, systems=1).recordings)
-    assert is_pair_manifest(tmp_path / "pairs.jsonl")
-    assert not is_pair_manifest(tmp_path / "rated.jsonl")
 
 
 def test_a_difference_of_delta_is_a_tie_on_the_corpus_own_scale() -> None:

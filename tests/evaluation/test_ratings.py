@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(tmp_pat
         ({"rating": 5.5}, r"expected a rating in 1 to 5, got 5\.5"),
         ({"rating": "good"}, "expected text and numbers"),
         ({"scale": "ACR"}, "ends with a range"),
+        ({"scale": "ACR 5-1"}, "ends with a range"),
     ],
 )
 def test_unusable_rating_is_an_error_that_names_the_file(
@@ -89,6 +91,13 @@ def test_missing_field_duplicate_uid_and_empty_manifest_are_errors(tmp_path: Pat
         read_rated_corpora(_write(tmp_path, RATED, RATED))
     with pytest.raises(RatingError, match="expected recordings, got none"):
         read_rated_corpora(_write(tmp_path))
+
+
+def test_a_missing_rating_is_no_rating(tmp_path: Path) -> None:
+    unrated = [{**RATED, "uid": f"c{i}:f1", "rating": r} for i, r in ((1, None), (2, math.nan))]
+    (corpus,) = read_rated_corpora(_write(tmp_path, RATED, *unrated))
+    np.testing.assert_array_equal(corpus.ratings, [3.5, np.nan, np.nan])
+    assert [list(recording.metrics) for recording in corpus.recordings] == [["mos"], [], []]
 
 
 def test_ratings_on_two_scales_in_one_corpus_are_an_error(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ def evaluate(
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
     corpora, pair_sets = _read(manifests, labels or [], split)
+    if is_rmbench and pair_sets:
+        raise typer.BadParameter(
+            f"MOS-RMBench draws its pairs from rated corpora; {pair_sets[0].name} holds pairs"
+        )
     rmbench = _draw(corpora, split or "test", seed=seed, pin=pin) if is_rmbench else None
     if rmbench is not None:
         pair_sets = [*rmbench.pair_sets.values(), *rmbench.triplets.values()]
@@ -147,8 +151,8 @@ def _load(models: "Sequence[str]", device: str | None) -> "dict[str, Assessor]":
 def _read(
     manifests: "Sequence[Path]", labels: "Sequence[Path]", split: str | None
 ) -> "tuple[list[RatedCorpus], list[PairSet]]":
-    from urgentmos.data.manifest import read_pairs
-    from urgentmos.evaluation.pair_sets import build_pair_set, is_pair_manifest
+    from urgentmos.data.manifest import is_pair_manifest, read_pairs
+    from urgentmos.evaluation.pair_sets import build_pair_set
     from urgentmos.evaluation.ratings import read_rated_corpora
 
     corpora: list[RatedCorpus] = []
@@ -288,6 +292,7 @@ def _draw_figures(
     output: Path,
 ) -> None:
     from urgentmos.evaluation import figures
+    from urgentmos.evaluation.tables import file_name
 
     rated = [corpus for corpus in corpora if any("mos" in r.metrics for r in corpus.recordings)]
     if rated and judges.scorers:
@@ -299,7 +304,7 @@ def _draw_figures(
         figures.draw_bins(answers, output / "bins.png")
     for corpus in corpora:
         columns = figures.matrix_columns(corpus, judges.scorers)
-        path = output / f"correlation_{corpus.name}.png"
+        path = output / f"correlation_{file_name(corpus.name)}.png"
         figures.draw_correlation_matrix(columns, path, title=corpus.name)
 
 

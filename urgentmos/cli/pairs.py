@@ -1,6 +1,5 @@
 """``urgentmos pairs``: rated recordings to pairs with a preference."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,10 +39,10 @@ def pairs(
     """
     import numpy as np
 
-    from urgentmos.data.manifest import read_manifest, read_pairs, write_pairs
+    from urgentmos.data.manifest import is_pair_manifest, read_manifest, read_pairs, write_pairs
     from urgentmos.data.pairs import cap_pairs, make_pairs, preference
 
-    if _is_paired(manifest):
+    if is_pair_manifest(manifest):
         made = cap_pairs(
             read_pairs(manifest), cap=cap, drop_ties_within=drop_ties_within, seed=seed
         )
@@ -62,13 +61,3 @@ def pairs(
         f"{len(made):,} pairs in {output}: A better {verdicts[1]:,}, tie {verdicts[0]:,}, "
         f"B better {verdicts[-1]:,} (delta {delta:g})"
     )
-
-
-def _is_paired(path: Path) -> bool:
-    with path.open(encoding="utf-8") as file:
-        first = next((line for line in file if line.strip()), "{}")
-    try:
-        record = json.loads(first)
-    except json.JSONDecodeError:
-        return False
-    return isinstance(record, dict) and "audio_paths" in record

@@ -103,7 +103,7 @@ def read_manifest(
     path = Path(path)
     recordings: list[Recording] = []
     line_by_uid: dict[str, int] = {}
-    for number, record in _read_lines(path):
+    for number, record in read_lines(path):
         where = f"{path}:{number}"
         recording = _parse_recording(record, folder=path.parent, where=where)
         if recording.uid in line_by_uid:
@@ -163,7 +163,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
     path = Path(path)
     return [
         _parse_pair(record, folder=path.parent, where=f"{path}:{number}")
-        for number, record in _read_lines(path)
+        for number, record in read_lines(path)
     ]
 
 
@@ -178,6 +178,38 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
                 "durations": list(pair.durations),
             }
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_pair_manifest(path: str | Path) -> bool:
+    """Tell a manifest of pairs from one of recordings by its first line."""
+    try:
+        _, first = next(read_lines(path), (0, {}))
+    except ManifestError:
+        # Whoever reads it says what is wrong with it.
+        return False
+    return "audio_paths" in first
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read JSON lines; empty ones are passed over.
+
+    Yields:
+        The number of each line, from 1, and its object.
+
+    Raises:
+        ManifestError: A line is no JSON object.
+    """
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ManifestError(f"{path}:{number}: not JSON: {error}") from error
+            if not isinstance(record, dict):
+                raise ManifestError(f"{path}:{number}: expected an object, got {_kind(record)}")
+            yield number, record
 
 
 def read_labels(path: str | Path) -> dict[str, dict[str, float]]:
@@ -246,20 +278,6 @@ def _open_text(path: Path) -> io.TextIOWrapper:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
-
-
-def _read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise ManifestError(f"{path}:{number}: not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise ManifestError(f"{path}:{number}: expected an object, got {_kind(record)}")
-            yield number, record
 
 
 def _parse_recording(record: dict[str, Any], *, folder: Path, where: str) -> Recording:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt64
 from numpy.typing import NDArray
 
 from urgentmos.data.pairs import RATING_TOLERANCE
-from urgentmos.evaluation.ratings import RatedCorpus
+from urgentmos.evaluation.ratings import RatedCorpus, is_known
 
 Category = Literal["content", "speaker or system", "neither"]
 """What two recordings share (MOS-RMBench, §3.2): (i) the content, (ii) not the content but the
@@ -24,7 +24,6 @@ speaker or the system, (iii) neither."""
 
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
-_UNKNOWN = frozenset({"", "-", "unknown"})
 _ROWS_PER_BLOCK = 256
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -172,7 +171,7 @@ def _codes(names: Sequence[str]) -> Codes:
     """Number names by first appearance; -1 where a name is unknown."""
     numbers: dict[str, int] = {}
     return np.array(
-        [-1 if name in _UNKNOWN else numbers.setdefault(name, len(numbers)) for name in names],
+        [numbers.setdefault(name, len(numbers)) if is_known(name) else -1 for name in names],
         dtype=np.int64,
     )
 

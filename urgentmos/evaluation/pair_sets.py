@@ -54,7 +54,15 @@ class PairSet:
 def build_pair_set(
     name: str, pairs: Sequence[Pair], *, delta: float = DELTA, unit: Unit = "pair"
 ) -> PairSet:
-    """Number the recordings of some pairs."""
+    """Number the recordings of some pairs.
+
+    Args:
+        name: Corpus.
+        pairs: Each with its comparison score.
+        delta: Largest comparison score that is a tie. Verdicts alone are +1, -1 and 0: any value
+            from 0 to below 1 keeps them as they are.
+        unit: What a bootstrap draws again.
+    """
     place: dict[Path, int] = {}
     numbered = [
         [place.setdefault(member, len(place)) for member in (pair.a, pair.b)] for pair in pairs
@@ -100,10 +108,3 @@ def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
     rated = [recording for recording in corpus.recordings if "mos" in recording.metrics]
     references = {recording.reference_id for recording in rated}
     return len(rated) > (len(references) if matching == "ref" else 1)
-
-
-def is_pair_manifest(path: str | Path) -> bool:
-    """Tell a manifest of pairs from one of recordings by its first line."""
-    with Path(path).open(encoding="utf-8") as file:
-        first = next((line for line in file if line.strip()), "{}")
-    return '"audio_paths"' in first

@@ -1,8 +1,8 @@
 """Rated recordings, one corpus at a time, each on its own rating scale."""
 
-import json
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from urgentmos.data.manifest import Recording, read_manifest
+from urgentmos.data.manifest import Recording, read_lines, read_manifest
 
 Scale = tuple[float, float]
 """Lowest and highest rating possible."""
@@ -24,8 +24,16 @@ Rated = tuple[Recording, Scale]
 _RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
 
 
+_UNKNOWN = frozenset({"", "-", "unknown"})
+
+
 class RatingError(ValueError):
     """Ratings cannot be used; the message names file, line and what was expected."""
+
+
+def is_known(name: str) -> bool:
+    """Say whether a system, content or speaker has a name: ``-`` stands where it has none."""
+    return name not in _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def read_rated_corpora(
     Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
     five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
     that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, and any further
-    field.
+    field; a rating that is null or NaN is missing.
 
     Args:
         path: JSON lines; relative audio paths resolve against its folder.
@@ -80,13 +88,13 @@ def read_rated_corpora(
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
             scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
-        ManifestError: The public form is broken.
+        ManifestError: A line is no JSON object, or the public form is broken.
     """
     path = Path(path)
     if _has_ratings(path):
         if labels:
             raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
-        rated = [_parse_rated(record, path, number) for number, record in _read_lines(path)]
+        rated = [_parse_rated(record, path, number) for number, record in read_lines(path)]
     else:
         rated = [(recording, FIVE_POINT) for recording in read_manifest(path, labels=labels)]
     chosen = [row for row in rated if split is None or row[0].meta.get("split") == split]
@@ -123,22 +131,8 @@ def _build_corpus(name: str, rows: Sequence[Rated], path: Path) -> RatedCorpus:
 
 
 def _has_ratings(path: Path) -> bool:
-    first = next(_read_lines(path), None)
+    first = next(read_lines(path), None)
     return first is not None and "rating" in first[1]
-
-
-def _read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise RatingError(f"{path}:{number}: not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise RatingError(f"{path}:{number}: expected an object, got {record!r}")
-            yield number, record
 
 
 def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
@@ -149,13 +143,14 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
             f"{where}: {missing[0]!r} is missing; expected {', '.join(_RATED_FIELDS)}"
         )
     try:
+        rating = math.nan if record["rating"] is None else float(record["rating"])
         recording = Recording(
             audio_path=path.parent / record["audio_path"],
             uid=str(record["uid"]),
             system_id=str(record["system_id"]),
             reference_id=str(record["reference_id"]),
             duration=float(record["duration"]),
-            metrics={"mos": float(record["rating"])},
+            metrics={} if math.isnan(rating) else {"mos": rating},
             meta={name: value for name, value in record.items() if name not in _RATED_FIELDS},
         )
     except (TypeError, ValueError) as error:
@@ -167,7 +162,7 @@ def _parse_scale(scale: object, *, where: str) -> Scale:
     if scale is None:
         return FIVE_POINT
     match = _SCALE.search(str(scale))
-    if match is None:
+    if match is None or not float(match[1]) < float(match[2]):
         raise RatingError(
             f"{where}: scale: expected text that ends with a range, as 'ACR 1-5', got {scale!r}"
         )
