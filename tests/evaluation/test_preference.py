@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,10 @@ def test_the_threshold_moves_the_predictors_ties_and_not_the_labels() -> None:
         for delta in (0.0, 0.5, 1.0)
     ]
     assert accuracies == [0.5, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("count", [correct_verdicts, confusion])
+def test_a_pair_without_a_label_is_refused(count: Callable[..., object]) -> None:
+    preferences = preferences_from_scores(np.array([3.0, np.nan]), PAIRS[:1])
+    with pytest.raises(ValueError, match="each of 1 pairs, got 1 without"):
+        count(np.array([NO_ANSWER]), preferences)

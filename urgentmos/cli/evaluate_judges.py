@@ -1,6 +1,7 @@
 """Whom ``urgentmos evaluate`` judges: models, label tools and columns of tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -85,10 +86,16 @@ def gather_others(
         cache: Table that keeps the peers' scores.
         workers: Processes for the peers.
     """
-    predictors = score_with_peers(recordings, peers, cache=cache, workers=workers) if peers else []
+    from_peers = score_with_peers(recordings, peers, cache=cache, workers=workers) if peers else []
+    from_tables: dict[str, ScorePredictor] = {}
     for option in columns:
         table, colon, column = option.rpartition(":")
         if not colon:
             raise typer.BadParameter(f"--scores: expected FILE.csv:COLUMN, got {option!r}")
-        predictors.append(read_score_column(table, column, recordings=recordings))
-    return predictors
+        from_tables[option] = read_score_column(table, column, recordings=recordings)
+    if len({predictor.name for predictor in from_tables.values()}) < len(from_tables):
+        # Tables of one name in several folders go by their paths.
+        from_tables = {
+            option: replace(predictor, name=option) for option, predictor in from_tables.items()
+        }
+    return [*from_peers, *from_tables.values()]

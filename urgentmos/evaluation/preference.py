@@ -19,7 +19,6 @@ A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""
 
-
 # Probabilities from single precision that are equal in exact arithmetic differ by less than this.
 _EQUAL = 1e-6
 
@@ -88,13 +87,26 @@ def preferences_from_probabilities(
     return Preferences(verdicts, np.where(verdicts == NO_ANSWER, np.nan, leanings))
 
 
+def _check_labels(labels: Int[NDArray[np.int64], " pairs"]) -> None:
+    # Compared with a missing answer it would count as right.
+    if np.any(labels == NO_ANSWER):
+        raise ValueError(
+            f"expected a verdict of the listeners on each of {len(labels)} pairs, got "
+            f"{int(np.sum(labels == NO_ANSWER))} without; leave pairs without ratings out"
+        )
+
+
 def correct_verdicts(
     labels: Int[NDArray[np.int64], " pairs"], preferences: Preferences
 ) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which verdicts are right, ties among them: their mean is acc_δ.
 
     A pair without an answer is a wrong answer.
+
+    Raises:
+        ValueError: A pair has no label.
     """
+    _check_labels(labels)
     correct: Bool[NDArray[np.bool_], " pairs"] = labels == preferences.verdicts
     return correct
 
@@ -126,7 +138,11 @@ def confusion(
     """Count verdicts (columns) for each label (rows), both in the order A better, tie, B better.
 
     Pairs without an answer are in no column.
+
+    Raises:
+        ValueError: A pair has no label.
     """
+    _check_labels(labels)
     table = np.zeros((3, 3), dtype=np.int64)
     answered = preferences.verdicts != NO_ANSWER
     np.add.at(table, (labels[answered], preferences.verdicts[answered]), 1)

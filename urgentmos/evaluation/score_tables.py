@@ -32,8 +32,8 @@ def read_score_column(
         recordings: Recordings that scores are wanted for.
 
     Raises:
-        ScoreTableError: The column or a key is missing, a cell is no number, a uid stands for
-            several recordings, or no row matches.
+        ScoreTableError: The column or a key is missing, a cell is no number, a recording has two
+            different scores, a uid stands for several recordings, or no row matches.
     """
     path = Path(path)
     with path.open(encoding="utf-8", newline="") as file:
@@ -45,14 +45,21 @@ def read_score_column(
                 f"{path}: expected a column {column!r} and one of path, audio_path or uid; "
                 f"it has {', '.join(columns) or 'none'}"
             )
-        rows = [(reader.line_num, row[key], row[column]) for row in reader]
+        rows = [(reader.line_num, row[key] or "", row[column]) for row in reader]
     places = _places_by_uid(recordings) if key == "uid" else _places_by_path(recordings)
     scores: dict[Path, float] = {}
     for number, name, cell in rows:
         candidates = [name] if key == "uid" else [_absolute(name), _absolute(path.parent / name)]
         place = next((places[candidate] for candidate in candidates if candidate in places), None)
-        if place is not None:
-            scores[place] = _parse(cell, where=f"{path}:{number}: {column}")
+        if place is None:
+            continue
+        score = _parse(cell, where=f"{path}:{number}: {column}")
+        if place in scores and scores[place] != score:
+            raise ScoreTableError(
+                f"{path}:{number}: expected one row per recording, got {name!r} again: first "
+                f"{scores[place]:g}, then {score:g}"
+            )
+        scores[place] = score
     if recordings and not scores:
         raise ScoreTableError(
             f"{path}: no row matches a recording by {key!r}; the table has "
@@ -84,9 +91,12 @@ def _parse(cell: str, *, where: str) -> float:
     if not cell:
         return math.nan
     try:
-        return float(cell)
+        score = float(cell)
     except ValueError as error:
         raise ScoreTableError(f"{where}: expected a number or nothing, got {cell!r}") from error
+    if math.isinf(score):
+        raise ScoreTableError(f"{where}: expected a finite number or nothing, got {cell!r}")
+    return score
 
 
 def _metric(column: str) -> str:
