@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import soundfile
 from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
+from urgentmos.cli.evaluate_judges import gather_others
 from urgentmos.cli.evaluate_peers import score_with_peers
 from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
 from urgentmos.evaluation.correlation import srcc
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.ratings import read_rated_corpora
+from urgentmos.evaluation.score_tables import ScoreTableError, read_score_column
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import score_files
@@ -60,7 +63,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
 def test_comparing_many_pairs_equals_comparing_each(rated: Path, tiny_assessor: Assessor) -> None:
     (corpus,) = read_rated_corpora(rated)
     pairs = pair_rated_corpus(corpus, ordered=True)
-    preferences, consistency = PreferenceComparer(tiny_assessor).prefer(pairs)
+    preferences, _, consistency = PreferenceComparer(tiny_assessor).prefer(pairs)
     assert len(pairs.pairs) == 18
     assert 0.0 <= consistency <= 1.0
     for row in (0, 7, 17):
@@ -78,8 +81,44 @@ def test_unreadable_recording_gives_no_answer_for_its_pairs_only(
     pairs = build_pair_set(
         "p", [Pair(good[0], broken, 1.0, (1.0, 1.0)), Pair(good[0], good[1], 1.0, (1.0, 1.0))]
     )
-    preferences, _ = PreferenceComparer(tiny_assessor).prefer(pairs)
+    preferences = PreferenceComparer(tiny_assessor).prefer(pairs).preferences
     assert np.isnan(preferences.leanings).tolist() == [True, False]
+
+
+def test_long_recordings_and_silent_edges_are_compared_as_the_assessor_does(
+    tmp_path: Path, speech, tiny_assessor: Assessor
+) -> None:
+    # Of 1, 2 and 3 windows, the second within digital silence.
+    short, longer, longest = (speech(seconds=s, seed=int(s)) for s in (1.0, 20.0, 40.0))
+    silence = np.zeros(8000, dtype=np.float32)
+    waveforms = [short, np.concatenate([silence, longer, silence]), longest]
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path, waveform in zip(paths, waveforms, strict=True):
+        soundfile.write(path, waveform, 16000, subtype="FLOAT")
+    members = [(0, 1), (1, 2), (2, 0)]
+    pairs = build_pair_set("p", [Pair(paths[a], paths[b], 1.0, (1.0, 1.0)) for a, b in members])
+    found = PreferenceComparer(tiny_assessor).prefer(pairs).preferences
+    for leaning, (a, b) in zip(found.leanings, members, strict=True):
+        expected = tiny_assessor.compare(
+            waveforms[a].astype(np.float32), waveforms[b].astype(np.float32), 16000
+        )
+        assert leaning == pytest.approx(expected.p_a - expected.p_b, abs=1e-5)
+
+
+def test_one_order_is_the_head_alone_and_both_orders_are_their_mean(
+    rated: Path, tiny_assessor: Assessor
+) -> None:
+    (corpus,) = read_rated_corpora(rated)
+    comparer = PreferenceComparer(tiny_assessor)
+    pairs = pair_rated_corpus(corpus, ordered=True)
+    both, one_order, _ = comparer.prefer(pairs)
+    place = {tuple(pair): row for row, pair in enumerate(pairs.pairs.tolist())}
+    swapped = [place[b, a] for a, b in pairs.pairs.tolist()]
+    np.testing.assert_allclose(
+        both.leanings, (one_order.leanings - one_order.leanings[swapped]) / 2, atol=1e-5
+    )
+    # The head of a random model does not mirror by itself, or this would test nothing.
+    assert np.abs(one_order.leanings + one_order.leanings[swapped]).max() > 1e-4
 
 
 def test_delta_follows_the_scale_and_direction_of_a_metric(rated: Path) -> None:
@@ -119,6 +158,8 @@ def test_command_prints_and_writes_what_the_parts_compute(
         float(summary["tiny_model"]["acc_0 compare"])
     )
     assert float(preferences["other:good"]["acc_δ"]) == 1.0
+    assert preferences["other:good"]["acc_0, one order"] == ""
+    assert 0.0 <= float(preferences["tiny_model, compare"]["acc_0, one order"]) <= 1.0
     as_json = json.loads((out / "results.json").read_text())
     assert as_json["Models"][0]["model"].startswith(load_model(tiny_model_dir).model_hash)
     assert len(as_json["Confusion"]) == 9
@@ -213,6 +254,44 @@ def test_mos_rmbench_runs_from_the_command_and_can_be_pinned(
     refused = _evaluate(rated, *options, "--pin", "0" * 16)
     assert refused.exit_code == 2
     assert digest in refused.output
+
+
+def test_mos_rmbench_refuses_native_pairs(rated: Path, tiny_model_dir: Path) -> None:
+    pairs = rated.parent / "judged.jsonl"
+    write_pairs(pairs, [Pair(rated.parent / "0_0.wav", rated.parent / "1_0.wav", 1.0, (1.0, 1.0))])
+    result = _evaluate(pairs, "--model", tiny_model_dir, "--benchmark", "mos-rmbench")
+    assert result.exit_code == 2
+    assert "judged" in result.output
+
+
+def test_tables_of_one_name_are_told_apart_by_their_paths(rated: Path) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    options = []
+    for number in (1, 2):
+        table = rated.parent / str(number) / "scores.csv"
+        table.parent.mkdir()
+        table.write_text(f"uid,mos\ns0:r0,{number}\n")
+        options.append(f"{table}:mos")
+    gather = functools.partial(gather_others, recordings, peers=[], cache=Path(), workers=0)
+    assert [predictor.name for predictor in gather(columns=options)] == options
+    assert [predictor.name for predictor in gather(columns=options[:1])] == ["scores:mos"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("s0:r0,1\ns0:r0,2\n", "one row per recording, got 's0:r0' again: first 1, then 2"),
+        ("s0:r0,inf\n", "expected a finite number or nothing, got 'inf'"),
+        ("s0:r0,good\n", "expected a number or nothing, got 'good'"),
+        ("other,1\n", "no row matches a recording by 'uid'"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(rated: Path, rows: str, told: str) -> None:
+    table = rated.parent / "scores.csv"
+    table.write_text(f"uid,mos\n{rows}")
+    recordings = read_rated_corpora(rated)[0].recordings
+    with pytest.raises(ScoreTableError, match=told):
+        read_score_column(table, "mos", recordings=recordings)
 
 
 def test_native_pairs_pass_through(rated: Path, tiny_model_dir: Path, tmp_path: Path) -> None:

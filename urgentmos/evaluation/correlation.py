@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import RESAMPLING, Interval, Resampling, percentile_interval
@@ -22,7 +22,8 @@ def lcc(ratings: Vector, scores: Vector) -> float:
     if len(ratings) < 2 or np.ptp(ratings) == 0 or np.ptp(scores) == 0:
         return float("nan")
     x, y = ratings - ratings.mean(), scores - scores.mean()
-    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+    # Roots apart: the product of two small sums of squares would be 0.
+    return float(np.clip(x @ y / (np.sqrt(x @ x) * np.sqrt(y @ y)), -1.0, 1.0))
 
 
 def srcc(ratings: Vector, scores: Vector) -> float:
@@ -146,18 +147,25 @@ def system_means(
     A file without a rating or a score counts for neither mean of its system.
 
     Returns:
-        The systems in order of first appearance, their mean ratings and their mean scores; NaN for
-        a system without a usable file.
+        The systems in order of first appearance, their mean ratings and their mean scores. Of a
+        system that has ratings but no file with both, the rating is the mean over its rated files
+        and the score NaN; both are NaN for a system without ratings.
     """
     names = list(dict.fromkeys(systems))
     place = {name: index for index, name in enumerate(names)}
     index = np.array([place[system] for system in systems], dtype=np.int64)
-    usable = ~(np.isnan(ratings) | np.isnan(scores))
-    counts = np.bincount(index[usable], minlength=len(names))
+    rated = ~np.isnan(ratings)
+    usable = rated & ~np.isnan(scores)
 
-    def means(values: Vector) -> Float[NDArray[np.float64], " systems"]:
-        sums = np.bincount(index[usable], weights=values[usable], minlength=len(names))
-        out = np.full(len(names), np.nan)
-        return np.asarray(np.divide(sums, counts, out=out, where=counts > 0))
+    def means(
+        values: Vector, chosen: Bool[NDArray[np.bool_], " items"]
+    ) -> Float[NDArray[np.float64], " systems"]:
+        counts = np.bincount(index[chosen], minlength=len(names))
+        sums = np.bincount(index[chosen], weights=values[chosen], minlength=len(names))
+        return np.asarray(
+            np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0)
+        )
 
-    return names, means(ratings), means(scores)
+    mean_ratings = means(ratings, usable)
+    mean_ratings = np.where(np.isnan(mean_ratings), means(ratings, rated), mean_ratings)
+    return names, mean_ratings, means(scores, usable)

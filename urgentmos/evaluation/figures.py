@@ -9,18 +9,17 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from urgentmos.evaluation.correlation import srcc
-from urgentmos.evaluation.mos_rmbench import error_by_percentile
+from urgentmos.evaluation.mos_rmbench import NUM_BINS, error_by_percentile
 from urgentmos.evaluation.predictors import ScorePredictor
-from urgentmos.evaluation.preference import correct_orders, correct_verdicts
+from urgentmos.evaluation.preference import correct_verdicts
 from urgentmos.evaluation.ratings import RatedCorpus
-from urgentmos.evaluation.report import PairAnswers
+from urgentmos.evaluation.report import PairAnswers, strictly_correct
 from urgentmos.extras import require
 from urgentmos.metrics import METRICS
 
 SWEEP_DELTAS = tuple(np.linspace(0, 2, 41).tolist())
 """Tie thresholds of the sweep, on a five-point scale."""
 
-_NUM_BINS = 10
 _PANEL_INCHES = 3.2
 
 
@@ -53,8 +52,8 @@ def draw_sweep(
     scorers = {predictor.name: predictor for predictor in predictors}
     for judged, panel in zip(answers, panels[0], strict=True):
         pairs, labels = judged.pair_set, judged.pair_set.labels
-        for number, (name, preferences) in enumerate(judged.preferences.items()):
-            color = f"C{number}"
+        colors = _colors(len(judged.preferences))
+        for color, (name, preferences) in zip(colors, judged.preferences.items(), strict=True):
             if name in scorers:
                 sweep = [
                     correct_verdicts(labels, scorers[name].prefer(pairs, delta=delta)).mean()
@@ -74,14 +73,15 @@ def draw_sweep(
 def draw_bins(answers: Sequence[PairAnswers], path: str | Path) -> None:
     """Plot error rates by percentile of ΔMOS (MOS-RMBench, Fig. 3)."""
     figure, panels = _panels(1, len(answers))
-    places = (np.arange(_NUM_BINS) + 0.5) * 100 / _NUM_BINS
+    places = (np.arange(NUM_BINS) + 0.5) * 100 / NUM_BINS
     for judged, panel in zip(answers, panels[0], strict=True):
-        strict, differences = judged.pair_set.strict, judged.pair_set.differences
-        for name, preferences in judged.preferences.items():
-            correct = correct_orders(differences[strict], preferences.among(strict))
-            errors = error_by_percentile(differences[strict], correct, num_bins=_NUM_BINS)
-            panel.plot(places, 100 * errors, marker="o", markersize=3, label=name)
-        panel.set_title(judged.pair_set.name, fontsize=9)
+        pairs = judged.pair_set
+        colors = _colors(len(judged.preferences))
+        for color, (name, preferences) in zip(colors, judged.preferences.items(), strict=True):
+            correct = strictly_correct(pairs, preferences)
+            errors = error_by_percentile(pairs.differences[pairs.strict], correct)
+            panel.plot(places, 100 * errors, marker="o", markersize=3, color=color, label=name)
+        panel.set_title(pairs.name, fontsize=9)
         panel.set_xlabel("percentile of the rating difference")
         panel.set_ylabel("pairs in the wrong order (%)")
         panel.set_ylim(bottom=0)
@@ -148,6 +148,13 @@ def _panels(
     )
     canvas.FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _colors(count: int) -> list[Any]:
+    """Give each of up to twenty lines a colour of its own."""
+    name = "tab10" if count <= 10 else "tab20"
+    colormap = require("matplotlib", extra="evaluate").colormaps[name]
+    return [colormap(number % colormap.N) for number in range(count)]
 
 
 def _legend(figure: Any, panel: Any) -> None:

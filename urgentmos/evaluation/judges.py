@@ -33,7 +33,7 @@ class Judges:
         }
         return PairAnswers(
             pair_set=pairs,
-            preferences={name: preferences for name, (preferences, _) in compared.items()}
+            preferences={name: found.preferences for name, found in compared.items()}
             | {scorer.name: scorer.prefer(pairs, delta=delta) for scorer in self.scorers},
-            consistency={name: consistency for name, (_, consistency) in compared.items()},
+            compared=compared,
         )

@@ -42,6 +42,9 @@ SIZES: dict[str, dict[str, int]] = {
 NUM_TRIPLETS = {"somos": 65}
 DEFAULT_NUM_TRIPLETS = 100
 
+NUM_BINS = 10
+"""Percentile bins of the error analysis (Fig. 3)."""
+
 _SWAP = np.uint64(0xD1B54A32D192ED03)
 
 
@@ -221,7 +224,7 @@ def error_by_percentile(
     differences: Float[NDArray[np.float64], " pairs"],
     correct: Bool[NDArray[np.bool_], " pairs"],
     *,
-    num_bins: int = 10,
+    num_bins: int = NUM_BINS,
 ) -> Float[NDArray[np.float64], " bins"]:
     """Share of wrong pairs in bins of equal size, from the smallest ΔMOS to the largest (Fig. 3).
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, accuracy_interval
 from urgentmos.evaluation.mos_rmbench import (
+    NUM_BINS,
     Benchmark,
     at_most,
     below,
@@ -17,8 +18,6 @@ from urgentmos.evaluation.mos_rmbench import (
 from urgentmos.evaluation.preference import correct_orders
 from urgentmos.evaluation.report import PairAnswers
 from urgentmos.evaluation.tables import Cell, Table
-
-NUM_BINS = 10
 
 Gaps = Float[NDArray[np.float64], " pairs"]
 Chosen = Bool[NDArray[np.bool_], " pairs"]
@@ -73,9 +72,7 @@ def percentile_table(answers: Sequence[PairAnswers]) -> Table:
     )
     for judged in answers:
         for name in judged.preferences:
-            errors = error_by_percentile(
-                judged.pair_set.differences, _correct(judged, name), num_bins=NUM_BINS
-            )
+            errors = error_by_percentile(judged.pair_set.differences, _correct(judged, name))
             row: dict[str, Cell] = {"dataset": judged.pair_set.name, "predictor": name}
             table.rows.append(row | dict(zip(_bin_names(), errors.tolist(), strict=True)))
     return table

@@ -1,9 +1,11 @@
 """Predictors that are judged: scores of recordings, and the model's preference head on pairs."""
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +26,10 @@ from urgentmos.evaluation.ratings import FIVE_POINT
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor
+from urgentmos.silence import drop_edge_silence
+from urgentmos.windows import in_step, plan_windows
 
-_PAIRS_PER_BATCH = 16
+_MEETINGS_PER_BATCH = 16
 _FRAMES_KEPT_BYTES = 2 << 30
 
 
@@ -64,11 +68,25 @@ class ScorePredictor:
         return preferences_from_scores(scores, pairs.pairs, delta=delta)
 
 
+class Compared(NamedTuple):
+    """What a preference head says about some pairs.
+
+    Attributes:
+        preferences: Both orders of each pair averaged, as `Assessor.compare` does.
+        one_order: Each pair as it is given, without the swapped one.
+        consistency: Share of pairs whose verdict in one order mirrors when the pair is swapped.
+    """
+
+    preferences: Preferences
+    one_order: Preferences
+    consistency: float
+
+
 class PreferenceComparer:
     """The preference head of a model on many pairs.
 
     Each recording goes through the encoders once, as long as its frames stay in memory; only the
-    head runs per pair, in both orders, averaged as `Assessor.compare` does.
+    head runs per pair, in both orders, on the same windows as in `Assessor.compare`.
     """
 
     def __init__(self, assessor: Assessor) -> None:
@@ -93,33 +111,48 @@ class PreferenceComparer:
         """
         forward = np.full((len(pairs.pairs), 3), np.nan)
         backward = forward.copy()
-        for start in range(0, len(pairs.pairs), _PAIRS_PER_BATCH):
-            batch = pairs.pairs[start : start + _PAIRS_PER_BATCH]
-            members = [[self._frames.get(pairs.paths[place]) for place in pair] for pair in batch]
-            known = [i for i, (a, b) in enumerate(members) if a is not None and b is not None]
-            if known:
-                a, b = (
-                    _pad([frames for i in known if (frames := members[i][side]) is not None])
-                    for side in (0, 1)
-                )
-                rows = start + np.array(known)
-                forward[rows] = self._compare(*a, *b)
-                backward[rows] = self._compare(*b, *a)
+        meetings = (
+            meeting
+            for row, (a, b) in enumerate(pairs.pairs)
+            for meeting in self._meetings(row, pairs.paths[a], pairs.paths[b])
+        )
+        while batch := list(itertools.islice(meetings, _MEETINGS_PER_BATCH)):
+            rows = [meeting.row for meeting in batch]
+            shares = np.array([[meeting.share] for meeting in batch])
+            a = _pad([meeting.a for meeting in batch])
+            b = _pad([meeting.b for meeting in batch])
+            for averaged, first, second in ((forward, a, b), (backward, b, a)):
+                averaged[rows] = np.nan_to_num(averaged[rows], nan=0.0)
+                np.add.at(averaged, rows, shares * self._compare(*first, *second))
         return forward, backward
 
-    def prefer(self, pairs: PairSet) -> tuple[Preferences, float]:
-        """Compare the pairs of a set.
-
-        Returns:
-            Preferences from both orders averaged, and how consistent the head is before that: the
-            share of pairs whose single-order verdict mirrors when the pair is swapped.
-        """
+    def prefer(self, pairs: PairSet) -> Compared:
+        """Compare the pairs of a set."""
         forward, backward = self.probabilities(pairs)
-        averaged = (forward + backward[:, ::-1]) / 2
-        consistency = order_consistency(
-            preferences_from_probabilities(forward), preferences_from_probabilities(backward)
+        one_order = preferences_from_probabilities(forward)
+        swapped = preferences_from_probabilities(backward)
+        return Compared(
+            preferences=preferences_from_probabilities((forward + backward[:, ::-1]) / 2),
+            one_order=one_order,
+            consistency=order_consistency(one_order, swapped),
         )
-        return preferences_from_probabilities(averaged), consistency
+
+    def _meetings(self, row: int, path_a: Path, path_b: Path) -> Iterator["_Meeting"]:
+        """Windows of two recordings that meet; none where a recording cannot be read."""
+        a, b = self._frames.get(path_a), self._frames.get(path_b)
+        if a is None or b is None:
+            return
+        num_steps = max(len(a), len(b))
+        met = list(
+            zip(
+                *(in_step(side, num_windows=len(side), num_steps=num_steps) for side in (a, b)),
+                strict=True,
+            )
+        )
+        total_s = sum(of_a.weight_s + of_b.weight_s for of_a, of_b in met)
+        for of_a, of_b in met:
+            share = (of_a.weight_s + of_b.weight_s) / total_s
+            yield _Meeting(row, of_a.frames, of_b.frames, share)
 
     @torch.inference_mode()
     def _compare(
@@ -134,43 +167,69 @@ class PreferenceComparer:
         return probabilities
 
 
+class _Window(NamedTuple):
+    """Preference frames of a stretch of a recording, and the time that it stands for."""
+
+    frames: Float[Tensor, "frames dim"]
+    weight_s: float
+
+
+class _Meeting(NamedTuple):
+    """Two windows to compare, of which pair they are, and their share in its comparison."""
+
+    row: int
+    a: Float[Tensor, "frames_a dim"]
+    b: Float[Tensor, "frames_b dim"]
+    share: float
+
+
 class _FrameCache:
     """Preference frames of the recordings used last."""
 
     def __init__(self, assessor: Assessor) -> None:
         self._assessor = assessor
-        self._frames: OrderedDict[Path, Float[Tensor, "frames dim"] | None] = OrderedDict()
+        self._windows: OrderedDict[Path, list[_Window] | None] = OrderedDict()
         self._num_bytes = 0
 
-    def get(self, path: Path) -> Float[Tensor, "frames dim"] | None:
-        """Frames of a recording; None if it cannot be read."""
-        if path not in self._frames:
-            self._frames[path] = self._compute(path)
-            self._num_bytes += _num_bytes(self._frames[path])
-        self._frames.move_to_end(path)
-        while self._num_bytes > _FRAMES_KEPT_BYTES and len(self._frames) > 1:
-            self._num_bytes -= _num_bytes(self._frames.popitem(last=False)[1])
-        return self._frames[path]
+    def get(self, path: Path) -> list[_Window] | None:
+        """Windows of a recording; None if it cannot be read."""
+        if path not in self._windows:
+            self._windows[path] = self._compute(path)
+            self._num_bytes += _num_bytes(self._windows[path])
+        self._windows.move_to_end(path)
+        while self._num_bytes > _FRAMES_KEPT_BYTES and len(self._windows) > 1:
+            self._num_bytes -= _num_bytes(self._windows.popitem(last=False)[1])
+        return self._windows[path]
 
     @torch.inference_mode()
-    def _compute(self, path: Path) -> Float[Tensor, "frames dim"] | None:
+    def _compute(self, path: Path) -> list[_Window] | None:
+        rate = self._assessor.sample_rate
         try:
-            audio = read_audio(path, sample_rate=self._assessor.sample_rate)
+            audio = read_audio(path, sample_rate=rate)
         except AudioError:
             return None
-        waveform = torch.from_numpy(audio.waveform).to(self._assessor.device)[None]
-        lengths = torch.tensor([waveform.shape[1]], device=waveform.device)
-        frames, _ = self._assessor.network.preference_frames(waveform, lengths)
-        return frames[0]
+        recording = _drop_edges(torch.from_numpy(audio.waveform).to(self._assessor.device)[None])
+        windows = []
+        for start, end, weight_s in plan_windows(recording.shape[1], sample_rate=rate):
+            window = _drop_edges(recording[:, start:end])
+            length = torch.tensor([window.shape[1]], device=window.device)
+            frames, _ = self._assessor.network.preference_frames(window, length)
+            windows.append(_Window(frames[0], weight_s))
+        return windows
 
 
-def _num_bytes(frames: Tensor | None) -> int:
-    return 0 if frames is None else frames.numel() * frames.element_size()
+def _drop_edges(recording: Float[Tensor, "1 samples"]) -> Float[Tensor, "1 out_samples"]:
+    lengths = torch.tensor([recording.shape[1]], device=recording.device)
+    return drop_edge_silence(recording, lengths)[0]
+
+
+def _num_bytes(windows: Sequence[_Window] | None) -> int:
+    return sum(w.frames.numel() * w.frames.element_size() for w in windows or ())
 
 
 def _pad(
-    recordings: Sequence[Float[Tensor, "_ dim"]],
+    windows: Sequence[Float[Tensor, "_ dim"]],
 ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
-    frames = pad_sequence(list(recordings), batch_first=True)
-    lengths = torch.tensor([len(recording) for recording in recordings], device=frames.device)
+    frames = pad_sequence(list(windows), batch_first=True)
+    lengths = torch.tensor([len(window) for window in windows], device=frames.device)
     return frames, lengths_to_mask(lengths, frames.shape[1])

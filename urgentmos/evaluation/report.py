@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import (
     RESAMPLING,
+    Interval,
     Resampling,
     accuracy_difference,
     accuracy_interval,
@@ -16,7 +17,7 @@ from urgentmos.evaluation.bootstrap import (
 )
 from urgentmos.evaluation.correlation import Agreement, agreement, srcc, system_means
 from urgentmos.evaluation.pair_sets import PairSet
-from urgentmos.evaluation.predictors import ScorePredictor
+from urgentmos.evaluation.predictors import Compared, ScorePredictor
 from urgentmos.evaluation.preference import (
     NO_ANSWER,
     Preferences,
@@ -24,7 +25,7 @@ from urgentmos.evaluation.preference import (
     correct_orders,
     correct_verdicts,
 )
-from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus
+from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus, is_known
 from urgentmos.evaluation.tables import Cell, Table
 from urgentmos.metrics import METRICS
 
@@ -43,13 +44,13 @@ class PairAnswers:
     Attributes:
         pair_set: The pairs.
         preferences: By predictor.
-        consistency: Share of verdicts that mirror when the pair is swapped, by predictor that
-            compares; predictors of scores are consistent by construction.
+        compared: What a comparison says in one order, by predictor that compares; two scores
+            cannot depend on it.
     """
 
     pair_set: PairSet
     preferences: Mapping[str, Preferences]
-    consistency: Mapping[str, float] = field(default_factory=dict)
+    compared: Mapping[str, Compared] = field(default_factory=dict)
 
 
 def compared_by(model: str) -> str:
@@ -115,16 +116,22 @@ def system_table(
     *,
     resampling: Resampling = RESAMPLING,
 ) -> Table:
-    """Correlate mean scores with mean ratings per system; corpora without systems are left out."""
+    """Correlate mean scores with mean ratings per system.
+
+    Recordings of no named system are left out, and so are corpora with fewer than ``MIN_SYSTEMS``
+    systems to correlate, or with one recording of each.
+    """
     table = Table("Ratings per system", f"Means over each system's files. {_INTERVALS}")
     for corpus in corpora:
-        systems = [recording.system_id for recording in corpus.recordings]
-        for predictor in predictors:
-            scores = predictor.score(recording.audio_path for recording in corpus.recordings)
-            names, ratings, means = system_means(systems, corpus.ratings, scores)
-            if len(names) < MIN_SYSTEMS or len(names) == len(systems):
-                continue
+        named = np.array([is_known(r.system_id) for r in corpus.recordings], dtype=bool)
+        recordings = [r for r, keep in zip(corpus.recordings, named, strict=True) if keep]
+        systems = [recording.system_id for recording in recordings]
+        for predictor in predictors if len(set(systems)) < len(systems) else ():
+            scores = predictor.score(recording.audio_path for recording in recordings)
+            _, ratings, means = system_means(systems, corpus.ratings[named], scores)
             found = agreement(ratings, means, resampling=resampling)
+            if found.num_items < MIN_SYSTEMS:
+                continue
             table.rows.append(
                 {"corpus": corpus.name, "predictor": predictor.name}
                 | _agreement_cells(found, "systems", with_mse=_on_five_points(corpus, predictor))
@@ -169,29 +176,30 @@ def preference_table(
         "acc_δ: three verdicts, a tie where listeners differ by at most δ. acc_0: strict pairs, "
         "whose ratings differ; right if ordered the same way, strictly: by P(A) against "
         "P(B) of a comparison, whatever P(tie), or by the two scores. A pair without an answer is "
-        f"wrong. {_INTERVALS}",
-        percent=("acc_δ", "acc_0", "order consistency"),
+        "wrong. One order: a comparison of each pair as it is given, where else both orders are "
+        f"averaged. {_INTERVALS}",
+        percent=(
+            "acc_δ",
+            "acc_0",
+            "acc_δ, one order",
+            "acc_0, one order",
+            "order consistency",
+        ),
     )
     for judged in answers:
-        pairs, strict = judged.pair_set, judged.pair_set.strict
+        pairs = judged.pair_set
         for name, preferences in judged.preferences.items():
-            row: dict[str, Cell] = {"corpus": pairs.name, "predictor": name, "pairs": len(strict)}
+            row: dict[str, Cell] = {"corpus": pairs.name, "predictor": name}
+            row["pairs"] = len(pairs.pairs)
             row["unanswered"] = int(np.sum(preferences.verdicts == NO_ANSWER))
             row["δ"] = f"{pairs.delta:g}"
-            row["acc_δ"] = accuracy_interval(
-                correct_verdicts(pairs.labels, preferences),
-                pairs.pairs,
-                unit=pairs.unit,
-                resampling=resampling,
-            )
-            row["strict pairs"] = int(strict.sum())
-            row["acc_0"] = accuracy_interval(
-                strictly_correct(judged, name),
-                pairs.pairs[strict],
-                unit=pairs.unit,
-                resampling=resampling,
-            )
-            row["order consistency"] = judged.consistency.get(name)
+            row["acc_δ"] = _acc_delta(pairs, preferences, resampling)
+            row["strict pairs"] = int(pairs.strict.sum())
+            row["acc_0"] = _acc_0(pairs, preferences, resampling)
+            if (compared := judged.compared.get(name)) is not None:
+                row["acc_δ, one order"] = _acc_delta(pairs, compared.one_order, resampling)
+                row["acc_0, one order"] = _acc_0(pairs, compared.one_order, resampling)
+                row["order consistency"] = compared.consistency
             table.rows.append(row)
     return table
 
@@ -257,8 +265,8 @@ def preference_difference_table(
         first, *others = judged.preferences
         for second in others if strict.any() else ():
             difference = accuracy_difference(
-                strictly_correct(judged, first),
-                strictly_correct(judged, second),
+                strictly_correct(pairs, judged.preferences[first]),
+                strictly_correct(pairs, judged.preferences[second]),
                 pairs.pairs[strict],
                 unit=pairs.unit,
                 resampling=resampling,
@@ -269,18 +277,25 @@ def preference_difference_table(
     return table
 
 
-def strictly_correct(judged: PairAnswers, name: str) -> Bool[NDArray[np.bool_], " pairs"]:
+def strictly_correct(pairs: PairSet, preferences: Preferences) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which strict pairs a predictor orders as listeners do."""
-    strict = judged.pair_set.strict
-    return correct_orders(
-        judged.pair_set.differences[strict], judged.preferences[name].among(strict)
-    )
+    return correct_orders(pairs.differences[pairs.strict], preferences.among(pairs.strict))
+
+
+def _acc_delta(pairs: PairSet, preferences: Preferences, resampling: Resampling) -> Interval:
+    correct = correct_verdicts(pairs.labels, preferences)
+    return accuracy_interval(correct, pairs.pairs, unit=pairs.unit, resampling=resampling)
+
+
+def _acc_0(pairs: PairSet, preferences: Preferences, resampling: Resampling) -> Interval:
+    correct, members = strictly_correct(pairs, preferences), pairs.pairs[pairs.strict]
+    return accuracy_interval(correct, members, unit=pairs.unit, resampling=resampling)
 
 
 def _strict_accuracy(judged: PairAnswers, name: str) -> float | None:
     if name not in judged.preferences or not judged.pair_set.strict.any():
         return None
-    return float(strictly_correct(judged, name).mean())
+    return float(strictly_correct(judged.pair_set, judged.preferences[name]).mean())
 
 
 def _agreement_cells(found: Agreement, items: str, *, with_mse: bool) -> dict[str, Cell]:
