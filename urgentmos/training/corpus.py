@@ -20,7 +20,6 @@ from urgentmos.data.waveforms import (
     DecodedWaveforms,
     SelectedWaveforms,
     Waveforms,
-    audio_digest,
     open_cache,
 )
 from urgentmos.training.config import DataConfig
@@ -48,16 +47,16 @@ class Corpus:
     Attributes:
         train: Training recordings.
         validation: Held-out recordings.
+        recordings: Those of both, in the order of ``waveforms``.
         waveforms: Waveforms of both.
-        audio_digest: Changes with any file.
         digest: Changes with any uid, label, strength, split or native pair.
         native: Pairs of training recordings that were rated as pairs; None where there are none.
     """
 
     train: Split
     validation: Split
+    recordings: list[Recording]
     waveforms: Waveforms
-    audio_digest: str
     digest: str
     native: NativePairs | None = None
 
@@ -101,8 +100,8 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
     return Corpus(
         train=train,
         validation=validation,
+        recordings=used,
         waveforms=waveforms,
-        audio_digest=audio_digest(used),
         digest=_digest(used, sides.tolist(), pairs),
         native=_native(pairs, num_train=len(train.recordings)),
     )

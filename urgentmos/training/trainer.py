@@ -23,6 +23,7 @@ from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Progress, Window
+from urgentmos.data.waveforms import audio_digest
 from urgentmos.extras import require
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
@@ -337,7 +338,7 @@ class Trainer:
         stores = FeatureStores(
             Path(config.data.features),
             self.corpus.waveforms,
-            audio_digest=self.corpus.audio_digest,
+            audio_digest=audio_digest(self.corpus.recordings),
             precision=config.precision,
         )
         find = functools.partial(stores.find, network=network, level=config.model.level)
