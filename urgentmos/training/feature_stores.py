@@ -88,14 +88,16 @@ class FeatureStores:
         shape = (encoder.num_layers, encoder.dim)
         begins, frames = _made(index, num_recordings=len(self._waveforms.lengths))
         partial.touch()
-        os.truncate(partial, int(frames.sum()) * 2 * shape[0] * shape[1])
+        end = int(frames.sum())
+        os.truncate(partial, end * 2 * shape[0] * shape[1])
         missing = np.flatnonzero(frames == 0)
         description = f"hidden states of {type(encoder).__name__}"
         bar = tqdm(total=len(frames), initial=len(frames) - len(missing), desc=description)
         with partial.open("ab") as states_file, index.open("a") as index_file, bar:
             for batch, states in self._encode(encoder, network, missing):
                 for position, recording_states in zip(batch.tolist(), states, strict=True):
-                    begins[position], frames[position] = frames.sum(), len(recording_states)
+                    begins[position], frames[position] = end, len(recording_states)
+                    end += len(recording_states)
                     states_file.write(recording_states.tobytes())
                 states_file.flush()
                 lines = [f"{i} {begins[i]} {frames[i]}\n" for i in batch.tolist()]
