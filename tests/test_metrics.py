@@ -47,5 +47,9 @@ def test_a_metric_without_a_head_is_answered_with_what_the_model_predicts() -> N
         check_metrics(["utmos"], ["mos", "sdr"])
 
 
+def test_a_single_name_is_not_taken_apart() -> None:
+    assert check_metrics("mos", ["mos", "sdr"]) == ["mos"]
+
+
 def test_wanted_metrics_come_back_in_order_under_their_own_names() -> None:
     assert check_metrics(["sdr", "mos_overall"], ["mos", "sdr"]) == ["sdr", "mos"]

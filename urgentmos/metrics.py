@@ -249,7 +249,7 @@ def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
     """Resolve metric names and check that a model predicts each of them.
 
     Args:
-        names: Wanted metrics.
+        names: Wanted metrics, or one of them.
         available: Metrics that the model predicts.
 
     Returns:
@@ -259,7 +259,9 @@ def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
         UnknownMetricError: A name is not in the table, or this model has no head for it.
     """
     predicted = list(available)
-    resolved = list(dict.fromkeys(get_metric(name).name for name in names))
+    # A string is a sequence of strings too.
+    wanted = [names] if isinstance(names, str) else names
+    resolved = list(dict.fromkeys(get_metric(name).name for name in wanted))
     for name in resolved:
         if name not in predicted:
             raise UnknownMetricError(
