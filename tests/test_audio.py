@@ -184,6 +184,20 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path: Path) -> None:
         read_audio("a\0b")
 
 
+@pytest.mark.parametrize("path", ["~/speech/a.wav", "speech/*.wav"])
+def test_what_only_a_shell_expands_is_told(path: str) -> None:
+    with pytest.raises(AudioError, match=r"no such file; ~, .* mean something to a shell only"):
+        read_audio(path)
+
+
+def test_formats_that_need_converting_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " * 20)
+    with pytest.raises(AudioError, match=r"not readable as audio: .*; convert to WAV .* ffmpeg"):
+        read_audio(tmp_path / "a.m4a")
+    with pytest.raises(AudioError, match=r"no audio in folder .* it holds \.m4a: convert to WAV"):
+        find_audio([tmp_path])
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.wav", _noise(0.1, 16000), 16000)
@@ -287,6 +301,11 @@ class TestFindAudio:
             Path("x.txt"),
             tmp_path / "missing.wav",
         ]
+
+    def test_a_single_path_is_not_taken_apart(self, tmp_path: Path) -> None:
+        (tmp_path / "a.wav").touch()
+        assert find_audio(str(tmp_path)) == find_audio(tmp_path) == [tmp_path / "a.wav"]
+        assert find_audio("x.wav") == [Path("x.wav")]
 
     def test_a_path_is_listed_once(self, tmp_path: Path) -> None:
         (tmp_path / "a.wav").touch()

@@ -13,6 +13,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from urgentmos.rates import check_rate
+
 SAMPLE_RATE = 16_000
 """Rate in Hz at which the shipped models listen."""
 
@@ -21,11 +23,11 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
 
+_UNDECODED_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm"})
+_CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
+
 MIN_DURATION_S = 0.025
 """Shorter recordings hold less than one analysis window and are refused."""
-
-MIN_RATE, MAX_RATE = 1_000, 768_000
-"""Sample rates in Hz that are believed; a rate of 1 Hz would turn a small file into gigabytes."""
 
 # Of a damaged file the block in which decoding fails is lost, so blocks are short.
 _BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 13, 1 << 18
@@ -88,7 +90,7 @@ class AudioReader:
     def __init__(self, path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) -> None:
         self._descriptor = _open_file(path)
         try:
-            self._file = _open_decoder(self._descriptor)
+            self._file = _open_decoder(self._descriptor, suffix=Path(path).suffix.lower())
         except AudioError:
             os.close(self._descriptor)
             raise
@@ -226,30 +228,44 @@ def read_audio(path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) 
         )
 
 
-def find_audio(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def find_audio(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[Path]:
     """List recordings: files as given, folders searched for ``AUDIO_SUFFIXES``.
 
     Folders are searched recursively and sorted by path; links are followed, loops are not; files
     and folders whose name starts with a dot are left out. A path is listed once. A file given by
     name is listed even if it does not exist, so that it gets its row.
 
+    Args:
+        paths: Files and folders, or one of them.
+
     Raises:
         AudioError: A folder holds no audio.
     """
+    # A string is a sequence of strings, and its dots would be folders.
+    given: Iterable[str | os.PathLike[str]] = (
+        [paths] if isinstance(paths, str | os.PathLike) else paths
+    )
     found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(_walk(path), key=lambda file: file.parts)
+            inside = sorted(_walk(path, AUDIO_SUFFIXES), key=lambda file: file.parts)
             if not inside:
-                suffixes = " ".join(sorted(AUDIO_SUFFIXES))
-                raise AudioError(f"no audio in folder {str(path)!r}; looked for {suffixes}")
+                raise AudioError(_why_no_audio(path))
             found.update(dict.fromkeys(inside))
         else:
             found[path] = None
     return list(found)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _why_no_audio(folder: Path) -> str:
+    others = {file.suffix.lower() for file in _walk(folder, _UNDECODED_SUFFIXES)}
+    reason = f"no audio in folder {str(folder)!r}; looked for {' '.join(sorted(AUDIO_SUFFIXES))}"
+    return f"{reason}; it holds {' '.join(sorted(others))}: {_CONVERT}" if others else reason
+
+
+def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -259,7 +275,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield Path(parent, name)
 
 
@@ -268,7 +284,9 @@ def _open_file(path: str | os.PathLike[str]) -> int:
         # O_NONBLOCK: opening a named pipe must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
-        raise AudioError("no such file") from error
+        unexpanded = os.fspath(path).startswith("~") or set("*?") & set(os.fspath(path))
+        hint = "; ~, * and ? mean something to a shell only, outside of quotes"
+        raise AudioError(f"no such file{hint if unexpanded else ''}") from error
     except PermissionError as error:
         raise AudioError("no permission to read the file") from error
     except (OSError, ValueError) as error:
@@ -287,16 +305,18 @@ def _open_file(path: str | os.PathLike[str]) -> int:
     return descriptor
 
 
-def _open_decoder(descriptor: int) -> soundfile.SoundFile:
+def _open_decoder(descriptor: int, *, suffix: str) -> soundfile.SoundFile:
     try:
         # By descriptor and not by name: libsndfile then judges by content, and a text file called
         # speech.vox is not taken for headerless audio.
         file = soundfile.SoundFile(descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
-        raise AudioError(f"not readable as audio: {reason}") from error
-    if not MIN_RATE <= file.samplerate <= MAX_RATE:
-        rate = file.samplerate
+        way_out = f"; {_CONVERT}" if suffix in _UNDECODED_SUFFIXES else ""
+        raise AudioError(f"not readable as audio: {reason}{way_out}") from error
+    try:
+        check_rate(file.samplerate)
+    except ValueError as error:
         file.close()
-        raise AudioError(f"sample rate {rate} Hz lies outside {MIN_RATE}…{MAX_RATE} Hz")
+        raise AudioError(str(error)) from error
     return file

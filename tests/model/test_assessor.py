@@ -73,6 +73,7 @@ def test_lengths_are_resampled_with_the_waveform(tiny_assessor: Assessor, speech
         (np.array([0.1, np.nan]), r"shape \(2,\) has NaN or infinite samples"),
         (np.array([0.1, np.inf]), r"shape \(2,\) has NaN or infinite samples"),
         (np.zeros(9, dtype=np.int16), r"got torch.int16 of shape \(9,\); divide 16-bit samples"),
+        (np.zeros((9000, 2), dtype=np.float32), r"got \(9000, 2\), which looks like \(samples, ch"),
     ],
 )
 def test_a_waveform_that_cannot_be_scored_is_refused_by_its_shape(
@@ -80,6 +81,33 @@ def test_a_waveform_that_cannot_be_scored_is_refused_by_its_shape(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_assessor.score(waveform, 16000)
+
+
+def test_a_rate_in_khz_is_refused(tiny_assessor: Assessor, speech: Speech) -> None:
+    with pytest.raises(ValueError, match="sample rate 16 Hz lies outside 1000…768000 Hz"):
+        tiny_assessor.score(speech(0.3), 16)
+
+
+def test_arrays_however_they_lie_in_memory_score_alike(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    recording = speech(0.3)
+    expected = tiny_assessor.score(recording, 16000)
+    read_only = recording.copy()
+    read_only.flags.writeable = False
+    backward = recording[::-1].copy()[::-1]
+    channel = np.stack([recording, -recording], axis=1)[:, 0]
+    for same in (read_only, backward, channel, torch.from_numpy(channel)):
+        scores = tiny_assessor.score(same, 16000)
+        torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+def test_scores_may_enter_a_computation_with_gradient(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    weight = torch.ones(1, requires_grad=True)
+    (weight * tiny_assessor.score(speech(0.3), 16000)["mos"]).sum().backward()
+    assert weight.grad is not None
 
 
 @pytest.mark.parametrize(

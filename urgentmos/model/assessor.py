@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.windowed import windowed_scores
+from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_in_pieces, resampled_length
 from urgentmos.silence import drop_edge_silence
 from urgentmos.windows import in_step, plan_windows
@@ -39,6 +41,8 @@ Verdict = Literal["A", "tie", "B"]
 
 # Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.
 _EQUAL = 1e-6
+# Recordings of no more samples are channels, in an array that came as (samples, channels).
+_MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -121,14 +125,17 @@ class Assessor:
             Scores of each recording in the metric's unit, inside its range; no gradient.
 
         Raises:
-            ValueError: The waveform is empty, not finite, or has another shape or type.
+            ValueError: The waveform is empty, not finite, or has another shape or type, or the
+                rate cannot be one.
             UnknownMetricError: The model does not predict one of the metrics.
         """
         with self._inference():
             batch, batch_lengths = self._prepare(waveform, sample_rate, lengths)
-            return windowed_scores(
+            scores = windowed_scores(
                 self.network, batch, batch_lengths, metrics=metrics, sample_rate=self.sample_rate
             )
+        # What was made in inference mode may not enter a computation with gradient; copies may.
+        return {metric: score.clone() for metric, score in scores.items()}
 
     def compare(self, a: Waveform, b: Waveform, sample_rate: int) -> Preference:
         """Compare two recordings; comparing them in the other order gives the exact mirror.
@@ -214,8 +221,9 @@ class Assessor:
         sample_rate: int,
         lengths: Sequence[int] | Waveform | None,
     ) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
+        check_rate(sample_rate)
         batch = _as_batch(waveform).to(self.device)
-        batch_lengths = _as_lengths(lengths, batch)
+        batch_lengths = as_lengths(lengths, batch)
         if lengths is not None:
             batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
         if not bool(torch.isfinite(batch).all()):
@@ -288,6 +296,9 @@ def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:
 
 def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
     shape = tuple(waveform.shape)
+    if isinstance(waveform, np.ndarray):
+        # torch takes no negative strides, and warns of arrays that may not be written.
+        waveform = np.require(waveform, requirements=["C", "W"])
     tensor = torch.as_tensor(waveform)
     if tensor.ndim not in (1, 2):
         raise ValueError(
@@ -295,6 +306,11 @@ def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
         )
     if math.prod(shape) == 0:
         raise ValueError(f"the waveform is empty: its shape is {shape}")
+    if len(shape) == 2 and shape[1] <= _MOST_CHANNELS < shape[0]:
+        raise ValueError(
+            f"expected a waveform of shape (samples,) or (batch, samples), got {shape}, which "
+            "looks like (samples, channels): average the channels, as with waveform.mean(1)"
+        )
     if not tensor.is_floating_point():
         raise ValueError(
             f"expected a floating-point waveform with full scale at 1, got {tensor.dtype} of shape "
@@ -303,9 +319,18 @@ def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
     return tensor.reshape(-1, shape[-1]).to(torch.float32)
 
 
-def _as_lengths(
+def as_lengths(
     lengths: Sequence[int] | Waveform | None, batch: Float[Tensor, "batch samples"]
 ) -> Int[Tensor, " batch"]:
+    """Give the samples of each recording as a tensor beside the batch.
+
+    Args:
+        lengths: What a caller stated, wherever it is; None where nothing is padded.
+        batch: The padded recordings.
+
+    Raises:
+        ValueError: They are not one whole number for each recording, or do not fit the batch.
+    """
     num_recordings, samples = batch.shape
     if lengths is None:
         return torch.full((num_recordings,), samples, device=batch.device)
@@ -315,9 +340,5 @@ def _as_lengths(
             f"expected {num_recordings} whole numbers as lengths, got shape {tuple(tensor.shape)} "
             f"of {tensor.dtype}"
         )
-    if int(tensor.min()) < 1 or int(tensor.max()) > samples:
-        raise ValueError(
-            f"expected lengths between 1 and {samples} samples, "
-            f"got {int(tensor.min())} to {int(tensor.max())}"
-        )
+    check_lengths(tensor, samples)
     return tensor.long()

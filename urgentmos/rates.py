@@ -1,0 +1,14 @@
+"""Sample rates that are believed, of files and of arrays."""
+
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Hz. A small file that claims a rate of 1 Hz would become gigabytes, and 16 is meant as kHz."""
+
+
+def check_rate(sample_rate: int) -> None:
+    """Check that a sample rate in Hz can be one.
+
+    Raises:
+        ValueError: It lies outside ``MIN_RATE`` to ``MAX_RATE``.
+    """
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise ValueError(f"sample rate {sample_rate} Hz lies outside {MIN_RATE}…{MAX_RATE} Hz")
