@@ -1,3 +1,5 @@
+import copy
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +13,13 @@ from urgentmos.model.encoders import Encoder
 from urgentmos.quality_loss import QualityLoss, distance_from_best
 
 Speech = Callable[..., np.ndarray]
+
+
+def _saved_and_loaded(module: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)  # noqa: TID251 - its own file
 
 
 @pytest.fixture
@@ -100,6 +109,7 @@ def test_lengths_of_any_whole_type_are_taken_and_wrong_ones_refused(
     assert torch.equal(
         loss(enhanced, lengths=torch.tensor([6400, 5000], dtype=torch.int32)), expected
     )
+    assert torch.equal(loss(enhanced, lengths=[6400, 5000]), expected)
     for lengths in ([6400, 6401], [0, 6400]):
         with pytest.raises(ValueError, match="expected lengths between 1 and 6400 samples"):
             loss(enhanced, lengths=torch.tensor(lengths))
@@ -165,6 +175,43 @@ def test_a_cast_of_the_modules_around_it_leaves_its_weights_in_32_bits(
     assert torch.equal(loss(enhanced), before)
     nn.Sequential(loss).to("meta")
     assert tiny_assessor.device == torch.device("meta")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, _saved_and_loaded], ids=["deepcopy", "saved"])
+def test_a_copy_of_the_modules_around_it_loses_alike(
+    tiny_assessor: Assessor, enhanced: torch.Tensor, copied: Callable[[nn.Module], nn.Module]
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    (copy_of_loss,) = copied(nn.Sequential(loss))
+    assert torch.equal(copy_of_loss(enhanced), loss(enhanced))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 1, 6400), r"shape \(batch, samples\), got \(2, 1, 6400\); squeeze\(1\) takes away"),
+        ((0, 6400), r"shape \(batch, samples\), got \(0, 6400\)"),
+        ((6400,), r"shape \(batch, samples\), got \(6400,\);.*unsqueeze\(0\) makes one"),
+    ],
+)
+def test_waveforms_of_another_shape_are_refused(
+    tiny_assessor: Assessor, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        QualityLoss(model=tiny_assessor)(torch.zeros(shape))
+
+
+def test_waveforms_on_another_device_are_refused(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor).to("meta")
+    with pytest.raises(ValueError, match=r"are on cpu, the loss is on meta.* to\('cpu'\)"):
+        loss(enhanced)
+
+
+def test_a_rate_in_khz_is_refused(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="sample rate 16 Hz lies outside"):
+        QualityLoss(model=tiny_assessor)(enhanced, sample_rate=16)
 
 
 def test_autocast_changes_nothing(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:

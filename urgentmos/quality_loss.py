@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
-from urgentmos.model.assessor import Assessor
+from urgentmos.model.assessor import Assessor, as_lengths
 from urgentmos.model.checkpoint import load_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
+from urgentmos.rates import check_rate
 from urgentmos.resampling import resample
 
 Reduction = Literal["mean", "none", "sum"]
@@ -37,6 +38,7 @@ class QualityLoss(nn.Module):
     The weights of the assessor are frozen and it stays in evaluation mode, whatever happens to
     the modules around it. It is no part of ``state_dict`` or ``parameters``: checkpoints and
     distributed training do not carry it. ``to(device)`` moves it; it always computes in 32 bits.
+    Its course depends on the recordings, so ``torch.compile`` the enhancer and not the step.
 
     >>> loss = QualityLoss(weights={"mos": 1.0, "pesq": 0.5})  # doctest: +SKIP
     >>> loss(enhanced, sample_rate=16000, lengths=lengths).backward()  # doctest: +SKIP
@@ -59,12 +61,17 @@ class QualityLoss(nn.Module):
 
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
+            TypeError: The weights are no mapping.
             ValueError: The reduction is unknown, no metric has weight, or gradient does not reach
                 the waveform through one of the model's encoders.
         """
         super().__init__()
         if reduction not in _REDUCTIONS:
             raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, got {reduction!r}")
+        if not isinstance(weights, Mapping | None):
+            raise TypeError(
+                f"expected weights such as {{'mos': 1.0, 'pesq': 0.5}}, got {weights!r}"
+            )
         assessor = model if isinstance(model, Assessor) else load_model(model or "default")
         wanted = {"mos": 1.0} if weights is None else dict(weights)
         names = check_metrics(wanted, assessor.metrics)
@@ -82,10 +89,10 @@ class QualityLoss(nn.Module):
 
     def forward(
         self,
-        enhanced: Float[Tensor, "batch samples"],
+        enhanced: Float[Tensor, "... samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | None = None,
+        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Give the loss of each recording, or their mean or sum.
 
@@ -93,9 +100,13 @@ class QualityLoss(nn.Module):
         is heard in windows, in the memory of one window beyond the waveform's.
 
         Args:
-            enhanced: Waveforms, full scale at ±1; gradient flows back to them.
+            enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them.
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
+
+        Raises:
+            ValueError: The waveform has another shape or is on another device than the loss, or the
+                rate or the lengths cannot be.
         """
         losses = torch.stack(
             [
@@ -111,22 +122,24 @@ class QualityLoss(nn.Module):
 
     def scores(
         self,
-        enhanced: Float[Tensor, "batch samples"],
+        enhanced: Float[Tensor, "... samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | None = None,
+        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
         metrics: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Give scores with gradient: those the loss is made of, or other ``metrics``."""
         (network,) = self._frozen
-        num_recordings, samples = enhanced.shape
-        if lengths is None:
-            lengths = torch.full((num_recordings,), samples, device=enhanced.device)
+        weight = next(network.parameters())
+        _check_waveform(enhanced, device=weight.device)
+        check_rate(sample_rate)
+        lengths = as_lengths(lengths, enhanced)
         with torch.autocast(enhanced.device.type, enabled=False):
-            waveform = enhanced.to(next(network.parameters()).dtype)
+            waveform = enhanced.to(weight.dtype)
             if sample_rate != self.sample_rate:
                 # Before resampling, which would let padding ring into the recording.
-                waveform = waveform.masked_fill(~lengths_to_mask(lengths, samples), 0.0)
+                mask = lengths_to_mask(lengths, enhanced.shape[1])
+                waveform = waveform.masked_fill(~mask, 0.0)
                 waveform = resample(waveform, from_rate=sample_rate, to_rate=self.sample_rate)
                 lengths = torch.div(
                     lengths * self.sample_rate + sample_rate - 1,
@@ -160,6 +173,19 @@ def distance_from_best(metric: Metric, score: Float[Tensor, " batch"]) -> Float[
     if metric.higher_is_better:
         return ((metric.high or 0.0) - score) / metric.scale
     return (score - (metric.low or 0.0)) / metric.scale
+
+
+def _check_waveform(enhanced: Float[Tensor, "... samples"], *, device: torch.device) -> None:
+    if enhanced.ndim != 2 or enhanced.numel() == 0:
+        raise ValueError(
+            f"expected waveforms of shape (batch, samples), got {tuple(enhanced.shape)}; "
+            "squeeze(1) takes away an axis of one channel, unsqueeze(0) makes one recording a batch"
+        )
+    if enhanced.device != device:
+        raise ValueError(
+            f"the waveforms are on {enhanced.device}, the loss is on {device}: move it there with "
+            f"to({str(enhanced.device)!r})"
+        )
 
 
 def _check_differentiable(network: AssessorNetwork) -> None:
