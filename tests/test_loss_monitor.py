@@ -108,6 +108,26 @@ def test_what_is_measured_takes_the_place_of_the_head(loss: QualityLoss, speech:
         monitor.update(recording, measured={"lsd": torch.tensor([1.0])})
 
 
+@pytest.mark.parametrize("measured", [np.array([0.25, 0.75]), [0.25, 0.75]])
+def test_what_is_measured_may_come_as_arrays_and_lists(
+    loss: QualityLoss, speech: Speech, measured: np.ndarray | list[float]
+) -> None:
+    recordings = torch.from_numpy(np.stack([speech(0.4), speech(0.4, seed=1)]))
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    monitor.update(recordings, measured={"estoi": measured})
+    assert monitor.compute().scores["estoi"] == 0.5
+
+
+@pytest.mark.parametrize("measured", [0.25, [0.25]])
+def test_a_mean_in_place_of_measured_values_is_refused(
+    loss: QualityLoss, speech: Speech, measured: float | list[float]
+) -> None:
+    recordings = torch.from_numpy(np.stack([speech(0.4), speech(0.4, seed=1)]))
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    with pytest.raises(ValueError, match="expected 2 values of estoi, one for each recording"):
+        monitor.update(recordings, measured={"estoi": torch.tensor(measured)})
+
+
 def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
     with pytest.raises(ValueError, match=r"expected update\(\) before compute\(\)"):
         LossMonitor(loss).compute()

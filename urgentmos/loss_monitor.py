@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -89,8 +91,8 @@ class LossMonitor:
         enhanced: Float[Tensor, "batch samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | None = None,
-        measured: Mapping[str, Float[Tensor, " batch"]] = MappingProxyType({}),
+        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
+        measured: Mapping[str, Tensor | npt.NDArray[Any] | Sequence[float]] = MappingProxyType({}),
     ) -> None:
         """Score recordings, without gradient.
 
@@ -98,11 +100,13 @@ class LossMonitor:
             enhanced: Waveforms, full scale at ±1: the same recordings before each reading.
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
-            measured: Held-out metrics computed from the recordings themselves, in their unit; they
-                take the place of the predicted ones. Give the same ones at each call.
+            measured: Held-out metrics computed from the recordings themselves, one value for each,
+                in their unit; they take the place of the predicted ones. Give the same ones at each
+                call.
 
         Raises:
-            ValueError: A measured metric is not among those held out.
+            ValueError: A measured metric is not among those held out, or has not one value for each
+                recording.
         """
         unknown = [name for name in measured if name not in self.held_out]
         if unknown:
@@ -114,8 +118,15 @@ class LossMonitor:
             scores = self._loss.scores(
                 enhanced, sample_rate=sample_rate, lengths=lengths, metrics=list(self._totals)
             )
-        for name, score in {**scores, **measured}.items():
-            self._totals[name] += float(score.double().sum())
+        heard = {name: torch.as_tensor(each) for name, each in {**scores, **measured}.items()}
+        for name, each in heard.items():
+            if each.shape != (len(enhanced),):
+                raise ValueError(
+                    f"expected {len(enhanced)} values of {name}, one for each recording, "
+                    f"got shape {tuple(each.shape)}"
+                )
+        for name, each in heard.items():
+            self._totals[name] += float(each.double().sum())
         self._num_recordings += len(enhanced)
 
     def compute(self) -> Reading:
