@@ -174,6 +174,12 @@ def test_an_existing_output_is_not_written_over(run: Run) -> None:
     assert [row["status"] for row in run.rows()].count("failed") == 1
 
 
+def test_the_rows_of_a_killed_run_are_not_written_over(run: Run) -> None:
+    run(stop_after=2, error=Killed)
+    with pytest.raises(OutputError, match="exists: go on with --resume"):
+        run()
+
+
 def test_two_runs_on_one_output_are_refused(run: Run) -> None:
     with RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1") as output:
         for mode in ("resume", "overwrite"):

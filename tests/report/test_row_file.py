@@ -112,7 +112,7 @@ def test_two_runs_on_one_file_are_refused(tmp_path: Path, columns: dict[str, typ
 
 def test_an_existing_file_is_not_written_over(tmp_path: Path, columns: dict[str, type]) -> None:
     (tmp_path / "rows.csv").write_text("precious")
-    with pytest.raises(OutputError, match="exists: go on with --resume"):
+    with pytest.raises(OutputError, match="exists: replace it with --overwrite"):
         RowFile(tmp_path / "rows.csv", columns, "csv", must_be_new=True)
     assert (tmp_path / "rows.csv").read_text() == "precious"
 

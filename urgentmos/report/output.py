@@ -73,9 +73,10 @@ class RowOutput:
         if path.suffix.lower() == ".parquet":
             require("pyarrow", extra="parquet")  # Now, and not when hours of rows are done.
         rows_path = path if self._render is None else path.with_name(path.name + ".part.jsonl")
-        if mode == "new" and path.exists():
+        earlier = [file for file in (path, rows_path) if file.exists()]
+        if mode == "new" and earlier:
             raise OutputError(
-                f"{str(path)!r} exists: go on with --resume, or start again with --overwrite"
+                f"{str(earlier[0])!r} exists: go on with --resume, or start again with --overwrite"
             )
         self._file = RowFile(rows_path, columns, self._format, must_be_new=mode == "new")
         try:

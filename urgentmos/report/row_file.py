@@ -139,7 +139,7 @@ class RowFile:
         except BaseException as error:
             os.ftruncate(self._descriptor, self._size)
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                message = "no space left; the rows written so far are whole, go on with --resume"
+                message = "no space left; the rows written so far are whole; make room, run again"
                 raise OSError(error.errno, message, str(self.path)) from error
             raise
 
@@ -151,7 +151,7 @@ def _open_for_writing(path: Path, *, must_be_new: bool) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if must_be_new else 0), 0o666)
     except FileExistsError as error:
         raise OutputError(
-            f"{str(path)!r} exists: go on with --resume, or start again with --overwrite"
+            f"{str(path)!r} exists: replace it with --overwrite, or write to another file"
         ) from error
 
 
