@@ -28,7 +28,7 @@ def test_two_files_give_a_verdict(invoke: Invoke, recordings: Path, tiny_model_d
     assert verdict in {"A better", "tie", "B better"}
     assert numbers.startswith("P(A better) 0.")
     assert mos.startswith("MOS of A ")
-    assert flags == "A is short"
+    assert flags == "flags of A: short"
 
 
 def test_a_file_ties_with_itself(invoke: Invoke, recordings: Path, tiny_model_dir: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_failed_pair_is_counted_and_status_1(
     assert "1 of 2 failed" in result.stderr
     again = invoke("compare", *folders, "--model", tiny_model_dir, "-o", output)
     assert again.exit_code == 2
-    assert "exists" in again.stderr
+    assert "exists: replace it with --overwrite" in again.stderr
 
 
 def test_a_file_and_a_folder_are_refused(
@@ -83,6 +83,14 @@ def test_a_file_and_a_folder_are_refused(
     result = invoke("compare", recordings, recordings / "00.wav", "--model", tiny_model_dir)
     assert result.exit_code == 2
     assert "two files or two folders" in result.stderr
+
+
+def test_a_folder_that_does_not_exist_is_named(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    result = invoke("compare", recordings, tmp_path / "nowhere", "--model", tiny_model_dir)
+    assert result.exit_code == 2
+    assert "no such folder" in result.stderr
 
 
 def test_folders_that_share_no_name_are_refused(

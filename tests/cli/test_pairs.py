@@ -56,3 +56,10 @@ def test_nothing_to_pair_is_a_usage_error_in_words(rated: Path) -> None:
     result = runner.invoke(build_app(["pairs"]), arguments)
     assert result.exit_code == 2
     assert "no pairs by 'strength'" in result.output
+
+
+def test_a_manifest_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    arguments = ["pairs", "nowhere.jsonl", "-o", str(tmp_path / "pairs.jsonl")]
+    result = runner.invoke(build_app(["pairs"]), arguments)
+    assert result.exit_code == 2
+    assert result.stderr == "urgentmos: nowhere.jsonl: No such file or directory\n"

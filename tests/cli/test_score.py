@@ -59,6 +59,14 @@ def test_all_scored_is_status_0(invoke: Invoke, recordings: Path, tiny_model_dir
     assert "failed" not in result.stderr
 
 
+def test_where_nothing_was_scored_there_is_nothing_to_sum_up(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    result = invoke("score", recordings / "03.wav", "--model", tiny_model_dir)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "1 of 1 failed:"
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "html"])
 def test_outputs_hold_every_row(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, suffix: str

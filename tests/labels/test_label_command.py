@@ -65,7 +65,10 @@ def test_where_reads_meta(manifest: Path) -> None:
         (["--labels", ""], "expected MANIFEST"),
         (["--labels", "lsd", "--share", "lsd"], "expected KEY=VALUE"),
         (["--labels", "lsd", "--share", "lsd=much"], "expected a number"),
-        (["--labels", "lsd", "--precision", "float16"], "expected float32 or bfloat16"),
+        (
+            ["--labels", "lsd", "--precision", "float16"],
+            "'float16' is not one of 'float32', 'bfloat16'",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2(manifest: Path, arguments: list[str], message: str) -> None:

@@ -95,7 +95,7 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("stopped: the reader of the output closed it", err=True)
             raise typer.Exit(EXIT_SOME_FAILED) from error
         except OSError as error:
-            typer.echo(f"urgentmos: {error}", err=True)
+            typer.echo(f"urgentmos: {_in_words(error)}", err=True)
             disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
             raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
         except (ValueError, ImportError) as error:
@@ -105,3 +105,9 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(EXIT_USAGE) from error
 
     return run
+
+
+def _in_words(error: OSError) -> str:
+    # Without the number that the operating system gives it.
+    named = error.filename is not None and error.strerror is not None
+    return f"{error.filename}: {error.strerror}" if named else str(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
 from urgentmos.cli.progress import Failures, track
 from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
@@ -51,6 +52,9 @@ def compare(
     from urgentmos.scoring import compare_files
 
     if a.is_dir() != b.is_dir():
+        for path in (a, b):
+            if not path.exists():
+                raise typer.BadParameter(f"no such folder {str(path)!r}")
         raise typer.BadParameter("compare two files or two folders, not one of each")
     pairs = _match(a, b) if a.is_dir() else [(a, b)]
     comparisons = compare_files(load_assessor(model, device), pairs, workers=workers)
@@ -67,7 +71,7 @@ def compare(
     _tell_all(verdicts)
     failures.tell(len(pairs))
     if failures.count:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
@@ -123,7 +127,7 @@ def _tell_one(comparison: "Comparison") -> None:
     preference = comparison.preference
     if preference is None:
         typer.echo(f"failed: {comparison.error}", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_SOME_FAILED)
     lines = [
         f"{comparison.verdict}",
         f"P(A better) {preference.p_a:.3f}  P(tie) {preference.p_tie:.3f}  "
@@ -132,7 +136,7 @@ def _tell_one(comparison: "Comparison") -> None:
     if comparison.mos_a is not None and comparison.mos_b is not None:
         lines.append(f"MOS of A {comparison.mos_a:.2f}, of B {comparison.mos_b:.2f}")
     flags = {"A": comparison.flags_a, "B": comparison.flags_b}
-    lines += [f"{name} is {', '.join(flag)}" for name, flag in flags.items() if flag]
+    lines += [f"flags of {name}: {', '.join(flag)}" for name, flag in flags.items() if flag]
     typer.echo("\n".join(lines))
 
 

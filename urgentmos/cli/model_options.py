@@ -14,15 +14,15 @@ def load_assessor(model: str, device: str | None) -> "Assessor":
 
     from urgentmos.model.checkpoint import load_model
 
-    has_gpu = torch.cuda.is_available()
+    num_gpus = torch.cuda.device_count()
     if device is None:
-        device = "cuda" if has_gpu else "cpu"
+        device = "cuda" if num_gpus else "cpu"
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except RuntimeError as error:
         raise typer.BadParameter(f"no such device {device!r}: cpu, cuda, cuda:1 …") from error
-    if kind == "cuda" and not has_gpu:
-        raise typer.BadParameter("PyTorch sees no GPU here; use --device cpu")
+    if wanted.type == "cuda" and (wanted.index or 0) >= num_gpus:
+        raise typer.BadParameter(f"no device {device!r}: PyTorch sees {num_gpus} GPUs here")
     return load_model(model, device=device)
 
 

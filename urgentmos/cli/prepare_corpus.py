@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.data.corpora.preparation import compare_counts
 from urgentmos.data.corpora.preparation import prepare as prepare_recipe
 from urgentmos.data.corpora.recipe import Recipe
@@ -26,6 +27,6 @@ def run(recipe: Recipe) -> None:
         for line in prepared.problems.lines():
             typer.echo(f"not used: {line}", err=True)
         if prepared.problems.counts or not prepared.counts:
-            raise typer.Exit(1)
+            raise typer.Exit(EXIT_SOME_FAILED)
 
     typer.run(prepare)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor, split_metrics
 from urgentmos.cli.progress import Failures, track
 from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
@@ -85,10 +86,11 @@ def score(
             summary.add(record)
             if record["status"] != "ok":
                 failures.add(str(record["path"]), str(record["error"]))
-    typer.echo(summary.table(), err=True)
+    if summary.metrics():
+        typer.echo(summary.table(), err=True)
     failures.tell(len(inputs))
     if failures.count:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _write_mode(

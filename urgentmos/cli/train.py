@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from urgentmos.cli import EXIT_SOME_FAILED
+
 
 def train(
     config: Annotated[Path, typer.Argument(help="Run configuration (YAML).")],
@@ -41,7 +43,7 @@ def train(
         state = trainer.train()
     except TrainingError as error:
         typer.echo(f"urgentmos: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(EXIT_SOME_FAILED) from error
     trainer.close()
     if not trainer.is_main:
         return
