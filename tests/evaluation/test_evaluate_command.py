@@ -143,7 +143,7 @@ def test_command_prints_and_writes_what_the_parts_compute(
     out = tmp_path / "out"
     result = _evaluate(
         rated, "--model", tiny_model_dir, "--scores", f"{table}:good", "-o", out,
-        "--bootstrap", 20,
+        "--metric", "mos_overall", "--bootstrap", 20,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "### Summary" in result.stdout

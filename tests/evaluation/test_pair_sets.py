@@ -70,6 +70,16 @@ def test_pairs_of_equal_ratings_are_ties_and_not_strict() -> None:
     assert pairs.pairs.tolist() == [[0, 1], [0, 2]]
 
 
+def test_verdicts_alone_do_not_say_by_how_much() -> None:
+    rated = pair_rated_corpus(_corpus("x", contents=4, systems=5))
+    assert rated.is_graded
+    paths = rated.paths
+    verdicts = [
+        Pair(paths[0], paths[i], cmos, (1.0, 1.0)) for i, cmos in ((1, 1.0), (2, -1.0), (3, 0.0))
+    ]
+    assert not build_pair_set("judged", verdicts).is_graded
+
+
 def test_recordings_that_share_no_reference_cannot_be_paired_by_it() -> None:
     corpus = _corpus("x", contents=3, systems=1)
     assert not can_pair(corpus, "ref")

@@ -95,7 +95,7 @@ def evaluate(
         raise typer.BadParameter("--figures needs --output: the folder to draw into")
     assessors = _load(model or ["default"], device)
     for assessor in assessors.values():
-        check_metrics([metric], assessor.metrics)
+        (metric,) = check_metrics([metric], assessor.metrics)
 
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
@@ -300,8 +300,9 @@ def _draw_figures(
     with_ties = [judged for judged in answers if judged.pair_set.delta > 0]
     if with_ties:
         figures.draw_sweep(with_ties, judges.scorers, output / "sweep.png")
-    if answers:
-        figures.draw_bins(answers, output / "bins.png")
+    graded = [judged for judged in answers if judged.pair_set.is_graded]
+    if graded:
+        figures.draw_bins(graded, output / "bins.png")
     for corpus in corpora:
         columns = figures.matrix_columns(corpus, judges.scorers)
         path = output / f"correlation_{file_name(corpus.name)}.png"

@@ -50,6 +50,11 @@ class PairSet:
         ordered: Bool[NDArray[np.bool_], " pairs"] = np.abs(self.differences) > RATING_TOLERANCE
         return ordered
 
+    @property
+    def is_graded(self) -> bool:
+        """Whether it is known by how much one recording is better, and not only which."""
+        return len(np.unique(np.abs(self.differences[self.strict]))) > 1
+
 
 def build_pair_set(
     name: str, pairs: Sequence[Pair], *, delta: float = DELTA, unit: Unit = "pair"
