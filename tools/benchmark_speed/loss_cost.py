@@ -1,13 +1,12 @@
 """What a step of training through a loss costs, and what the step costs without it."""
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from clips import babble
-from own_process import forget_peak, peak_mib, resident_mib, run_alone
+from own_process import forget_peak, peak_mib, quickest, resident_mib, run_alone
 
 _RECIPE = Path(__file__).parents[2] / "recipes" / "enhancement"
 
@@ -55,16 +54,11 @@ def _measure(
     step(waveform[:1, :16000])
     before = resident_mib()
     forget_peak()
-    wall, cpu = [], []
-    for _ in range(repeats):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        step(waveform)
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - start_cpu)
+    wall, cpu = quickest(lambda: step(waveform), repeats=repeats)
     seconds = batch * length_s
     return {
-        "wall": min(wall) / seconds,
-        "cpu": min(cpu) / seconds,
+        "wall": wall / seconds,
+        "cpu": cpu / seconds,
         "peak_mib": (peak_mib() - before) / seconds,
     }
 

@@ -1,13 +1,13 @@
 """Time and memory of a predictor that is already running."""
 
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from clips import ClipSet
-from own_process import forget_peak, peak_mib, run_alone
-from predictors import NISQA_MAX_S, PREDICTORS, Score
+from own_process import forget_peak, peak_mib, quickest, run_alone
+from predictors import NISQA_MAX_S, PREDICTORS
 
 # A longer clip is not scored once more for warming up.
 _LONGEST_WARM_UP_S = 60.0
@@ -53,16 +53,10 @@ def _measure(
         forget_peak()
         if clips.length_s <= _LONGEST_WARM_UP_S:
             score(clips.paths[:1])
-        wall, cpu = min(_timed(score, clips) for _ in range(repeats))
+        wall, cpu = quickest(partial(score, clips.paths), repeats=repeats)
         times[clips.title] = {
             "wall": wall / clips.seconds,
             "cpu": cpu / clips.seconds,
             "peak_mib": peak_mib(),
         }
     return {"times": times}
-
-
-def _timed(score: Score, clips: ClipSet) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    score(clips.paths)
-    return time.perf_counter() - wall, time.process_time() - cpu
