@@ -49,6 +49,13 @@ def test_having_no_reference_is_no_failure(manifest: Path) -> None:
     output = manifest.with_name("out.jsonl")
     result = _run(manifest, "-o", output, "--labels", "lsd", "--workers", "0")
     assert result.exit_code == 0, result.output
+    assert result.stderr == "a recording names its clean reference in meta.reference_path\n"
+
+
+def test_a_folder_that_does_not_exist_is_named(manifest: Path) -> None:
+    result = _run(manifest, "-o", manifest.parent / "no" / "out.jsonl", "--labels", "lsd")
+    assert result.exit_code == 2
+    assert "out.jsonl' does not exist" in result.stderr
 
 
 def test_where_reads_meta(manifest: Path) -> None:

@@ -1,5 +1,6 @@
 """``urgentmos label``: add labels of other tools to a manifest."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,8 +61,11 @@ def label(
         shares={name: _share(value) for name, value in _settings(share, "--share")},
         precision=precision,
         where=_filter(_settings(where, "--where")),
+        progress=sys.stderr.isatty(),
     )
     typer.echo(_table_of_counts(summary))
+    if any(NO_REFERENCE in reasons for reasons in summary.missing.values()):
+        typer.echo("a recording names its clean reference in meta.reference_path", err=True)
     if any(set(reasons) - {NO_REFERENCE} for reasons in summary.missing.values()):
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -56,6 +56,7 @@ def label_manifest(
         UnknownLabelError: No tool gives one of the labels.
         ShareError: A share is outside 0 to 1, or belongs to no wanted label.
         FileExistsError: The output is already there.
+        FileNotFoundError: There is no manifest, or no folder for the output.
         ManifestError: The manifest breaks its format.
         MissingExtraError: A tool, or its network, is not on this machine.
         PartFileError: The part file comes from other tool versions.
@@ -67,6 +68,8 @@ def label_manifest(
         raise FileExistsError(
             f"{output} exists; label it in its turn (what it holds is kept), or name another output"
         )
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"the folder of {str(output)!r} does not exist")
     tools = {name: _version(name, precision) for name in names}
     recordings = read_manifest(manifest)
     chosen = [recording for recording in recordings if where is None or where(recording)]
