@@ -49,7 +49,7 @@ def test_utmos_gives_the_networks_score(monkeypatch: pytest.MonkeyPatch, noisy: 
 
 def test_scoreq_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", _fail(_not_found("scoreq")))
-    with pytest.raises(MissingExtraError, match="pip install scoreq"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'urgentmos\[labels\]'"):
         Scoreq()
 
 

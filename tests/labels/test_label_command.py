@@ -7,6 +7,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from urgentmos.cli import build_app
+from urgentmos.labels import catalogue
 
 
 @pytest.fixture
@@ -82,6 +83,24 @@ def test_wrong_usage_ends_with_2(manifest: Path, arguments: list[str], message: 
     result = _run(manifest, "-o", manifest.with_name("out.jsonl"), *arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("label", "command"),
+    [
+        ("pesq", "pip install 'urgentmos[labels]'"),
+        ("pesqc2", "pip install --no-build-isolation --no-deps pesqc2"),
+        ("sbert", "pip install 'urgentmos[encoders]'"),
+    ],
+)
+def test_a_missing_tool_comes_with_the_command_that_brings_it(
+    manifest: Path, label: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "find_spec", lambda _: None)
+    result = _run(manifest, "-o", manifest.with_name("out.jsonl"), "--labels", label)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"{command}\n")
+    assert command in _run("--list").stdout
 
 
 def test_list_names_every_label_and_what_it_needs() -> None:

@@ -100,7 +100,7 @@ def _table_of_labels() -> str:
             name,
             " ".join(tool.metrics),
             "reference" if tool.needs_reference else "",
-            "yes" if tool.installed else f"no: pip install '{tool.install}'",
+            "yes" if tool.installed else f"no: {tool.install}",
             "fetched once" if tool.downloads else "",
         ]
         for name, tool in LABELLERS.items()

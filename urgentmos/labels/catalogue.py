@@ -9,11 +9,12 @@ from typing import Literal
 from urgentmos.labels.distill_mos import DistillMos
 from urgentmos.labels.dnsmos import Dnsmos, DnsmosP808
 from urgentmos.labels.estoi import Estoi
-from urgentmos.labels.labeller import Labeller
+from urgentmos.labels.hub_model import INSTALL_TRANSFORMERS
+from urgentmos.labels.labeller import INSTALL, Labeller
 from urgentmos.labels.lsd import Lsd
 from urgentmos.labels.mcd import Mcd
 from urgentmos.labels.nisqa import Nisqa
-from urgentmos.labels.pesq import Pesq
+from urgentmos.labels.pesq import INSTALL_PESQC2, Pesq
 from urgentmos.labels.phoneme_similarity import PhonemeSimilarity
 from urgentmos.labels.scoreq import Scoreq
 from urgentmos.labels.sdr import Sdr
@@ -37,14 +38,14 @@ class LabelTool:
         build: Makes the tool in a precision; only Distill-MOS has a choice.
         metrics: Labels it gives.
         modules: What has to be importable.
-        install: What pip installs to bring that; empty where nothing is needed.
+        install: Command that brings that; empty where nothing is needed.
         downloads: Whether it fetches a network at its first use.
     """
 
     build: Callable[[Precision], Labeller]
     metrics: tuple[str, ...]
     modules: tuple[str, ...] = ()
-    install: str = "urgentmos[labels]"
+    install: str = INSTALL
     downloads: bool = False
 
     @property
@@ -60,7 +61,7 @@ class LabelTool:
 
 LABELLERS: dict[str, LabelTool] = {
     "pesq": LabelTool(lambda _: Pesq(), ("pesq",), ("pesq",)),
-    "pesqc2": LabelTool(lambda _: Pesq(package="pesqc2"), ("pesqc2",), ("pesqc2",), "pesqc2"),
+    "pesqc2": LabelTool(lambda _: Pesq(package="pesqc2"), ("pesqc2",), ("pesqc2",), INSTALL_PESQC2),
     "estoi": LabelTool(lambda _: Estoi(), Estoi.metrics, ("pystoi",)),
     "sdr": LabelTool(lambda _: Sdr(), Sdr.metrics, ("fast_bss_eval",)),
     "lsd": LabelTool(lambda _: Lsd(), Lsd.metrics, install=""),
@@ -78,26 +79,25 @@ LABELLERS: dict[str, LabelTool] = {
         ("distillmos", "torchaudio"),
     ),
     "utmos": LabelTool(lambda _: Utmos(), Utmos.metrics, install="", downloads=True),
-    "scoreq": LabelTool(lambda _: Scoreq(), Scoreq.metrics, ("scoreq",), "scoreq", downloads=True),
+    "scoreq": LabelTool(lambda _: Scoreq(), Scoreq.metrics, ("scoreq",), downloads=True),
     "nisqa_mos": LabelTool(
         lambda _: Nisqa(),
         Nisqa.metrics,
         ("torchmetrics", "librosa", "requests"),
-        "torchmetrics[audio]",
         downloads=True,
     ),
     "sbert": LabelTool(
         lambda _: SpeechBertScore(),
         SpeechBertScore.metrics,
         ("transformers",),
-        "urgentmos[encoders]",
+        INSTALL_TRANSFORMERS,
         downloads=True,
     ),
     "lps": LabelTool(
         lambda _: PhonemeSimilarity(),
         PhonemeSimilarity.metrics,
         ("transformers", "huggingface_hub"),
-        "urgentmos[encoders]",
+        INSTALL_TRANSFORMERS,
         downloads=True,
     ),
 }

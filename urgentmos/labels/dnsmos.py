@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from urgentmos.extras import MissingExtraError, require
 from urgentmos.labels.labeller import (
+    INSTALL,
     SAMPLE_RATE,
     Waveform,
     package_version,
@@ -143,7 +144,7 @@ def _session(file_name: str) -> Any:
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             "speechmos carries the DNSMOS networks and is not installed; "
-            "install it with: pip install 'urgentmos[labels]'"
+            f"install it with: {INSTALL}"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -4,6 +4,8 @@ from typing import Any
 
 from urgentmos.extras import MissingExtraError, require
 
+INSTALL_TRANSFORMERS = "pip install 'urgentmos[encoders]'"
+
 
 def load_pretrained(class_name: str, name: str) -> Any:
     """Load a pretrained part of transformers from its cache or the Hugging Face Hub.

@@ -15,6 +15,9 @@ from urgentmos.extras import MissingExtraError
 SAMPLE_RATE = 16000
 """Every tool takes its recordings at this rate (Hz)."""
 
+INSTALL = "pip install 'urgentmos[labels]'"
+"""Command that brings most of the tools."""
+
 NO_REFERENCE = "no reference"
 """Reason of an intrusive label that is missing because there is nothing to compare with."""
 
@@ -87,12 +90,12 @@ def require_sound(recording: Waveform) -> None:
         raise LabelError("silent recording")
 
 
-def package_version(distribution: str, *, install: str = "'urgentmos[labels]'") -> str:
+def package_version(distribution: str, *, install: str = INSTALL) -> str:
     """Return ``name version`` of an installed package.
 
     Args:
         distribution: Name of the package in the registry.
-        install: What pip has to install to bring it.
+        install: Command that brings it.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -101,8 +104,7 @@ def package_version(distribution: str, *, install: str = "'urgentmos[labels]'") 
         return f"{distribution} {metadata.version(distribution)}"
     except metadata.PackageNotFoundError as error:
         raise MissingExtraError(
-            f"{distribution} is needed here and is not installed; "
-            f"install it with: pip install {install}"
+            f"{distribution} is needed here and is not installed; install it with: {install}"
         ) from error
 
 

@@ -25,7 +25,7 @@ class Nisqa:
 
     def __init__(self) -> None:
         """State the version."""
-        self.version = f"{package_version('torchmetrics', install='torchmetrics[audio]')}, v2.0"
+        self.version = f"{package_version('torchmetrics')}, v2.0"
 
     def label(self, recording: Waveform, reference: Waveform | None = None) -> dict[str, float]:
         """Compute NISQA's overall MOS of one recording; the reference is not used.

@@ -7,6 +7,7 @@ from typing import Literal
 
 from urgentmos.extras import require
 from urgentmos.labels.labeller import (
+    INSTALL,
     SAMPLE_RATE,
     LabelError,
     Waveform,
@@ -16,6 +17,9 @@ from urgentmos.labels.labeller import (
 )
 
 NARROW_BAND_RATE = 8000
+
+INSTALL_PESQC2 = "pip install cython wheel && pip install --no-build-isolation --no-deps pesqc2"
+"""Its metadata asks for numpy 1, although its source runs with numpy 2."""
 
 
 class Pesq:
@@ -27,7 +31,8 @@ class Pesq:
     def __init__(self, *, package: Literal["pesq", "pesqc2"] = "pesq") -> None:
         """Choose P.862.2 (``pesq``) or its Corrigendum 2 (``pesqc2``)."""
         self.metrics = (package,)
-        self.version = f"{package_version(package)}, 16 kHz wide band"
+        install = INSTALL if package == "pesq" else INSTALL_PESQC2
+        self.version = f"{package_version(package, install=install)}, 16 kHz wide band"
         self._package = package
 
     def label(self, recording: Waveform, reference: Waveform | None) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from urgentmos.extras import MissingExtraError, require
-from urgentmos.labels.hub_model import load_pretrained
+from urgentmos.labels.hub_model import INSTALL_TRANSFORMERS, load_pretrained
 from urgentmos.labels.labeller import (
     LabelError,
     ReferenceCache,
@@ -31,7 +31,7 @@ class PhonemeSimilarity:
 
     def __init__(self) -> None:
         """State the version."""
-        version = package_version("transformers", install="'urgentmos[encoders]'")
+        version = package_version("transformers", install=INSTALL_TRANSFORMERS)
         self.version = f"{version}, {MODEL}"
         self._reference_phonemes = ReferenceCache(self._phonemes)
 

@@ -119,13 +119,10 @@ def _check_shares(shares: Mapping[str, float], names: Sequence[str]) -> dict[str
 
 def _version(label: str, precision: Precision) -> str:
     tool = LABELLERS[label]
-    version = tool.build(precision).version
     if not tool.installed:
         missing = ", ".join(tool.modules)
-        raise MissingExtraError(
-            f"label {label!r} needs {missing}; install with: pip install '{tool.install}'"
-        )
-    return version
+        raise MissingExtraError(f"label {label!r} needs {missing}; install with: {tool.install}")
+    return tool.build(precision).version
 
 
 def _plan(

@@ -21,7 +21,7 @@ class Scoreq:
 
     def __init__(self) -> None:
         """State the version."""
-        self.version = f"{package_version('scoreq', install='scoreq')}, natural, no reference"
+        self.version = f"{package_version('scoreq')}, natural, no reference"
 
     def label(self, recording: Waveform, reference: Waveform | None = None) -> dict[str, float]:
         """Compute SCOREQ of one recording; the reference is not used.

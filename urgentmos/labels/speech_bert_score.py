@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from urgentmos.labels.hub_model import load_pretrained
+from urgentmos.labels.hub_model import INSTALL_TRANSFORMERS, load_pretrained
 from urgentmos.labels.labeller import (
     LabelError,
     ReferenceCache,
@@ -29,7 +29,7 @@ class SpeechBertScore:
 
     def __init__(self) -> None:
         """State the version."""
-        version = package_version("transformers", install="'urgentmos[encoders]'")
+        version = package_version("transformers", install=INSTALL_TRANSFORMERS)
         self.version = f"{version}, {MODEL} layer {LAYER}"
         self._reference_features = ReferenceCache(self._features)
 
