@@ -1,5 +1,8 @@
 import json
+import resource
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +96,68 @@ def test_weights_that_do_not_fit_are_refused_by_name(
     edit_weights(tiny_model_dir, **changes)
     with pytest.raises(CheckpointError, match=message):
         load_model(tiny_model_dir)
+
+
+def _set(folder: Path, dotted: str, value: object) -> None:
+    path = folder / "config.json"
+    stated: Any = json.loads(path.read_text())
+    inner = stated
+    *keys, last = [int(key) if key.isdigit() else key for key in dotted.split(".")]
+    for key in keys:
+        inner = inner[key]
+    inner[last] = value
+    path.write_text(json.dumps(stated))
+
+
+def _wavlm(**architecture: object) -> dict[str, object]:
+    tiny = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_attention_heads": 2,
+        "conv_dim": [8] * 7,
+        "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 2,
+    }
+    options = {"architecture": tiny | architecture, "normalise": False, "pretrained": False}
+    return {"family": "wavlm", "options": options}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("fusion.dim", 10**6, r"fusion: .*tensor of shape \(1000000, 20\), larger than all"),
+        ("fusion.dim", 10**5, r"groups.*: .*tensor of shape \(300000, 100000\)"),
+        ("fusion.dim", 10**3, r"fusion\.\S+ is \(16,\) in the file, \(1000,\) by"),
+        ("groups.naturalness.layers", 10**5, "groups.naturalness: .*asks for more layers than"),
+        ("groups.naturalness.feedforward", 10**9, r"groups.naturalness: .*\(1000000000, 16\)"),
+        ("encoders.0.options.dim", 10**6, r"encoders\.0\.options: .*tensor of shape"),
+        ("encoders.0.options.blocks", 10**5, r"encoders\.0\.options: .*more layers than"),
+        ("encoders.0.options.window_ms", 10**8, r"encoders\.0\.options: .*\(1600000000,\)"),
+        ("encoders.0.options.window_ms", 10**5, r"encoders\.0\.options: .*\(800001, 16\)"),
+        ("shortest_s", 1e9, "shortest_s: expected 0 to 20 seconds"),
+        ("sample_rate", 10**9, "sample_rate: expected 16000"),
+        ("encoders.1", _wavlm(hidden_size=10**6), r"encoders\.1\.options: .*tensor of shape"),
+        ("encoders.1", _wavlm(num_hidden_layers=10**5), r"encoders\.1\.options: .*more layers"),
+    ],
+)
+def test_a_configuration_of_more_than_the_weights_is_refused_before_it_costs(
+    tiny_model_dir: Path, key: str, value: object, message: str
+) -> None:
+    if key == "encoders.1":
+        pytest.importorskip("transformers").WavLMModel  # noqa: B018 - imported before the clock runs
+    _set(tiny_model_dir, key, value)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tiny_model_dir)
+    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
+
+
+def test_loaded_weights_lie_in_memory_as_the_modules_want_them(tiny_model_dir: Path) -> None:
+    convolution = load_model(tiny_model_dir).network.encoders[0].stem.layers[1].conv
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not convolution.weight.is_contiguous()
 
 
 def test_an_unknown_key_in_the_configuration_is_refused(tiny_model_dir: Path) -> None:

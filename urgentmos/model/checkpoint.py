@@ -20,6 +20,7 @@ from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.unfilled import Unfilled
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -55,8 +56,9 @@ def load_model(name: str | Path = "default", *, device: str | torch.device = "cp
     """
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
-    network = _build(config, folder / CONFIG_FILE)
-    _load_weights(network, folder / WEIGHTS_FILE)
+    stored = _read_weights(folder / WEIGHTS_FILE)
+    network = _build(config, stored, folder / CONFIG_FILE)
+    _fill(network, stored, folder / WEIGHTS_FILE)
     card = folder / CARD_FILE
     return Assessor(
         network,
@@ -176,9 +178,9 @@ def _read_config(path: Path) -> ModelConfig:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
 
-def _build(config: ModelConfig, path: Path) -> AssessorNetwork:
+def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> AssessorNetwork:
     try:
-        return build_assessor(config)
+        return build_assessor(config, within=Unfilled(stored.values()))
     except _BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
@@ -193,19 +195,33 @@ def _read_object(path: Path) -> dict[str, Any]:
     return data
 
 
-def _load_weights(network: AssessorNetwork, path: Path) -> None:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
-        stored = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    _check_fit(network, stored, path)
-    network.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
 
 
-def _check_fit(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
+def _fill(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
+    _check_fit(network, expected, stored, path)
+    weights = {}
+    for name, tensor in stored.items():
+        want = expected[name]
+        # The type and the order in memory are those that the module chose.
+        made = torch.empty_strided(want.shape, want.stride(), dtype=want.dtype)
+        weights[name] = made.copy_(tensor)
+    network.load_state_dict(weights, assign=True)
+
+
+def _check_fit(
+    network: AssessorNetwork,
+    expected: Mapping[str, Tensor],
+    stored: Mapping[str, Tensor],
+    path: Path,
+) -> None:
     missing = [name for name in expected if name not in stored]
     headless = [
         metric

@@ -5,6 +5,10 @@ from typing import Any, Literal
 
 from urgentmos.metrics import NATURALNESS, check_metrics, get_metric
 
+_SAMPLE_RATE = 16000
+# Every recording costs at least as much as one of this length.
+_LONGEST_SHORTEST_S = 20
+
 
 @dataclass
 class EncoderConfig:
@@ -83,8 +87,9 @@ class ModelConfig:
         preference: The preference module, or None for a model that only scores.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
             gain; ``none`` leaves it as it is.
-        shortest_s: Recordings shorter than this are repeated from their start up to it, in seconds.
-        sample_rate: Rate in Hz of the waveforms the model takes.
+        shortest_s: Recordings shorter than this are repeated from their start up to it; seconds,
+            20 at most.
+        sample_rate: Rate in Hz of the waveforms the model takes; every encoder hears 16000.
         bounds: Range of a metric's head where it is not that of the metrics table: lowest and
             highest value, null where there is none.
     """
@@ -95,7 +100,7 @@ class ModelConfig:
     preference: PreferenceConfig | None = None
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
-    sample_rate: int = 16000
+    sample_rate: int = _SAMPLE_RATE
     bounds: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,11 +121,23 @@ class ModelConfig:
         for name, (low, high) in self.bounds.items():
             if low is not None and high is not None and low >= high:
                 raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
+        self._check_input()
         self._check_heads()
         if self.preference is not None and self.preference.group not in self.groups:
             raise ValueError(
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
+            )
+
+    def _check_input(self) -> None:
+        if not 0 <= self.shortest_s <= _LONGEST_SHORTEST_S:
+            raise ValueError(
+                f"shortest_s: expected 0 to {_LONGEST_SHORTEST_S} seconds, got {self.shortest_s}"
+            )
+        if self.sample_rate != _SAMPLE_RATE:
+            raise ValueError(
+                f"sample_rate: expected {_SAMPLE_RATE}, which every encoder hears, "
+                f"got {self.sample_rate}"
             )
 
     def _check_heads(self) -> None:

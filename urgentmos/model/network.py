@@ -1,6 +1,7 @@
 """The whole network: encoders, fusion, group encoders, heads."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -8,10 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import ModelConfig
-from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
+from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.model.encoders import Encoder, EncoderOutput, brings_weights, build_encoder
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
@@ -195,17 +197,54 @@ def repeat_short(
     return waveform.gather(1, repeated).masked_fill(~mask, 0.0), lengths
 
 
-def build_assessor(config: ModelConfig) -> AssessorNetwork:
+def build_assessor(
+    config: ModelConfig, *, within: contextlib.AbstractContextManager[object] | None = None
+) -> AssessorNetwork:
     """Make an untrained network.
 
+    Args:
+        config: What it is made of.
+        within: Entered while a part is made whose weights will be loaded; encoders that bring
+            their own are made outside of it.
+
     Raises:
-        ConfigError: An encoder's family or options do not exist or do not fit.
+        ConfigError: An encoder's family or options do not exist or do not fit, or a part cannot be
+            made; the message names the key.
     """
+    within = within or contextlib.nullcontext()
     encoders = [
-        build_encoder(encoder, where=f"model.encoders.{index}")
+        _build_encoder(encoder, where=f"model.encoders.{index}", within=within)
         for index, encoder in enumerate(config.encoders)
     ]
+    with within:
+        return _build_network(config, encoders)
+
+
+def _build_encoder(
+    config: EncoderConfig, *, where: str, within: contextlib.AbstractContextManager[object]
+) -> Encoder:
+    with contextlib.nullcontext() if brings_weights(config) else within:
+        return build_encoder(config, where=where)
+
+
+def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:
     dim = config.fusion.dim
+    with _naming("model.fusion"):
+        fusion = Fusion(
+            layers=[encoder.num_layers for encoder in encoders],
+            dims=[encoder.dim for encoder in encoders],
+            dim=dim,
+        )
+    groups = {}
+    for name, group in config.groups.items():
+        with _naming(f"model.groups.{name}"):
+            groups[name] = GroupEncoder(
+                dim,
+                layers=group.layers,
+                heads=group.heads,
+                feedforward=group.feedforward,
+                dropout=group.dropout,
+            )
     preference, preference_group = None, None
     if config.preference is not None:
         preference_group = config.preference.group
@@ -214,21 +253,8 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
         )
     return AssessorNetwork(
         encoders=encoders,
-        fusion=Fusion(
-            layers=[encoder.num_layers for encoder in encoders],
-            dims=[encoder.dim for encoder in encoders],
-            dim=dim,
-        ),
-        groups={
-            name: GroupEncoder(
-                dim,
-                layers=group.layers,
-                heads=group.heads,
-                feedforward=group.feedforward,
-                dropout=group.dropout,
-            )
-            for name, group in config.groups.items()
-        },
+        fusion=fusion,
+        groups=groups,
         heads={
             name: MetricHead(dim, low=low, high=high)
             for name, (low, high) in ((name, config.head_bounds(name)) for name in config.metrics)
@@ -239,3 +265,11 @@ def build_assessor(config: ModelConfig) -> AssessorNetwork:
         preference=preference,
         preference_group=preference_group,
     )
+
+
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error

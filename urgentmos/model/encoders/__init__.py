@@ -30,6 +30,7 @@ __all__ = [
     "Encoder",
     "EncoderFamily",
     "EncoderOutput",
+    "brings_weights",
     "build_encoder",
     "without_weights",
 ]
@@ -64,12 +65,21 @@ ENCODERS: dict[str, EncoderFamily] = {
 }
 
 
+def brings_weights(config: EncoderConfig) -> bool:
+    """Whether building the encoder reads its weights, so that it comes trained."""
+    return _is_pretrained(config) and config.options.get("pretrained") is not False
+
+
 def without_weights(config: EncoderConfig) -> EncoderConfig:
     """The same encoder as a structure: of a pretrained one, only its configuration is read."""
-    family = ENCODERS.get(config.family)
-    if family is None or not issubclass(family.config_class, PretrainedConfig):
+    if not _is_pretrained(config):
         return config
     return replace(config, options={**config.options, "pretrained": False})
+
+
+def _is_pretrained(config: EncoderConfig) -> bool:
+    family = ENCODERS.get(config.family)
+    return family is not None and issubclass(family.config_class, PretrainedConfig)
 
 
 def build_encoder(config: EncoderConfig, *, where: str = "encoder") -> Encoder:

@@ -33,9 +33,12 @@ class KaldiFeatures(nn.Module):
     def __init__(self, num_bands: int) -> None:
         """Make window and filters."""
         super().__init__()
+        num_bins = _FFT_SAMPLES // 2 + 1
+        if num_bands > num_bins:
+            raise ValueError(f"{num_bands} mel bands are too many for {num_bins} frequency bins")
         audio_utils = require("transformers.audio_utils", extra="encoders")
         filters = audio_utils.mel_filter_bank(
-            num_frequency_bins=_FFT_SAMPLES // 2 + 1,
+            num_frequency_bins=num_bins,
             num_mel_filters=num_bands,
             min_frequency=20,
             max_frequency=8000,

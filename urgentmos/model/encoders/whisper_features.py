@@ -28,10 +28,13 @@ class WhisperFeatures(nn.Module):
     mel_filters: Tensor
 
     def __init__(self, num_bands: int) -> None:
-        """Make window and filters; Whisper has 80 bands, from large-v3 on 128."""
+        """Make window and filters; Whisper has 80 bands, from large-v3 on 128, at most 201 fit."""
         super().__init__()
+        num_bins = WINDOW_SAMPLES // 2 + 1
+        if num_bands > num_bins:
+            raise ValueError(f"{num_bands} mel bands are too many for {num_bins} frequency bins")
         filters = require("transformers.audio_utils", extra="encoders").mel_filter_bank(
-            num_frequency_bins=WINDOW_SAMPLES // 2 + 1,
+            num_frequency_bins=num_bins,
             num_mel_filters=num_bands,
             min_frequency=0.0,
             max_frequency=8000.0,

@@ -1,0 +1,98 @@
+"""Networks without memory for their weights, and no larger than the weights that will fill them."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# Their arguments are those of ``torch.empty``; the others' length is one of their arguments.
+_FILLED = frozenset({torch.zeros, torch.ones, torch.rand, torch.randn})
+_RANGES = frozenset({torch.arange, torch.linspace, torch.hann_window})
+# What building needs beside the weights: layers that are copied and thrown away, parts of other
+# libraries' models that are taken out again, filter banks.
+_MORE_TENSORS = 1000
+_MORE_VALUES = 1 << 22
+
+
+class Unfilled(TorchFunctionMode):
+    """Within it, modules are made without memory for their weights.
+
+    A configuration of a few bytes can state gigabytes. Here the weights, which modules make with
+    ``torch.empty``, lie on the meta device until ``load_state_dict(..., assign=True)`` puts others
+    in their place; windows and filter banks are computed as ever. Whatever is larger than all of
+    the weights together is refused before there is memory for it, and so are more tensors than
+    the weights can fill.
+
+    Args:
+        weights: What will fill the network.
+    """
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        sizes = [weight.numel() for weight in weights]
+        self._num_weights = len(sizes)
+        self._num_values = sum(sizes)
+        self._tensors_left = 2 * len(sizes) + _MORE_TENSORS
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of PyTorch if its result is small enough.
+
+        Raises:
+            ValueError: It is not.
+        """
+        kwargs = kwargs or {}
+        given = (*args, *kwargs.values())
+        if func in (torch.empty, Tensor.clone):
+            self._count()
+        if func is torch.empty or func in _FILLED:
+            planned = torch.empty(*args, **{**kwargs, "device": "meta"})
+            self._check(planned.shape)
+            if func is torch.empty:
+                return planned
+        elif func in _RANGES:
+            for number in given:
+                if isinstance(number, int | float):
+                    self._check([int(number)])
+        else:
+            tensors = [each for each in given if isinstance(each, Tensor)]
+            if tensors and tensors[0].is_meta and _initialises(func):
+                return tensors[0]
+            self._check(_broadcast([tensor.shape for tensor in tensors]))
+        return func(*args, **kwargs)
+
+    def _count(self) -> None:
+        self._tensors_left -= 1
+        if self._tensors_left < 0:
+            raise ValueError(
+                f"the configuration asks for more layers than the {self._num_weights} tensors of "
+                "the weights file can fill"
+            )
+
+    def _check(self, shape: Sequence[int]) -> None:
+        if math.prod(shape) > self._num_values + _MORE_VALUES:
+            raise ValueError(
+                f"the configuration asks for a tensor of shape {tuple(shape)}, larger than all "
+                f"{self._num_values} values of the weights file together"
+            )
+
+
+def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int]:
+    # By hand: torch.broadcast_shapes imports SymPy, which takes longer than to load a model.
+    axes = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
+    return [max(sizes) for sizes in axes][::-1]
+
+
+def _initialises(func: Callable[..., Any]) -> bool:
+    # As ``uniform_``. On the meta device it would do nothing either, but import SymPy for it.
+    name = func.__name__
+    return name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
