@@ -1,5 +1,6 @@
 """What every encoder must hold, as checks that a family's tests call."""
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from urgentmos.model.encoders import Encoder, EncoderOutput
+from urgentmos.model.config import EncoderConfig
+from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
+from urgentmos.model.unfilled import Unfilled
 
 Batch = tuple[Tensor, Tensor]
 
@@ -121,5 +124,35 @@ def assert_bfloat16_is_close() -> Callable[..., None]:
         difference = (output.hidden_states.float() - expected.hidden_states).abs().mean(dim=(1, 3))
         size = expected.hidden_states.abs().mean(dim=(1, 3))
         assert float(difference[valid].mean()) < 0.05 * float(size[valid].mean())
+
+    return check
+
+
+@pytest.fixture(params=[(0, 0), (1, 1), ("all", 2)], ids=["none", "last", "all"])
+def assert_last_layers_are_trained(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Check that of two layers those learn that should: ``check(build, "tower.layers")``."""
+    trainable, trained = request.param
+
+    def check(build: Callable[..., Encoder], layers: str) -> None:
+        encoder = build(trainable_layers=trainable).train()
+        parts = list(encoder.get_submodule(layers).children())
+        expected = [False] * (2 - trained) + [True] * trained
+        assert [all(p.requires_grad for p in part.parameters()) for part in parts] == expected
+        assert [part.training for part in parts] == expected
+
+    return check
+
+
+@pytest.fixture
+def assert_loaded_hears_the_same() -> Callable[..., None]:
+    """Check an encoder against one built from what a saved model notes over these options."""
+
+    def check(encoder: Encoder, family: str, batch: Batch, **options: object) -> None:
+        noted = {**options, **encoder.stored_options}
+        weights = encoder.state_dict()
+        with Unfilled(weights.values()):
+            again = build_encoder(EncoderConfig(family, json.loads(json.dumps(noted)))).eval()
+        again.load_state_dict(weights, assign=True)
+        torch.testing.assert_close(again(*batch).hidden_states, encoder(*batch).hidden_states)
 
     return check

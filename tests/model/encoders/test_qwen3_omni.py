@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,11 @@ def test_gradient_checkpointing_changes_nothing(
     assert_gradient_is_that_of_checkpointing(plain, saving, recordings([18_000, 2000]))
 
 
-@pytest.mark.parametrize(("trainable", "trained"), [(0, 0), (1, 1), ("all", 2)])
-def test_last_layers_are_trained(trainable, trained, checkpoint):
-    encoder = build(checkpoint, trainable_layers=trainable).train()
-    expected = [False] * (2 - trained) + [True] * trained
-    layers = list(encoder.tower.layers)
-    assert [all(p.requires_grad for p in layer.parameters()) for layer in layers] == expected
+def test_last_layers_are_trained(checkpoint, assert_last_layers_are_trained):
+    assert_last_layers_are_trained(partial(build, checkpoint), "tower.layers")
+
+
+def test_a_loaded_encoder_hears_the_same(checkpoint, recordings, assert_loaded_hears_the_same):
+    assert_loaded_hears_the_same(
+        build(checkpoint), "qwen3_omni", recordings([18000]), checkpoint="nowhere/at-all"
+    )

@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -68,12 +69,12 @@ def test_gradient_checkpointing_changes_nothing(bundle, recordings):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize(("trainable", "trained"), [(0, 0), (1, 1), ("all", 2)])
-def test_last_layers_are_trained(trainable, trained, bundle):
-    encoder = build(bundle, trainable_layers=trainable).train()
-    layers = list(encoder.tower.encoder.transformer.layers)
-    expected = [False] * (2 - trained) + [True] * trained
-    assert [all(p.requires_grad for p in layer.parameters()) for layer in layers] == expected
+def test_last_layers_are_trained(bundle, assert_last_layers_are_trained):
+    assert_last_layers_are_trained(partial(build, bundle), "tower.encoder.transformer.layers")
+
+
+def test_a_loaded_encoder_hears_the_same(bundle, recordings, assert_loaded_hears_the_same):
+    assert_loaded_hears_the_same(build(bundle), "torchaudio", recordings([3000]), bundle=bundle)
 
 
 def test_pretrained_weights_are_read_as_tensors_only(bundle, monkeypatch):

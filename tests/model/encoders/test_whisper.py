@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,19 +129,11 @@ def test_gradient_checkpointing_changes_nothing(
     assert_gradient_is_that_of_checkpointing(plain, saving, recordings([3000, 2000]))
 
 
-@pytest.mark.parametrize(("trainable", "trained"), [(0, 0), (1, 1), ("all", 2)])
-def test_last_layers_are_trained(trainable, trained, checkpoint):
-    encoder = build(checkpoint, trainable_layers=trainable).train()
-    expected = [False] * (2 - trained) + [True] * trained
-    layers = list(encoder.tower.layers)
-    assert [all(p.requires_grad for p in layer.parameters()) for layer in layers] == expected
-    assert [layer.training for layer in layers] == expected
+def test_last_layers_are_trained(checkpoint, assert_last_layers_are_trained):
+    assert_last_layers_are_trained(partial(build, checkpoint), "tower.layers")
 
 
-def test_encoder_is_built_again_from_what_a_saved_model_notes(checkpoint, recordings):
-    encoder = build(checkpoint)
-    noted = {"checkpoint": "nowhere/at-all", **encoder.stored_options}
-    again = build_encoder(EncoderConfig(checkpoint[0], noted)).eval()
-    again.load_state_dict(encoder.state_dict())
-    batch = recordings([3000])
-    torch.testing.assert_close(again(*batch).hidden_states, encoder(*batch).hidden_states)
+def test_a_loaded_encoder_hears_the_same(checkpoint, recordings, assert_loaded_hears_the_same):
+    assert_loaded_hears_the_same(
+        build(checkpoint), checkpoint[0], recordings([3000]), checkpoint="nowhere/at-all"
+    )
