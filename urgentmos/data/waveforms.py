@@ -3,6 +3,11 @@
 The cache is two files: ``NAME`` holds all waveforms end to end (mono, 16 kHz, little-endian 16-bit
 integers), ``NAME.json`` their lengths in manifest order and a digest of what was decoded. A cache
 of other recordings is refused, not overwritten.
+
+Digital silence at the edges stays in, though scoring leaves it out: batches are planned by the
+lengths that manifests and caches state, and stored hidden states are cut by time. The RMS level is
+then taken over the silence too, so training hears the rest of such a recording louder than scoring
+does: by 3 dB where half of it is silence.
 """
 
 import hashlib
