@@ -55,3 +55,8 @@ def test_features_stay_in_full_precision_under_autocast(recordings):
         mixed = features(waveform, lengths)
     assert mixed.dtype == torch.float32
     np.testing.assert_array_equal(mixed, features(waveform, lengths))
+
+
+def test_more_bands_than_frequency_bins_are_refused():
+    with pytest.raises(ValueError, match="202 mel bands are too many for 201 frequency bins"):
+        WhisperFeatures(202)
