@@ -183,6 +183,8 @@ class TestWrongUsage:
     def test_no_such_device(self, invoke: Invoke, recordings: Path) -> None:
         result = invoke("score", recordings, "--device", "abacus")
         self._assert_refused(result, "no such device 'abacus'")
+        result = invoke("score", recordings, "--device", "cuda:99")
+        self._assert_refused(result, "no device 'cuda:99': PyTorch sees")
 
     def test_output_that_exists(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
