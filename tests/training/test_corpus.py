@@ -51,6 +51,12 @@ def test_a_metric_without_labels_is_refused(manifest: Path) -> None:
         load_corpus(config(manifest), metrics=["mos", "mcd"])
 
 
+def test_a_missing_audio_file_is_refused_before_training(manifest: Path) -> None:
+    path = rewritten(manifest, "gone.jsonl", audio_path="gone.wav")
+    with pytest.raises(ManifestError, match=r"recordings have no audio file.*gone\.wav"):
+        load_corpus(config(path), metrics=METRICS)
+
+
 def test_a_uid_in_two_manifests_is_two_recordings(manifest: Path) -> None:
     other = rewritten(manifest, "again.jsonl", meta={"split": "train", "corpus": "other"})
     alone = load_corpus(config(manifest), metrics=METRICS)

@@ -91,6 +91,7 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
     used += _members(pairs)
+    _check_there(used)
     sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
     waveforms = open_cache(config.cache, used) if config.cache else DecodedWaveforms(used)
     train, validation = (
@@ -108,6 +109,16 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
 
 
 _SIDES = ("train", "validation")
+
+
+def _check_there(recordings: list[Recording]) -> None:
+    """Say before hours of training that a file is missing, not when its turn comes."""
+    missing = [r.audio_path for r in recordings if not r.audio_path.exists()]
+    if missing:
+        raise ManifestError(
+            f"{len(missing)} of {len(recordings)} recordings have no audio file, the first is "
+            f"{missing[0]}"
+        )
 
 
 def _side(recording: Recording, *, share: float) -> str:
