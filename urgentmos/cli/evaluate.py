@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
 from urgentmos.cli.progress import Failures
 
@@ -138,7 +139,7 @@ def evaluate(
         _draw_figures(corpora, judges, drawn, output)
     failures.tell(len(recordings) * len(assessors))
     if failures.count:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _load(models: "Sequence[str]", device: str | None) -> "dict[str, Assessor]":
