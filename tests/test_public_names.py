@@ -11,10 +11,17 @@ def test_importing_the_package_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", urgentmos.__all__)
+@pytest.mark.parametrize("name", [*urgentmos.__all__, "UrgentMOSMetric"])
 def test_every_public_name_is_there(name: str) -> None:
+    if name == "UrgentMOSMetric":
+        pytest.importorskip("torchmetrics")
     assert getattr(urgentmos, name) is not None
     assert name in dir(urgentmos)
+
+
+def test_all_names_can_be_imported_at_once_without_optional_packages() -> None:
+    code = "import sys; sys.modules['torchmetrics'] = None; from urgentmos import *; QualityLoss"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_other_names_are_not() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Without UrgentMOSMetric: a star import gets every name, and that one asks for torchmetrics.
 __all__ = [
     "METRICS",
     "Assessor",
@@ -27,7 +28,6 @@ __all__ = [
     "LossMonitor",
     "Preference",
     "QualityLoss",
-    "UrgentMOSMetric",
     "__version__",
     "load",
 ]
@@ -57,4 +57,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return sorted(__all__)
+    return sorted({*__all__, *_PLACES})
