@@ -41,5 +41,9 @@ def test_folders_are_enough_to_simulate(run, material, tmp_path):
 
 
 def test_missing_speech_is_wrong_usage(run, tmp_path):
-    result = run("-o", tmp_path / "out")
+    # Nothing here needs a program, so speech is all that is missing.
+    config = tmp_path / "config.yaml"
+    config.write_text("weights: {recorded_noise: 1.0}\nshares: {synthesised: 0.0}\n")
+    result = run(config, "-o", tmp_path / "out")
     assert result.exit_code == 2
+    assert "no clean speech was given: name a folder of it with --speech" in result.stderr

@@ -97,9 +97,12 @@ def read_material(config: SimulationConfig) -> Material:
     for utterances in (material.clean, material.processed):
         utterances[:] = [u for u in utterances if u.seconds >= config.min_seconds]
     if not material.clean:
+        given = [name for name in (config.manifest, *config.speech) if name]
         raise MissingMaterialError(
-            f"no clean speech of at least {config.min_seconds} s was found in "
-            f"{[config.manifest, *config.speech]}"
+            f"no clean speech of at least {config.min_seconds} s was found in {', '.join(given)}"
+            if given
+            else "no clean speech was given: name a folder of it with --speech, or state 'speech' "
+            "or 'manifest' in the configuration"
         )
     return material
 
