@@ -158,9 +158,8 @@ class TestWrongUsage:
         self._assert_refused(result, "this model does not predict 'utmos'")
 
     def test_missing_model(self, invoke: Invoke, recordings: Path) -> None:
-        self._assert_refused(
-            invoke("score", recordings, "--model", "nowhere"), "no model 'nowhere'"
-        )
+        result = invoke("score", recordings, "--model", "nowhere")
+        self._assert_refused(result, "no folder 'nowhere' here")
 
     def test_folder_without_audio(self, invoke: Invoke, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()

@@ -1,5 +1,6 @@
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from urgentmos.extras import MissingExtraError
+from urgentmos.model import checkpoint
 from urgentmos.model.assessor import AssessorNetwork
 from urgentmos.model.checkpoint import (
     CheckpointError,
@@ -179,9 +182,22 @@ def test_weights_in_another_format_are_refused(tiny_model_dir: Path) -> None:
         load_model(tiny_model_dir)
 
 
-def test_an_unknown_name_is_answered_with_what_there_is() -> None:
-    with pytest.raises(CheckpointError, match=r"no model 'defualt': expected a folder"):
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(CheckpointError, match=r"no folder 'defualt' here; did you mean 'default'"):
         find_model("defualt")
+
+
+@pytest.mark.parametrize("name", ["./mine", "~/mine", "../runs/mine", "mine.pt"])
+def test_a_path_is_not_looked_for_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "require_hub", None)
+    with pytest.raises(CheckpointError, match=f"no folder '{name}' here: expected a folder"):
+        find_model(name)
+
+
+def test_a_missing_folder_is_told_before_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r"^no file or folder 'runs/mine' here; .*pip"):
+        find_model("runs/mine")
 
 
 def test_a_model_on_another_device_is_moved(tiny_model_dir: Path) -> None:

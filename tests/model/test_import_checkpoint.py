@@ -6,6 +6,7 @@ checkpoints, the encoder's configuration, and what the public code says of three
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -191,14 +192,25 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
         run(source, tmp_path / "out")
 
 
-def test_missing_file_is_told(monkeypatch, tmp_path):
+def test_missing_file_is_told_without_asking_the_hub(monkeypatch, tmp_path):
+    monkeypatch.setattr("urgentmos.model.import_checkpoint.require_hub", None)
+    with pytest.raises(ImportCheckpointError, match=r"no file 'nope\.pt' here: expected a file"):
+        run("nope.pt", tmp_path / "out")
+    with pytest.raises(ImportCheckpointError, match=r"no file '.*/model\.pt' here: expected"):
+        run(tmp_path, tmp_path / "out")
+
+
+def test_unreachable_hub_is_told_in_words(monkeypatch, tmp_path):
     import huggingface_hub
 
+    # The HTTP library of huggingface_hub: its errors come through, and are no OSError.
+    library = sys.modules[huggingface_hub.errors.HfHubHTTPError.__bases__[0].__module__]
+
     def fail(*args: object, **kwargs: object) -> None:
-        raise ConnectionError("no network here")
+        raise library.ConnectError("no network here")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(get_paths_info=fail))
-    with pytest.raises(ImportCheckpointError, match="no file 'org/nothing' here"):
+    with pytest.raises(ImportCheckpointError, match="no file 'org/nothing' here.*no network here"):
         run("org/nothing", tmp_path)
 
 

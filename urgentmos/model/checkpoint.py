@@ -1,9 +1,9 @@
 """Models on disk: safetensors and JSON, nothing that can run."""
 
+import difflib
 import hashlib
 import importlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config
-from urgentmos.extras import require
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder
+from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.unfilled import Unfilled
 
@@ -27,7 +27,6 @@ CONFIG_FILE = "config.json"
 CARD_FILE = "model_card.json"
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # What modules raise on sizes that cannot be, such as a negative width or no heads.
 _BUILD_ERRORS = (
     ArithmeticError,
@@ -119,11 +118,13 @@ def find_model(name: str | Path) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+    if isinstance(name, str) and is_hub_id(name):
         return _fetch(name)
+    nearest = difflib.get_close_matches(folder.name, shipped, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ":"
     raise CheckpointError(
-        f"no model {str(name)!r}: expected a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, an "
-        f"owner/name on the Hugging Face Hub, or a shipped model "
+        f"no folder {str(name)!r} here{hint} expected a folder with {WEIGHTS_FILE} and "
+        f"{CONFIG_FILE}, an owner/name on the Hugging Face Hub, or a shipped model "
         f"({', '.join(shipped) or 'none is installed'})"
     )
 
@@ -151,12 +152,12 @@ def _stored_config(config: ModelConfig, network: AssessorNetwork) -> ModelConfig
 
 
 def _fetch(hub_id: str) -> Path:
-    hub = require("huggingface_hub", extra="encoders")
+    hub = require_hub(hub_id)
     try:
         folder = hub.snapshot_download(
             hub_id, allow_patterns=[WEIGHTS_FILE, CONFIG_FILE, CARD_FILE]
         )
-    except (OSError, ValueError) as error:
+    except hub_failures() as error:
         raise CheckpointError(
             f"no folder {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
             f"{error}"

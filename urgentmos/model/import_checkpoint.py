@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from urgentmos.extras import require
 from urgentmos.metrics import UnknownMetricError, get_metric
 from urgentmos.model.checkpoint import save_model
 from urgentmos.model.config import (
@@ -33,6 +32,7 @@ from urgentmos.model.config import (
 )
 from urgentmos.model.encoders import ENCODERS
 from urgentmos.model.encoders.audio_tower import TowerConfig, read_json
+from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
 
@@ -159,19 +159,28 @@ def _locate(source: str | Path) -> tuple[Path, str, date | None]:
         path = path / CHECKPOINT_FILE
     if path.is_file():
         return path, path.name, None
-    hub = require("huggingface_hub", extra="encoders")
-    try:
-        information = hub.HfApi().get_paths_info(str(source), [CHECKPOINT_FILE], expand=True)
-        if not information:
-            raise ImportCheckpointError(f"{source} on the Hub has no {CHECKPOINT_FILE}")
-        commit = information[0].last_commit
-        path = Path(hub.hf_hub_download(str(source), CHECKPOINT_FILE, revision=commit.oid))
-    except (OSError, hub.errors.HFValidationError) as error:
+    if not is_hub_id(str(source)):
         raise ImportCheckpointError(
-            f"no file {str(source)!r} here, and it could not be fetched from the Hugging Face "
-            f"Hub: {error}"
+            f"no file {str(path)!r} here: expected a file, a folder with {CHECKPOINT_FILE}, or an "
+            "owner/name on the Hugging Face Hub"
+        )
+    return _fetch(str(source))
+
+
+def _fetch(hub_id: str) -> tuple[Path, str, date]:
+    hub = require_hub(hub_id)
+    try:
+        found = hub.HfApi().get_paths_info(hub_id, [CHECKPOINT_FILE], expand=True)
+        commit = found[0].last_commit if found else None
+        path = commit and hub.hf_hub_download(hub_id, CHECKPOINT_FILE, revision=commit.oid)
+    except hub_failures() as error:
+        raise ImportCheckpointError(
+            f"no file {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
+            f"{error}"
         ) from error
-    return path, f"{source}@{commit.oid}", commit.date.date()
+    if commit is None:
+        raise ImportCheckpointError(f"{hub_id} on the Hub has no {CHECKPOINT_FILE}")
+    return Path(path), f"{hub_id}@{commit.oid}", commit.date.date()
 
 
 def _check_period(origin: str, committed: date | None, *, trained_after_fix: bool) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from urgentmos.extras import require
 from urgentmos.model.encoders.pretrained import PretrainedConfig
+from urgentmos.model.hub import hub_failures, require_hub
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
@@ -234,10 +235,10 @@ def _find(name: str, options: TowerConfig) -> Path | None:
     folder = Path(str(options.checkpoint)).expanduser()
     if folder.is_dir():
         return folder / name if (folder / name).exists() else None
-    hub = require("huggingface_hub", extra="encoders")
+    hub = require_hub(str(options.checkpoint))
     try:
         return Path(hub.hf_hub_download(options.checkpoint, name, revision=options.revision))
-    except (OSError, ValueError, hub.errors.EntryNotFoundError) as error:
+    except (*hub_failures(), hub.errors.EntryNotFoundError) as error:
         # "Local" is the Hub not reached and the file not cached.
         if isinstance(error, hub.errors.EntryNotFoundError) and not isinstance(
             error, hub.errors.LocalEntryNotFoundError
