@@ -11,10 +11,11 @@ import pytest
 import soundfile
 
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.file_lock import FileLockedError
 from urgentmos.labels import processes
 from urgentmos.labels.catalogue import UnknownLabelError
 from urgentmos.labels.lsd import Lsd
-from urgentmos.labels.part_file import PartFileError
+from urgentmos.labels.part_file import PartFile, PartFileError
 from urgentmos.labels.runner import ShareError, in_share, label_manifest
 from urgentmos.labels.worker import Outcome, Task, label_chunk
 
@@ -287,3 +288,12 @@ def _pool_that_dies_on(uid: str) -> Callable[[int], Any]:
         yield Pool()
 
     return pool
+
+
+def test_two_runs_on_one_output_are_refused(manifest: Path) -> None:
+    part = manifest.with_name("out.jsonl.part.jsonl")
+    with PartFile(part, tools={}):
+        with pytest.raises(FileLockedError, match="another run is writing"):
+            _label(manifest)
+        assert part.exists()
+    assert "lsd" in _label(manifest)["0"].metrics

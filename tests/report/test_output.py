@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from urgentmos.file_lock import FileLockedError
 from urgentmos.report.output import RowOutput, WriteMode
 from urgentmos.report.parquet import read_parquet
 from urgentmos.report.row_file import OutputError, Record, Value, read_records, streamed_format
@@ -183,7 +184,7 @@ def test_the_rows_of_a_killed_run_are_not_written_over(run: Run) -> None:
 def test_two_runs_on_one_output_are_refused(run: Run) -> None:
     with RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1") as output:
         for mode in ("resume", "overwrite"):
-            with pytest.raises(OutputError, match="another run is writing"):
+            with pytest.raises(FileLockedError, match="another run is writing"):
                 run(mode=mode)
         list(output.merge(iter(WHOLE)))
     assert run.rows() == WHOLE

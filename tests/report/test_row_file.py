@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from urgentmos.file_lock import FileLockedError
 from urgentmos.report.row_file import (
     OutputError,
     Record,
@@ -104,7 +105,7 @@ def test_a_full_disk_leaves_whole_rows_and_says_so(
 
 def test_two_runs_on_one_file_are_refused(tmp_path: Path, columns: dict[str, type]) -> None:
     first = RowFile(tmp_path / "rows.csv", columns, "csv", must_be_new=True)
-    with pytest.raises(OutputError, match=r"another run is writing .*rows\.csv"):
+    with pytest.raises(FileLockedError, match=r"another run is writing .*rows\.csv"):
         RowFile(tmp_path / "rows.csv", columns, "csv", must_be_new=False)
     first.close()
     RowFile(tmp_path / "rows.csv", columns, "csv", must_be_new=False).close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from urgentmos.file_lock import lock_file
 from urgentmos.labels.worker import Outcome
 
 
@@ -30,12 +31,18 @@ class PartFile:
 
         Raises:
             PartFileError: It holds labels of another tool version or precision.
+            FileLockedError: Another job is writing it.
         """
         self._path = path
         self.outcomes: dict[str, Outcome] = {}
         """What earlier runs found, by uid."""
-        self._read(tools)
         self._file: IO[str] = path.open("a", encoding="utf-8")
+        try:
+            lock_file(self._file.fileno(), path)
+            self._read(tools)
+        except ValueError:
+            self._file.close()
+            raise
         self._write({"tools": dict(tools)})
 
     def __enter__(self) -> "PartFile":
@@ -70,8 +77,6 @@ class PartFile:
         )
 
     def _read(self, tools: Mapping[str, str]) -> None:
-        if not self._path.exists():
-            return
         content = self._path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):

@@ -60,6 +60,7 @@ def label_manifest(
         ManifestError: The manifest breaks its format.
         MissingExtraError: A tool, or its network, is not on this machine.
         PartFileError: The part file comes from other tool versions.
+        FileLockedError: Another run is writing this output.
     """
     manifest, output = Path(manifest), Path(output)
     names = resolve_labels(labels)
@@ -86,16 +87,17 @@ def label_manifest(
             disable=not progress,
         ):
             part.append(outcome)
-    for recording in recordings:
-        if recording.uid in part.outcomes:
-            _apply(recording, part.outcomes[recording.uid])
-    metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
-    summary = summarise(recordings, metrics=list(metrics), tools=tools)
-    write_summary(_summary_path(output), summary, earlier=_summary_path(manifest))
-    unfinished = output.with_name(output.name + ".unfinished")
-    write_manifest(unfinished, recordings)
-    os.replace(unfinished, output)
-    part_path.unlink()
+        for recording in recordings:
+            if recording.uid in part.outcomes:
+                _apply(recording, part.outcomes[recording.uid])
+        metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
+        summary = summarise(recordings, metrics=list(metrics), tools=tools)
+        write_summary(_summary_path(output), summary, earlier=_summary_path(manifest))
+        unfinished = output.with_name(output.name + ".unfinished")
+        write_manifest(unfinished, recordings)
+        os.replace(unfinished, output)
+    # A run that began since the lock was given up may have removed it.
+    part_path.unlink(missing_ok=True)
     return summary
 
 

@@ -50,8 +50,9 @@ class RowOutput:
             scored rows.
 
     Raises:
-        OutputError: The format is unknown, the file exists, another run is writing it, or what is
-            there comes from another model, version or list of metrics.
+        OutputError: The format is unknown, the file exists, or what is there comes from another
+            model, version or list of metrics.
+        FileLockedError: Another run is writing it.
     """
 
     def __init__(

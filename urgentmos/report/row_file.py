@@ -6,13 +6,11 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-if sys.platform != "win32":
-    import fcntl
+from urgentmos.file_lock import FileLockedError, lock_file
 
 Value = str | int | float | None
 Record = Mapping[str, Value]
@@ -91,7 +89,8 @@ class RowFile:
         num_rows: Rows written since it was opened or restarted.
 
     Raises:
-        OutputError: It exists and must not, or another run is writing it.
+        OutputError: It exists and must not.
+        FileLockedError: Another run is writing it.
         OSError: It cannot be created.
     """
 
@@ -103,8 +102,8 @@ class RowFile:
         self._format: RowFormat = row_format
         self._descriptor = _open_for_writing(path, must_be_new=must_be_new)
         try:
-            _lock(self._descriptor, path)
-        except OutputError:
+            lock_file(self._descriptor, path)
+        except FileLockedError:
             os.close(self._descriptor)
             raise
         self._size = os.fstat(self._descriptor).st_size
@@ -153,19 +152,6 @@ def _open_for_writing(path: Path, *, must_be_new: bool) -> int:
         raise OutputError(
             f"{str(path)!r} exists: replace it with --overwrite, or write to another file"
         ) from error
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have finished and removed the file between our opening and locking it.
-        is_ours = path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
-    except BlockingIOError as error:
-        raise OutputError(f"another run is writing {str(path)!r}") from error
-    if not is_ours:
-        raise OutputError(f"another run has just finished writing {str(path)!r}")
 
 
 def _csv_line(values: list[str]) -> bytes:

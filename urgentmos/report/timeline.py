@@ -33,8 +33,8 @@ class TimelineFile:
         num_rows: How many have.
 
     Raises:
-        OutputError: The format is unknown, the file exists, another run is writing it, or there
-            are rows without windows.
+        OutputError: The format is unknown, the file exists, or there are rows without windows.
+        FileLockedError: Another run is writing it.
     """
 
     def __init__(
