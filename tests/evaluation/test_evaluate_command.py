@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -342,3 +343,24 @@ def test_peers_are_computed_once_and_kept(
         [recordings[0].audio_path.name, recordings[4].audio_path.name]
     )
     assert list(cache.parent.iterdir()) == [cache]
+
+
+def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:
+    rows = [{**json.loads(line), "rating": None} for line in rated.read_text().splitlines()]
+    rated.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = _evaluate(rated, "--model", tiny_model_dir)
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert (
+        "nothing to agree with in noisy: expected a 'rating', or 'metrics' with one of mos" in told
+    )
+    assert result.stdout == ""
+
+
+def test_labels_of_one_metric_are_enough(rated: Path, tiny_model_dir: Path) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    labelled = [replace(each, metrics={"estoi": 0.1 * i}) for i, each in enumerate(recordings)]
+    write_manifest(rated, labelled)
+    result = _evaluate(rated, "--model", tiny_model_dir, "--bootstrap", 0)
+    assert result.exit_code == 0, result.output
+    assert "estoi" in result.stdout

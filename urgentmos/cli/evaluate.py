@@ -101,6 +101,9 @@ def evaluate(
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
     corpora, pair_sets = _read(manifests, labels or [], split)
+    if not pair_sets:
+        predicted = [name for assessor in assessors.values() for name in assessor.metrics]
+        _check_labelled(corpora, list(dict.fromkeys(["mos", *predicted])))
     if is_rmbench and pair_sets:
         raise typer.BadParameter(
             f"MOS-RMBench draws its pairs from rated corpora; {pair_sets[0].name} holds pairs"
@@ -170,6 +173,16 @@ def _read(
             f"several manifests hold a corpus named {repeated[0]!r}; evaluate one at a time"
         )
     return corpora, pair_sets
+
+
+def _check_labelled(corpora: "Sequence[RatedCorpus]", metrics: "Sequence[str]") -> None:
+    found = {name for corpus in corpora for each in corpus.recordings for name in each.metrics}
+    if found.isdisjoint(metrics):
+        raise typer.BadParameter(
+            f"nothing to agree with in {', '.join(corpus.name for corpus in corpora)}: expected a "
+            f"'rating', or 'metrics' with one of {', '.join(metrics)}; found "
+            f"{', '.join(sorted(found)) or 'no labels'}"
+        )
 
 
 def _draw(
