@@ -12,7 +12,14 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from urgentmos.audio import SAMPLE_RATE, AudioError, AudioReader, find_audio, read_audio
+from urgentmos.audio import (
+    SAMPLE_RATE,
+    AudioError,
+    AudioReader,
+    find_audio,
+    read_audio,
+    tell_undecoded,
+)
 
 
 def _noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
@@ -194,7 +201,7 @@ def test_formats_that_need_converting_are_refused_with_the_way_out(tmp_path: Pat
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " * 20)
     with pytest.raises(AudioError, match=r"not readable as audio: .*; convert to WAV .* ffmpeg"):
         read_audio(tmp_path / "a.m4a")
-    with pytest.raises(AudioError, match=r"no audio in folder .* it holds \.m4a: convert to WAV"):
+    with pytest.raises(AudioError, match=r"no audio in .*left out.*: 1 \.m4a; convert to WAV"):
         find_audio([tmp_path])
 
 
@@ -328,6 +335,16 @@ class TestFindAudio:
         found = find_audio([tmp_path])
         assert sorted(path.name for path in found) == sorted(names)
         assert all(read_audio(path).duration_s == pytest.approx(0.1) for path in found)
+
+    def test_what_is_left_out_is_counted(self, tmp_path: Path) -> None:
+        for name in ("a.wav", "a.m4a", "sub/b.M4A", "sub/c.webm", ".d.aac", "notes.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        told = tell_undecoded([tmp_path, tmp_path / "sub", tmp_path / "a.m4a"])
+        assert told is not None
+        assert ": 2 .m4a, 1 .webm; convert to WAV" in told
+        (tmp_path / "other").mkdir()
+        assert tell_undecoded([tmp_path / "other", "missing.m4a"]) is None
 
     def test_a_folder_without_audio_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").touch()

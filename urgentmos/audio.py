@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,10 +260,26 @@ def find_audio(
     return list(found)
 
 
+def tell_undecoded(paths: Iterable[str | os.PathLike[str]]) -> str | None:
+    """Say which audio and video in folders ``find_audio`` leaves out, and how to convert it.
+
+    Args:
+        paths: Files and folders; a file given by name is not left out.
+
+    Returns:
+        One line, or None where there is nothing of the kind.
+    """
+    files = {file for path in paths for file in _walk(Path(path), _UNDECODED_SUFFIXES)}
+    counts = Counter(file.suffix.lower() for file in files)
+    if not counts:
+        return None
+    counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"left out, as they cannot be read here: {counted}; {_CONVERT}"
+
+
 def _why_no_audio(folder: Path) -> str:
-    others = {file.suffix.lower() for file in _walk(folder, _UNDECODED_SUFFIXES)}
     reason = f"no audio in folder {str(folder)!r}; looked for {' '.join(sorted(AUDIO_SUFFIXES))}"
-    return f"{reason}; it holds {' '.join(sorted(others))}: {_CONVERT}" if others else reason
+    return "; ".join(filter(None, [reason, tell_undecoded([folder])]))
 
 
 def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:

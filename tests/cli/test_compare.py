@@ -49,8 +49,10 @@ def test_a_file_that_cannot_be_read_is_status_1(
 def test_folders_give_rows_a_summary_and_what_was_not_matched(
     invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path
 ) -> None:
+    (folders[1] / "05.m4a").touch()
     result = invoke("compare", *folders, "--model", tiny_model_dir)
     assert result.exit_code == 0
+    assert "left out, as they cannot be read here: 1 .m4a" in result.stderr
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert [(Path(row["a"]).name, Path(row["b"]).name) for row in rows] == [
         ("00.wav", "00.wav"),

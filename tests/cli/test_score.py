@@ -59,6 +59,17 @@ def test_all_scored_is_status_0(invoke: Invoke, recordings: Path, tiny_model_dir
     assert "failed" not in result.stderr
 
 
+def test_what_a_folder_holds_besides_is_counted(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path
+) -> None:
+    for path in recordings.glob("[012]*"):
+        path.unlink() if path.name != "00.wav" else path.with_suffix(".m4a").touch()
+    result = invoke("score", recordings, "--model", tiny_model_dir)
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 2
+    assert "left out, as they cannot be read here: 1 .m4a; convert to WAV" in result.stderr
+
+
 def test_where_nothing_was_scored_there_is_nothing_to_sum_up(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path
 ) -> None:

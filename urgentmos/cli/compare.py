@@ -75,9 +75,13 @@ def compare(
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    from urgentmos.audio import tell_undecoded
     from urgentmos.scoring import match_folders
 
     pairs, only_a, only_b = match_folders(a, b)
+    left_out = tell_undecoded([a, b])
+    if left_out is not None:
+        typer.echo(left_out, err=True)
     for folder, unmatched in ((a, only_a), (b, only_b)):
         if unmatched:
             names = [f"  {printable(str(path))}" for path in unmatched[:_LISTED_UNMATCHED]]

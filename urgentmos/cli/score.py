@@ -60,13 +60,16 @@ def score(
     Rows go to the output or to stdout; progress, a summary per metric and the failures to stderr.
     The exit status is 0 when all were scored, 1 when some failed, 2 when the command was wrong.
     """
-    from urgentmos.audio import find_audio
+    from urgentmos.audio import find_audio, tell_undecoded
     from urgentmos.metrics import check_metrics
     from urgentmos.report.summary import ScoreSummary
     from urgentmos.scoring import score_files
 
     mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
     inputs = [str(path) for path in find_audio(paths)]
+    left_out = tell_undecoded(paths)
+    if left_out is not None:
+        typer.echo(left_out, err=True)
     assessor = load_assessor(model, device)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
     summary, failures = ScoreSummary(names), Failures()
