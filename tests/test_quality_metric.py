@@ -86,6 +86,22 @@ def test_two_processes_give_the_mean_over_the_recordings_of_both(
         assert float(mean) == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_mean_of_millions_keeps_its_digits_without_float64(
+    tiny_assessor: Assessor, batch: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
+    scores = {"mos": torch.full((4_000_000,), 3.1)}
+    monkeypatch.setattr(tiny_assessor, "score", lambda *_, **__: scores)
+    metric.update(batch)
+    scores = {"mos": torch.tensor([3.1])}
+    for _ in range(1000):
+        metric.update(batch)
+    # Summed as float32, each of the last thousand would count as 3.
+    assert float(metric.compute()["mos"]) == pytest.approx(3.1, abs=1e-6)
+    # Apple's GPUs take neither a state nor an intermediate result of 64-bit floats.
+    assert all(getattr(metric, name).dtype != torch.float64 for name in metric._defaults)
+
+
 def test_reset_forgets(tiny_assessor: Assessor, batch: torch.Tensor) -> None:
     metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
     metric.update(batch[:2])

@@ -15,6 +15,10 @@ from urgentmos.model.checkpoint import load_model
 
 _torchmetrics = require("torchmetrics", extra="torchmetrics")
 
+# Sums are integers, in steps of 1/2^24: exact in any order and over any number of recordings, where
+# float32 would lose digits. Apple's GPUs have no float64.
+_STEPS = 2**24
+
 
 class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
     """Mean of each predicted metric over all recordings seen, for validation loops.
@@ -53,10 +57,9 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         super().__init__(**options)
         self._assessor = model if isinstance(model, Assessor) else load_model(model or "default")
         self._metrics = check_metrics(metrics or self._assessor.metrics, self._assessor.metrics)
-        # Double precision: sums over a large set would lose digits.
         self.totals: Tensor
         self.num_recordings: Tensor
-        zeros = torch.zeros(len(self._metrics), dtype=torch.float64)
+        zeros = torch.zeros(len(self._metrics), dtype=torch.int64)
         self.add_state("totals", default=zeros, dist_reduce_fx="sum")
         self.add_state("num_recordings", default=torch.tensor(0), dist_reduce_fx="sum")
 
@@ -79,11 +82,11 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         """
         self._assessor.to(waveform.device)
         scores = self._assessor.score(waveform, sample_rate, lengths=lengths, metrics=self._metrics)
-        totals = torch.stack([scores[name].double().sum() for name in self._metrics])
-        self.totals = self.totals + totals.to(self.totals.device)
+        totals = torch.stack([(scores[name] * _STEPS).round().long() for name in self._metrics])
+        self.totals = self.totals + totals.sum(dim=1).to(self.totals.device)
         self.num_recordings = self.num_recordings + len(scores[self._metrics[0]])
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """Give the mean of each metric over all recordings; NaN when there were none."""
-        means = (self.totals / self.num_recordings).float()
+        means = (self.totals / self.num_recordings).float() / _STEPS
         return dict(zip(self._metrics, means.unbind(), strict=True))
