@@ -2,8 +2,9 @@ import json
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from urgentmos.model.checkpoint import (
     load_model,
     save_model,
 )
-from urgentmos.model.config import ModelConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.model.encoders import audio_tower
+from urgentmos.model.network import build_assessor
 
 
 def rewrite_config(folder: Path, **changes: object) -> None:
@@ -155,6 +158,36 @@ def test_a_configuration_of_more_than_the_weights_is_refused_before_it_costs(
         load_model(tiny_model_dir)
     assert time.process_time() - began < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
+
+
+@pytest.fixture
+def wavlm_model_dir(tiny_config: ModelConfig, tmp_path: Path) -> Path:
+    """A model with a small WavLM, saved and then edited to ask for a checkpoint on the Hub."""
+    pytest.importorskip("transformers")
+    encoder = EncoderConfig(**cast(dict[str, Any], _wavlm(num_hidden_layers=1)))
+    config = replace(tiny_config, encoders=[encoder])
+    save_model(tmp_path / "wavlm", build_assessor(config), config, {})
+    for key, value in (("pretrained", True), ("checkpoint", "evil/large")):
+        _set(tmp_path / "wavlm", f"encoders.0.options.{key}", value)
+    return tmp_path / "wavlm"
+
+
+def test_no_checkpoint_is_read_for_weights_that_are_in_the_file(
+    wavlm_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio_tower, "require_hub", None)
+    stored = load_file(wavlm_model_dir / "model.safetensors")
+    loaded = load_model(wavlm_model_dir).network.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in stored.items())
+
+
+def test_a_saved_model_that_leaves_its_encoder_to_a_checkpoint_is_refused(
+    wavlm_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio_tower, "require_hub", None)
+    _set(wavlm_model_dir, "encoders.0.options.architecture", None)
+    with pytest.raises(CheckpointError, match=r"encoders\.0\.options\.architecture is missing"):
+        load_model(wavlm_model_dir)
 
 
 def test_loaded_weights_lie_in_memory_as_the_modules_want_them(tiny_model_dir: Path) -> None:

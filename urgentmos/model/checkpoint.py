@@ -17,7 +17,7 @@ from torch import Tensor
 from urgentmos.config import ConfigError, from_dict, save_config
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
-from urgentmos.model.encoders import Encoder
+from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.unfilled import Unfilled
@@ -181,7 +181,11 @@ def _read_config(path: Path) -> ModelConfig:
 
 def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> AssessorNetwork:
     try:
-        return build_assessor(config, within=Unfilled(stored.values()))
+        encoders = [
+            as_saved(encoder, where=f"encoders.{index}")
+            for index, encoder in enumerate(config.encoders)
+        ]
+        return build_assessor(replace(config, encoders=encoders), within=Unfilled(stored.values()))
     except _BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from urgentmos.config import ConfigError, from_dict
 from urgentmos.model.config import EncoderConfig
+from urgentmos.model.encoders.audio_tower import TowerConfig
 from urgentmos.model.encoders.complex_spectrum import (
     ComplexSpectrumConfig,
     build_complex_spectrum,
@@ -30,6 +31,7 @@ __all__ = [
     "Encoder",
     "EncoderFamily",
     "EncoderOutput",
+    "as_saved",
     "brings_weights",
     "build_encoder",
     "without_weights",
@@ -75,6 +77,33 @@ def without_weights(config: EncoderConfig) -> EncoderConfig:
     if not _is_pretrained(config):
         return config
     return replace(config, options={**config.options, "pretrained": False})
+
+
+def as_saved(config: EncoderConfig, *, where: str) -> EncoderConfig:
+    """The encoder of a saved model, which holds its weights: no checkpoint is read for it.
+
+    Upstreams of s3prl and the trunk of Distill-MOS, which a saved model can leave out, stay as
+    they are.
+
+    Args:
+        config: What the saved model states.
+        where: Its place in the whole configuration, for error messages.
+
+    Raises:
+        ConfigError: It leaves to a checkpoint what the encoder is.
+    """
+    family = ENCODERS.get(config.family)
+    if family is None or not issubclass(family.config_class, TowerConfig | TorchaudioConfig):
+        return config
+    options = {**config.options, "pretrained": False}
+    if issubclass(family.config_class, TowerConfig):
+        if options.get("architecture") is None:
+            raise ConfigError(
+                f"{where}.options.architecture is missing: a saved model states it, and no other "
+                "checkpoint is read when one is loaded"
+            )
+        options |= {"checkpoint": None, "revision": None}
+    return replace(config, options=options)
 
 
 def _is_pretrained(config: EncoderConfig) -> bool:
