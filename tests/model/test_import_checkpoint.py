@@ -210,7 +210,7 @@ def test_unreachable_hub_is_told_in_words(monkeypatch, tmp_path):
         raise library.ConnectError("no network here")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(get_paths_info=fail))
-    with pytest.raises(ImportCheckpointError, match="no file 'org/nothing' here.*no network here"):
+    with pytest.raises(ImportCheckpointError, match=r"no file 'org/nothing' here.*no network"):
         run("org/nothing", tmp_path)
 
 

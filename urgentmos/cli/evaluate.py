@@ -101,9 +101,7 @@ def evaluate(
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
     corpora, pair_sets = _read(manifests, labels or [], split)
-    if not pair_sets:
-        predicted = [name for assessor in assessors.values() for name in assessor.metrics]
-        _check_labelled(corpora, list(dict.fromkeys(["mos", *predicted])))
+    _check_labelled(corpora, pair_sets, assessors)
     if is_rmbench and pair_sets:
         raise typer.BadParameter(
             f"MOS-RMBench draws its pairs from rated corpora; {pair_sets[0].name} holds pairs"
@@ -175,9 +173,15 @@ def _read(
     return corpora, pair_sets
 
 
-def _check_labelled(corpora: "Sequence[RatedCorpus]", metrics: "Sequence[str]") -> None:
+def _check_labelled(
+    corpora: "Sequence[RatedCorpus]",
+    pair_sets: "Sequence[PairSet]",
+    assessors: "dict[str, Assessor]",
+) -> None:
+    predicted = [name for assessor in assessors.values() for name in assessor.metrics]
+    metrics = list(dict.fromkeys(["mos", *predicted]))
     found = {name for corpus in corpora for each in corpus.recordings for name in each.metrics}
-    if found.isdisjoint(metrics):
+    if not pair_sets and found.isdisjoint(metrics):
         raise typer.BadParameter(
             f"nothing to agree with in {', '.join(corpus.name for corpus in corpora)}: expected a "
             f"'rating', or 'metrics' with one of {', '.join(metrics)}; found "
