@@ -171,16 +171,16 @@ def _fetch(hub_id: str) -> tuple[Path, str, date]:
     hub = require_hub(hub_id)
     try:
         found = hub.HfApi().get_paths_info(hub_id, [CHECKPOINT_FILE], expand=True)
-        commit = found[0].last_commit if found else None
-        path = commit and hub.hf_hub_download(hub_id, CHECKPOINT_FILE, revision=commit.oid)
+        for information in found:
+            commit = information.last_commit
+            path = Path(hub.hf_hub_download(hub_id, CHECKPOINT_FILE, revision=commit.oid))
+            return path, f"{hub_id}@{commit.oid}", commit.date.date()
     except hub_failures() as error:
         raise ImportCheckpointError(
             f"no file {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
             f"{error}"
         ) from error
-    if commit is None:
-        raise ImportCheckpointError(f"{hub_id} on the Hub has no {CHECKPOINT_FILE}")
-    return Path(path), f"{hub_id}@{commit.oid}", commit.date.date()
+    raise ImportCheckpointError(f"{hub_id} on the Hub has no {CHECKPOINT_FILE}")
 
 
 def _check_period(origin: str, committed: date | None, *, trained_after_fix: bool) -> None:
