@@ -50,7 +50,7 @@ def learned_besides(run: RunConfig) -> list[str]:
             f"hidden states {layers} of {run.teacher.encoder.family}, predicted in training only"
         )
     if run.start_from is not None:
-        besides.append("first weights: those of the default model")
+        besides.append("first weights: those of an earlier run of the recipe")
     return besides
 
 
@@ -85,6 +85,12 @@ def listening_results(path: Path | None) -> Any:
     return json.loads(path.read_text("utf-8"))["Summary"] if path else []
 
 
+def validation_figures(run: Path, assessor: Assessor) -> Any:
+    """Take the figures that came with the weights, else those of the run's last step."""
+    history = (run / "history.jsonl").read_text("utf-8").splitlines()
+    return assessor.card.get("validation") or json.loads(history[-1])
+
+
 def main() -> None:
     """Publish."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -94,16 +100,16 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, required=True, help="folder the recipe started from")
     parser.add_argument("--hardware", default="2 CPU cores")
     parser.add_argument("--listening", type=Path, help="results.json of recipes/listening/run")
+    parser.add_argument("--weights", default="final", help="folder in the run folder")
     parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
     arguments = parser.parse_args()
 
     run = load_config(RunConfig, arguments.run / "config.yaml")
-    assessor = load_model(arguments.run / "final")
+    assessor = load_model(arguments.run / arguments.weights)
     recordings = read_manifest(arguments.manifest)
     by_split = Counter(recording.meta["split"] for recording in recordings)
     seconds = sum(recording.duration for recording in recordings)
     tools = json.loads(arguments.labels.read_text("utf-8"))["tools"]
-    history = (arguments.run / "history.jsonl").read_text("utf-8").splitlines()
     card = {
         "name": arguments.output.name,
         "licence": "MIT",
@@ -115,7 +121,7 @@ def main() -> None:
         "heads": sources_by_head(recordings, assessor.metrics, tools),
         "learned_besides": learned_besides(run),
         "not_learned": NOT_LEARNED,
-        "validation": json.loads(history[-1]),
+        "validation": validation_figures(arguments.run, assessor),
         "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio),
     }
