@@ -5,8 +5,11 @@ https://arxiv.org/abs/2008.06412): log spectrum, a linear layer, two GRU layers,
 layers, a gain from 0 to 1 for every bin. Frames here are 32 ms every 16 ms.
 """
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 _FFT_SAMPLES = 512
@@ -52,6 +55,14 @@ class Enhancer(nn.Module):
             length=noisy.shape[1],
         )
         return enhanced
+
+
+def load_enhancer(folder: Path) -> Enhancer:
+    """Load the network that train.py left in the folder of a run, for use."""
+    weights = load_file(folder / "enhancer.safetensors")
+    network = Enhancer(width=weights["inward.weight"].shape[0])
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def si_sdr(

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from enhancer import Enhancer, si_sdr
+from enhancer import Enhancer, load_enhancer, si_sdr
 from mixtures import Waveform, fixed_mixtures, load_parts
-from safetensors.torch import load_file
 
 import urgentmos
 from urgentmos.audio import SAMPLE_RATE
@@ -84,11 +83,7 @@ def judge_all(judge: Judge, work: Path) -> dict[str, list[dict[str, Scores]]]:
     judged: dict[str, list[dict[str, Scores]]] = defaultdict(list)
     folders = sorted((path.parent for path in work.glob("*/run.json")), key=_order)
     for folder in (work / "noisy", *folders):
-        network = None
-        if folder.name != "noisy":
-            weights = load_file(folder / "enhancer.safetensors")
-            network = Enhancer(width=weights["inward.weight"].shape[0])
-            network.load_state_dict(weights)
+        network = load_enhancer(folder) if folder.name != "noisy" else None
         recordings = judge.enhanced(network)
         folder.mkdir(exist_ok=True)
         measured = folder / f"measured-{len(recordings)}.json"

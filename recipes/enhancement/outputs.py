@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 import torch
-from enhancer import Enhancer
+from enhancer import Enhancer, load_enhancer
 from mixtures import Material, Mixer, Waveform, load_parts
-from safetensors.torch import load_file
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.manifest import Recording, write_manifest
@@ -51,13 +50,12 @@ def write_outputs(
     folder: Path, mixtures: list[tuple[str, Waveform, Waveform]], output: Path
 ) -> list[Recording]:
     """Enhance the mixtures with the network of one run; their references are written too."""
-    network = Enhancer()
-    network.load_state_dict(load_file(folder / "enhancer.safetensors"))
+    network = load_enhancer(folder)
     recordings = []
     for number, (split, noisy, clean) in enumerate(mixtures):
         name = f"{folder.name}-{number:04d}"
         audio, reference = (output / kind / f"{name}.wav" for kind in ("audio", "reference"))
-        for path, waveform in ((audio, enhance(network.eval(), noisy)), (reference, clean)):
+        for path, waveform in ((audio, enhance(network, noisy)), (reference, clean)):
             path.parent.mkdir(parents=True, exist_ok=True)
             sf.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
         meta = {

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from urgentmos.data.manifest import read_manifest
+
 from .conftest import RECIPES
 
 RECIPE = RECIPES / "enhancement"
@@ -63,3 +65,29 @@ def test_it_trains_each_way_once_and_judges_it(material: Path, tiny_model_dir: P
         assert f"| {way} |" in tables
     assert "both: reached" in tables or "both: not reached" in tables
     assert "both-0: " in tables
+
+
+def test_outputs_of_the_networks_are_a_manifest_to_label(
+    material: Path, tiny_model_dir: Path
+) -> None:
+    ways = material.parent / "ways.yaml"
+    ways.write_text("si_sdr: {sdr: 1.0}")
+    options = ["--ways", str(ways), "--seeds", "0", "--start-steps", "1", "--steps", "1"]
+    options += ["--batch", "1", "--seconds", "1", "--monitored", "1", "--width", "16"]
+    _call("train.py", material, tiny_model_dir, *options)
+    output = material.parent / "outputs"
+    subprocess.run(
+        [sys.executable, RECIPE / "outputs.py", material, "--audio", material.parent,
+         "--work", material.parent / "work", "--output", output, "--count", "10"],
+        check=True,
+    )  # fmt: skip
+    recordings = read_manifest(output / "manifest.jsonl")
+    assert [r.system_id for r in recordings] == ["si_sdr-0"] * 10 + ["start-0"] * 10
+    assert [r.meta["split"] for r in recordings[:10]] == ["train"] * 9 + ["validation"]
+    for recording in recordings:
+        enhanced, clean = (
+            soundfile.read(output / path)[0]
+            for path in (recording.audio_path, recording.meta["reference_path"])
+        )
+        assert len(enhanced) == len(clean) == 80000
+        assert np.abs(enhanced).max() > 0
