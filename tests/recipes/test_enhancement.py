@@ -18,6 +18,7 @@ RECIPE = RECIPES / "enhancement"
 WAYS = """
 si_sdr: {sdr: 1.0}
 both: {sdr: 1.0, quality: {mos: 20.0}, smooth_db: [40.0, 60.0]}
+heads: {sdr: 1.0, quality: {mos: 1.0, estoi: 1.0}}
 """
 
 
@@ -55,7 +56,9 @@ def test_it_trains_each_way_once_and_judges_it(material: Path, tiny_model_dir: P
     options = ["--ways", str(ways), "--seeds", "0", "--start-steps", "2", "--steps", "2"]
     options += ["--batch", "2", "--seconds", "1", "--monitored", "2", "--width", "16"]
     said = _call("train.py", material, tiny_model_dir, *options)
-    assert [line.split(":")[0] for line in said.splitlines()] == ["start-0", "si_sdr-0", "both-0"]
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "start-0", "si_sdr-0", "both-0", "heads-0",
+    ]  # fmt: skip
     run = json.loads((material.parent / "work/both-0/run.json").read_text())
     assert [reading["step"] for reading in run["monitor"]] == [0, 1, 2]
     assert not _call("train.py", material, tiny_model_dir, *options)  # finished runs are skipped
