@@ -144,6 +144,16 @@ def in_step(windows: Iterable[_Item], *, num_windows: int, num_steps: int) -> It
         yield window
 
 
+def meet(a: Sequence[_Item], b: Sequence[_Item]) -> Iterator[tuple[_Item, _Item]]:
+    """Go through the windows of two recordings side by side, so that like parts in time meet."""
+    num_steps = max(len(a), len(b))
+    return zip(
+        in_step(a, num_windows=len(a), num_steps=num_steps),
+        in_step(b, num_windows=len(b), num_steps=num_steps),
+        strict=True,
+    )
+
+
 class _Held:
     """Samples that came in pieces; joined when a window is full, not at every piece."""
 

@@ -7,7 +7,6 @@ Izmailov et al. 2018, "Averaging weights leads to wider optima and better genera
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,8 +36,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder of urgentmos train")
     arguments = parser.parse_args()
     run = load_config(RunConfig, arguments.run / "config.yaml")
-    # Nothing is trained here: hidden states on disk are of no use.
-    corpus = load_corpus(replace(run.data, features=None), metrics=run.model.metrics)
+    corpus = load_corpus(run.data, metrics=run.model.metrics)
     assessor, final = (load_model(arguments.run / name) for name in ("best", "final"))
     network = assessor.network
     network.load_state_dict(mean_weights(network.state_dict(), final.network.state_dict()))

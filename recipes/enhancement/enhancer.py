@@ -7,8 +7,10 @@ layers, a gain from 0 to 1 for every bin. Frames here are 32 ms every 16 ms.
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -63,6 +65,14 @@ def load_enhancer(folder: Path) -> Enhancer:
     network = Enhancer(width=weights["inward.weight"].shape[0])
     network.load_state_dict(weights)
     return network.eval()
+
+
+def enhance(
+    network: Enhancer, noisy: Float[NDArray[np.float32], " samples"]
+) -> Float[NDArray[np.float32], " samples"]:
+    """Enhance one recording."""
+    with torch.inference_mode():
+        return np.asarray(network(torch.from_numpy(noisy)[None])[0])
 
 
 def si_sdr(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from enhancer import Enhancer, load_enhancer, si_sdr
+from enhancer import Enhancer, enhance, load_enhancer, si_sdr
 from mixtures import Waveform, fixed_mixtures, load_parts
 
 import urgentmos
@@ -46,10 +46,7 @@ class Judge:
         """
         recordings = []
         for noisy, clean in self._mixtures:
-            recording = noisy
-            if network is not None:
-                with torch.no_grad():
-                    recording = network(torch.from_numpy(noisy)[None])[0].numpy()
+            recording = noisy if network is None else enhance(network, noisy)
             recordings.append(with_level_of(recording, clean))
         return recordings
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-import torch
-from enhancer import Enhancer, load_enhancer
+from enhancer import enhance, load_enhancer
 from mixtures import Material, Mixer, Waveform, load_parts
 
 from urgentmos.audio import SAMPLE_RATE
@@ -39,11 +38,9 @@ def noisy_and_clean(
     return drawn
 
 
-def enhance(network: Enhancer, noisy: Waveform) -> Waveform:
-    """Run one network on one recording, within [-1, 1]."""
-    with torch.inference_mode():
-        enhanced = network(torch.from_numpy(noisy)[None])[0].numpy()
-    return np.float32(enhanced * min(1.0, 0.99 / max(np.abs(enhanced).max(), 1e-9)))
+def within_full_scale(waveform: Waveform) -> Waveform:
+    """Turn a recording down where a file would clip it."""
+    return np.float32(waveform * min(1.0, 0.99 / max(np.abs(waveform).max(), 1e-9)))
 
 
 def write_outputs(
@@ -55,7 +52,8 @@ def write_outputs(
     for number, (split, noisy, clean) in enumerate(mixtures):
         name = f"{folder.name}-{number:04d}"
         audio, reference = (output / kind / f"{name}.wav" for kind in ("audio", "reference"))
-        for path, waveform in ((audio, enhance(network, noisy)), (reference, clean)):
+        enhanced = within_full_scale(enhance(network, noisy))
+        for path, waveform in ((audio, enhanced), (reference, clean)):
             path.parent.mkdir(parents=True, exist_ok=True)
             sf.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
         meta = {

@@ -26,8 +26,7 @@ from urgentmos.evaluation.ratings import FIVE_POINT
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor
-from urgentmos.silence import drop_edge_silence
-from urgentmos.windows import in_step, plan_windows
+from urgentmos.windows import meet
 
 _MEETINGS_PER_BATCH = 16
 _FRAMES_KEPT_BYTES = 2 << 30
@@ -142,13 +141,7 @@ class PreferenceComparer:
         a, b = self._frames.get(path_a), self._frames.get(path_b)
         if a is None or b is None:
             return
-        num_steps = max(len(a), len(b))
-        met = list(
-            zip(
-                *(in_step(side, num_windows=len(side), num_steps=num_steps) for side in (a, b)),
-                strict=True,
-            )
-        )
+        met = list(meet(a, b))
         total_s = sum(of_a.weight_s + of_b.weight_s for of_a, of_b in met)
         for of_a, of_b in met:
             share = (of_a.weight_s + of_b.weight_s) / total_s
@@ -208,19 +201,10 @@ class _FrameCache:
             audio = read_audio(path, sample_rate=rate)
         except AudioError:
             return None
-        recording = _drop_edges(torch.from_numpy(audio.waveform).to(self._assessor.device)[None])
-        windows = []
-        for start, end, weight_s in plan_windows(recording.shape[1], sample_rate=rate):
-            window = _drop_edges(recording[:, start:end])
-            length = torch.tensor([window.shape[1]], device=window.device)
-            frames, _ = self._assessor.network.preference_frames(window, length)
-            windows.append(_Window(frames[0], weight_s))
-        return windows
-
-
-def _drop_edges(recording: Float[Tensor, "1 samples"]) -> Float[Tensor, "1 out_samples"]:
-    lengths = torch.tensor([recording.shape[1]], device=recording.device)
-    return drop_edge_silence(recording, lengths)[0]
+        return [
+            _Window(self._assessor.preference_frames(window)[0][0], weight_s)
+            for window, weight_s in self._assessor.windows(audio.waveform, rate)
+        ]
 
 
 def _num_bytes(windows: Sequence[_Window] | None) -> int:

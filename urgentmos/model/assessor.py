@@ -26,7 +26,7 @@ from urgentmos.model.windowed import windowed_scores
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_in_pieces, resampled_length
 from urgentmos.silence import drop_edge_silence
-from urgentmos.windows import in_step, plan_windows
+from urgentmos.windows import meet, plan_windows
 
 __all__ = [
     "Assessor",
@@ -153,14 +153,9 @@ class Assessor:
             ValueError: A waveform cannot be scored, or the model has no preference head.
         """
         with self._inference():
-            sides = [self._windows(waveform, sample_rate) for waveform in (a, b)]
-            num_steps = max(map(len, sides))
-            meetings = zip(
-                *(in_step(side, num_windows=len(side), num_steps=num_steps) for side in sides),
-                strict=True,
-            )
+            met = meet(self.windows(a, sample_rate), self.windows(b, sample_rate))
             preferences, weights_s = [], []
-            for (window_a, weight_a_s), (window_b, weight_b_s) in meetings:
+            for (window_a, weight_a_s), (window_b, weight_b_s) in met:
                 preferences.append(self._compare_windows(window_a, window_b))
                 weights_s.append((weight_a_s + weight_b_s) / 2)
         return average_preferences(preferences, weights_s)
@@ -183,9 +178,21 @@ class Assessor:
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             yield
 
-    def _windows(
+    def windows(
         self, waveform: Waveform, sample_rate: int
     ) -> list[tuple[Float[Tensor, "1 samples"], float]]:
+        """Cut one recording into the windows that are compared.
+
+        Args:
+            waveform: ``(samples,)``.
+            sample_rate: Its rate in Hz.
+
+        Returns:
+            Each window at the model's rate, and the time in seconds that it stands for.
+
+        Raises:
+            ValueError: The waveform cannot be compared.
+        """
         if waveform.ndim != 1:
             raise ValueError(
                 f"expected one recording of shape (samples,), got {tuple(waveform.shape)}"
@@ -198,8 +205,8 @@ class Assessor:
         self, a: Float[Tensor, "1 samples_a"], b: Float[Tensor, "1 samples_b"]
     ) -> Preference:
         # Each alone: in one batch, rounding could depend on which of the two comes first.
-        frames_a, mask_a = self._preference_frames(a)
-        frames_b, mask_b = self._preference_frames(b)
+        frames_a, mask_a = self.preference_frames(a)
+        frames_b, mask_b = self.preference_frames(b)
         forward = self.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
         backward = self.network.compare_frames(frames_b, mask_b, frames_a, mask_a)
         return combine_orders(
@@ -209,9 +216,10 @@ class Assessor:
             cmos_backward=float(backward.cmos),
         )
 
-    def _preference_frames(
+    def preference_frames(
         self, window: Float[Tensor, "1 samples"]
     ) -> tuple[Float[Tensor, "1 frames dim"], Bool[Tensor, "1 frames"]]:
+        """Encode a window for the preference head; True marks its real frames."""
         length = torch.tensor([window.shape[1]], device=window.device)
         return self.network.preference_frames(*drop_edge_silence(window, length))
 

@@ -70,7 +70,7 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
 
     Raises:
         ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a side of the split is empty, or a metric has no label at all.
+            a side of the split is empty, a recording is not there, or a metric has no label at all.
     """
     recordings: list[Recording] = []
     manifest_by_uid: dict[str, str] = {}
@@ -91,9 +91,8 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
     used += _members(pairs)
-    _check_there(used)
     sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
-    waveforms = open_cache(config.cache, used) if config.cache else DecodedWaveforms(used)
+    waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
     train, validation = (
         _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
     )
@@ -111,14 +110,15 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
 _SIDES = ("train", "validation")
 
 
-def _check_there(recordings: list[Recording]) -> None:
-    """Say before hours of training that a file is missing, not when its turn comes."""
+def _decoded(recordings: list[Recording]) -> DecodedWaveforms:
+    # A missing file is told before hours of training, as by a cache, and not when its turn comes.
     missing = [r.audio_path for r in recordings if not r.audio_path.exists()]
     if missing:
         raise ManifestError(
             f"{len(missing)} of {len(recordings)} recordings have no audio file, the first is "
             f"{missing[0]}"
         )
+    return DecodedWaveforms(recordings)
 
 
 def _side(recording: Recording, *, share: float) -> str:
