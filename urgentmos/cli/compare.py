@@ -10,7 +10,7 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
-from urgentmos.cli.progress import Failures, track
+from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
 
 if TYPE_CHECKING:
@@ -75,13 +75,10 @@ def compare(
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
-    from urgentmos.audio import tell_undecoded
     from urgentmos.scoring import match_folders
 
     pairs, only_a, only_b = match_folders(a, b)
-    left_out = tell_undecoded([a, b])
-    if left_out is not None:
-        typer.echo(left_out, err=True)
+    tell_left_out([a, b])
     for folder, unmatched in ((a, only_a), (b, only_b)):
         if unmatched:
             names = [f"  {printable(str(path))}" for path in unmatched[:_LISTED_UNMATCHED]]

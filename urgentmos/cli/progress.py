@@ -1,7 +1,8 @@
-"""The progress bar on stderr, where there is a terminal, and what is told at the end."""
+"""The progress bar on stderr, where there is a terminal, and what is told before and after."""
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import typer
@@ -28,6 +29,15 @@ def track(items: Iterable[Item], *, total: int, rows_on_stdout: bool) -> Iterato
         for item in items:
             bar.update()
             yield item
+
+
+def tell_left_out(paths: Iterable[Path]) -> None:
+    """Print to stderr which files in folders cannot be read here, if there are any."""
+    from urgentmos.audio import tell_undecoded
+
+    left_out = tell_undecoded(paths)
+    if left_out is not None:
+        typer.echo(left_out, err=True)
 
 
 class Failures:

@@ -9,7 +9,7 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor, split_metrics
-from urgentmos.cli.progress import Failures, track
+from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
 
 if TYPE_CHECKING:
@@ -60,16 +60,14 @@ def score(
     Rows go to the output or to stdout; progress, a summary per metric and the failures to stderr.
     The exit status is 0 when all were scored, 1 when some failed, 2 when the command was wrong.
     """
-    from urgentmos.audio import find_audio, tell_undecoded
+    from urgentmos.audio import find_audio
     from urgentmos.metrics import check_metrics
     from urgentmos.report.summary import ScoreSummary
     from urgentmos.scoring import score_files
 
     mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
     inputs = [str(path) for path in find_audio(paths)]
-    left_out = tell_undecoded(paths)
-    if left_out is not None:
-        typer.echo(left_out, err=True)
+    tell_left_out(paths)
     assessor = load_assessor(model, device)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
     summary, failures = ScoreSummary(names), Failures()
