@@ -71,13 +71,17 @@ def sources_by_head(recordings: list[Recording], metrics: list[str], tools: dict
     }
 
 
-def attributions(audio: Path) -> list[str]:
+def attributions(folders: list[Path]) -> list[str]:
     """List whose recordings were used, under which licence."""
-    manifest = audio / "manifest.jsonl"
-    if not manifest.exists():
-        return [str(audio.name)]
-    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
-    return sorted({f"{row['attribution']} [{row['licence']}]" for row in rows})
+    found = set()
+    for audio in folders:
+        manifest = audio / "manifest.jsonl"
+        if not manifest.exists():
+            found.add(audio.name)
+            continue
+        rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+        found |= {f"{row['attribution']} [{row['licence']}]" for row in rows}
+    return sorted(found)
 
 
 def listening_results(path: Path | None) -> Any:
@@ -97,7 +101,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder of urgentmos train")
     parser.add_argument("manifest", type=Path, help="manifest it was trained on")
     parser.add_argument("--labels", type=Path, required=True, help="OUTPUT.labels.json of label")
-    parser.add_argument("--audio", type=Path, required=True, help="folder the recipe started from")
+    parser.add_argument(
+        "--audio", type=Path, nargs="+", required=True, help="folders the recipe started from"
+    )
     parser.add_argument("--hardware", default="2 CPU cores")
     parser.add_argument("--listening", type=Path, help="results.json of recipes/listening/run")
     parser.add_argument("--weights", default="final", help="folder in the run folder")
