@@ -346,6 +346,24 @@ class TestFindAudio:
         (tmp_path / "other").mkdir()
         assert tell_undecoded([tmp_path / "other", "missing.m4a"]) is None
 
+    def test_a_folder_that_may_not_be_looked_into_is_listed_itself(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scandir = os.scandir
+
+        def refuse(path: str) -> object:
+            if Path(path).name == "closed":
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        for name in ("a.wav", "closed/b.wav", "d.wav"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        monkeypatch.setattr(os, "scandir", refuse)
+        expected = [tmp_path / name for name in ("a.wav", "closed", "d.wav")]
+        assert find_audio([tmp_path]) == expected
+        assert find_audio([tmp_path / "closed"]) == [tmp_path / "closed"]
+
     def test_a_folder_without_audio_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").touch()
         with pytest.raises(AudioError, match="no audio in folder"):

@@ -236,7 +236,8 @@ def find_audio(
 
     Folders are searched recursively and sorted by path; links are followed, loops are not; files
     and folders whose name starts with a dot are left out. A path is listed once. A file given by
-    name is listed even if it does not exist, so that it gets its row.
+    name is listed even if it does not exist, so that it gets its row; so is a folder that may not
+    be looked into.
 
     Args:
         paths: Files and folders, or one of them.
@@ -251,10 +252,11 @@ def find_audio(
     found: dict[Path, None] = {}
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(_walk(path, AUDIO_SUFFIXES), key=lambda file: file.parts)
+            closed: list[OSError] = []
+            inside = [*_walk(path, AUDIO_SUFFIXES, closed), *(Path(e.filename) for e in closed)]
             if not inside:
                 raise AudioError(_why_no_audio(path))
-            found.update(dict.fromkeys(inside))
+            found.update(dict.fromkeys(sorted(inside, key=lambda file: file.parts)))
         else:
             found[path] = None
     return list(found)
@@ -269,7 +271,7 @@ def tell_undecoded(paths: Iterable[str | os.PathLike[str]]) -> str | None:
     Returns:
         One line, or None where there is nothing of the kind.
     """
-    files = {file for path in paths for file in _walk(Path(path), _UNDECODED_SUFFIXES)}
+    files = {file for path in paths for file in _walk(Path(path), _UNDECODED_SUFFIXES, [])}
     counts = Counter(file.suffix.lower() for file in files)
     if not counts:
         return None
@@ -282,9 +284,9 @@ def _why_no_audio(folder: Path) -> str:
     return "; ".join(filter(None, [reason, tell_undecoded([folder])]))
 
 
-def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: frozenset[str], closed: list[OSError]) -> Iterator[Path]:
     seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()

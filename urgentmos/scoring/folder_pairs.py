@@ -32,7 +32,8 @@ def match_folders(
 def _by_stem(folder: Path) -> dict[Path, Path]:
     files: dict[Path, Path] = {}
     for file in find_audio([folder]):
-        stem = file.relative_to(folder).with_suffix("")
+        relative = file.relative_to(folder)
+        stem = relative.parent / relative.stem
         if stem in files:
             raise AudioError(
                 f"{str(files[stem])!r} and {str(file)!r} differ in their suffix only: which of "
