@@ -345,6 +345,29 @@ def test_peers_are_computed_once_and_kept(
     assert list(cache.parent.iterdir()) == [cache]
 
 
+def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings[:2]
+    recordings[0].audio_path.unlink()
+
+    def label_manifest(manifest: Path, output: Path, *, labels: list[str], workers: int) -> None:
+        if output.exists():
+            raise FileExistsError(output)
+        rows = read_manifest(manifest)
+        for row in rows:
+            row.metrics["pesq"] = 2.0
+        write_manifest(output, rows)
+
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
+    # What a run leaves that was killed before it put its scores away.
+    (tmp_path / "peers.done.jsonl").touch()
+    cache = tmp_path / "peers.csv"
+    (predictor,) = score_with_peers(recordings, ["pesq"], cache=cache, workers=0)
+    scores = predictor.score(recording.audio_path for recording in recordings)
+    np.testing.assert_array_equal(scores, [np.nan, 2.0])
+
+
 def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:
     rows = [{**json.loads(line), "rating": None} for line in rated.read_text().splitlines()]
     rated.write_text("".join(json.dumps(row) + "\n" for row in rows))

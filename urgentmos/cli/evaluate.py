@@ -114,8 +114,7 @@ def evaluate(
         pair_sets += _pair(corpora, matching, ordered=ordered, delta=delta, seed=seed)
 
     recordings = _unique_recordings(corpora, pair_sets)
-    failures = Failures()
-    predictors = score_with_models(assessors, recordings, failures)
+    # Before the models: a table that cannot be read or a tool that is missing is told at once.
     beside = gather_others(
         recordings,
         peers=peer or [],
@@ -123,6 +122,8 @@ def evaluate(
         cache=peer_cache or _default_cache(),
         workers=workers,
     )
+    failures = Failures()
+    predictors = score_with_models(assessors, recordings, failures)
     judges = gather_judges(assessors, predictors, metric=metric, beside=beside)
     answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
 

@@ -20,7 +20,7 @@ from urgentmos.metrics import METRICS
 def score_with_peers(
     recordings: Sequence[Recording], peers: Sequence[str], *, cache: Path, workers: int
 ) -> list[ScorePredictor]:
-    """Score recordings with label tools.
+    """Score recordings with label tools; one whose file is missing has no score.
 
     Args:
         recordings: What to score.
@@ -42,6 +42,7 @@ def score_with_peers(
             meta={"reference_path": recording.meta.get("reference_path")},
         )
         for recording in recordings
+        if recording.audio_path.is_file()
     }
     metrics = [metric for tool in tools for metric in LABELLERS[tool].metrics]
     if any(metric not in row.metrics for row in wanted.values() for metric in metrics):
@@ -59,6 +60,8 @@ def _label(
 ) -> list[Recording]:
     request, answer = beside.with_suffix(".todo.jsonl"), beside.with_suffix(".done.jsonl")
     write_manifest(request, recordings)
+    # A run that was killed once it was complete left it, and labelling writes over nothing.
+    answer.unlink(missing_ok=True)
     label_manifest(request, answer, labels=tools, workers=workers)
     labelled = read_manifest(answer)
     for path in (request, answer, answer.with_name(answer.name + ".labels.json")):
