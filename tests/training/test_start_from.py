@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from urgentmos.model.checkpoint import save_model
+from urgentmos.config import ConfigError
+from urgentmos.model.checkpoint import CheckpointError, save_model
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import build_assessor
 from urgentmos.training.start_from import start_from
@@ -42,5 +43,18 @@ def test_weights_of_another_shape_stay_random_and_are_named(
 
 def test_a_model_of_which_nothing_fits_is_refused(tmp_path: Path, tiny_config: ModelConfig) -> None:
     save_file({"other.weight": torch.ones(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="another architecture"):
+    with pytest.raises(ConfigError, match="another architecture"):
         start_from(build_assessor(tiny_config), tmp_path)
+
+
+def test_weights_that_cannot_be_read_are_refused_in_words(
+    tmp_path: Path, tiny_config: ModelConfig
+) -> None:
+    network = build_assessor(tiny_config)
+    with pytest.raises(CheckpointError, match="no folder 'nowhere' here"):
+        start_from(network, "nowhere")
+    with pytest.raises(ConfigError, match=r"start_from: .*model\.safetensors cannot be read"):
+        start_from(network, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"none")
+    with pytest.raises(ConfigError, match=r"start_from: .*model\.safetensors cannot be read"):
+        start_from(network, tmp_path)

@@ -8,6 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from urgentmos.config import ConfigError
 from urgentmos.data.sampler import Progress
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
@@ -172,10 +173,11 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun)
         trainer.train()
 
 
-def test_an_unknown_criterion_is_told_with_the_known_ones(make_run: MakeRun) -> None:
-    trainer = Trainer(make_run(steps=1, best_by="lcc/peqs"))
-    with pytest.raises(TrainingError, match=r"best_by is 'lcc/peqs'; this run has .*lcc/pesq"):
-        trainer.train()
+def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
+    make_run: MakeRun,
+) -> None:
+    with pytest.raises(ConfigError, match=r"best_by: .* got 'lcc/peqs'; .* compare_acc.*lcc/pesq"):
+        Trainer(make_run(steps=1, best_by="lcc/peqs"))
 
 
 def test_a_time_limit_stops_in_a_state_to_resume_from(make_run: MakeRun) -> None:

@@ -199,8 +199,8 @@ class RunConfig:
         steps: Optimizer steps.
         objectives: What is minimised.
         teacher: Encoder whose hidden states are learned, or None.
-        start_from: Folder of a saved model; its weights of like name and shape are the first. None
-            starts from random ones.
+        start_from: Folder of a saved model, or a shipped model's name; its weights of like name and
+            shape are the first. None starts from random ones.
         optimizer: AdamW and its learning rate.
         seed: Seed of weights, order, partners, windows and dropout.
         sharded: Divide weights, gradients and optimizer state among the processes (FSDP) instead of

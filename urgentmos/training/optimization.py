@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from urgentmos.config import ConfigError
 from urgentmos.training.config import OptimizerConfig
 from urgentmos.training.sharding import divide_like, local_part
 
@@ -17,11 +18,11 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.A
     """Make AdamW over the trainable parameters, with weight decay on matrices and kernels only.
 
     Raises:
-        ValueError: Nothing is trainable.
+        ConfigError: Nothing is trainable.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not trainable:
-        raise ValueError("no parameter is trainable; unfreeze an encoder or add a head")
+        raise ConfigError("no parameter is trainable; unfreeze an encoder or add a head")
     groups = [
         {
             "params": [p for p in trainable if p.ndim >= _DECAYED_AXES],

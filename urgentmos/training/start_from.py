@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from urgentmos.config import ConfigError
+from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.network import AssessorNetwork
 
 
@@ -28,24 +31,27 @@ class StartedFrom:
         return f"{counts}; random: {', '.join(self.random) or 'none'}"
 
 
-def start_from(network: AssessorNetwork, folder: Path) -> StartedFrom:
+def start_from(network: AssessorNetwork, model: str | Path) -> StartedFrom:
     """Take the weights of like name and shape.
 
     Args:
         network: Changed in place.
-        folder: A saved model.
+        model: Folder of a saved model, or a shipped model's name.
 
     Raises:
-        FileNotFoundError: There is no model.
-        ValueError: None of its weights fits.
+        CheckpointError: There is no such model.
+        ConfigError: Its weights cannot be read, or none of them fits.
     """
-    path = folder / "model.safetensors"
-    saved = load_file(path)
+    path = find_model(model) / WEIGHTS_FILE
+    try:
+        saved = load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ConfigError(f"start_from: {path} cannot be read: {error}") from error
     # What a frozen encoder leaves out of a saved model is not among these.
     own = network.state_dict()
     taken = [name for name in own if name in saved and saved[name].shape == own[name].shape]
     if not taken:
-        raise ValueError(
+        raise ConfigError(
             f"start_from: no weight of {path} has the name and shape of one of this model's; "
             "it is another architecture"
         )

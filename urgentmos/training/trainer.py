@@ -56,6 +56,7 @@ class Trainer:
 
     Raises:
         ManifestError: The data cannot be used.
+        ConfigError: ``best_by`` is no figure of this run, or weights to start from do not fit.
         RunStateError: The run folder is in use by another run, or cannot be resumed.
         TrainingError: Accelerate is set up for FSDP, or one process should share its weights.
     """
@@ -79,7 +80,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = build_assessor(config.model)
         self.started_from = (
-            None if config.start_from is None else start_from(network, Path(config.start_from))
+            None if config.start_from is None else start_from(network, config.start_from)
         )
         self._encoded, self._teacher = self._open_stores(network)
         objective = self._compose(network)
@@ -103,6 +104,7 @@ class Trainer:
             rank=self._rank,
             num_ranks=self._num_ranks,
         )
+        self._check_best_by()
         self.state = self._start(resume=resume)
 
     @property
@@ -192,12 +194,7 @@ class Trainer:
         figures = self.validate()
         for name, value in figures.items():
             curves.add_scalar(f"validation/{name}", value, self.state.step)
-        best_by = self._config.best_by
-        if best_by not in figures:
-            raise TrainingError(
-                f"best_by is {best_by!r}; this run has {', '.join(sorted(figures))}"
-            )
-        figure = figures[best_by]
+        figure = figures[self._config.best_by]
         if not math.isnan(figure) and (self.state.best is None or figure > self.state.best):
             self.state.best, self.state.best_step = figure, self.state.step
             self._export("best", figures)
@@ -291,6 +288,15 @@ class Trainer:
             average=self._average,
             rank=self._rank,
         )
+
+    def _check_best_by(self) -> None:
+        # Now, and not when hours of training come to their first validation.
+        known = self._validation.names(self.network)
+        if self._config.best_by not in known:
+            raise ConfigError(
+                f"best_by: expected one of this run's figures, got {self._config.best_by!r}; it "
+                f"will have {', '.join(sorted(known))}"
+            )
 
     def _load_corpus(self, metrics: list[str]) -> Corpus:
         # One process makes the cache, the others then find it.

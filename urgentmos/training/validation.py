@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from urgentmos.correlation import lcc, srcc
 from urgentmos.data.dataset import label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.manifest import Recording
@@ -22,25 +23,6 @@ from urgentmos.model.network import AssessorNetwork
 _MAX_PAIRS = 150
 _PAIRS_AT_ONCE = 32
 _MATCHINGS: tuple[Matching, ...] = ("ref", "strength")
-
-
-def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Linear correlation (LCC); NaN for fewer than two items or a constant."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation (SRCC); equal values share their mean rank."""
-    return correlation(_ranks(x), _ranks(y))
-
-
-def _ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
-    return ranks
 
 
 @dataclass
@@ -88,6 +70,13 @@ class Validation:
         table = PairTable(recordings, delta=delta)
         self._pairs = {name: _choose_pairs(table, name, tie=delta) for name in _MATCHINGS}
 
+    def names(self, network: AssessorNetwork) -> list[str]:
+        """Names of the figures that there will be for a network."""
+        names = list(self.figures(np.zeros(self._labels.shape)))
+        if network.preference is not None:
+            names += [_compare_name(m) for m, pairs in self._pairs.items() if len(pairs.a)]
+        return names
+
     @torch.no_grad()
     def score(self, network: AssessorNetwork, *, device: torch.device) -> Tensor:
         """Score this process's share; rows of the others are 0, so that shares add up.
@@ -116,7 +105,7 @@ class Validation:
             starts = range(0, len(pairs.a), _PAIRS_AT_ONCE)
             parts = [slice(start, start + _PAIRS_AT_ONCE) for start in starts]
             cmos = [self._cmos(network, pairs.a[p], pairs.b[p], device=device) for p in parts]
-            accuracies[f"compare_accuracy/{name}"] = _accuracy(np.concatenate(cmos), pairs)
+            accuracies[_compare_name(name)] = _accuracy(np.concatenate(cmos), pairs)
         return accuracies
 
     def figures(self, scores: NDArray[np.float64]) -> dict[str, float]:
@@ -124,9 +113,9 @@ class Validation:
         figures: dict[str, float] = {}
         for column, name in enumerate(self._metrics):
             labelled = ~np.isnan(self._labels[:, column])
-            x, y = scores[labelled, column], self._labels[labelled, column]
-            figures[f"lcc/{name}"] = correlation(x, y)
-            figures[f"srcc/{name}"] = rank_correlation(x, y)
+            x, y = self._labels[labelled, column], scores[labelled, column]
+            figures[f"lcc/{name}"] = lcc(x, y)
+            figures[f"srcc/{name}"] = srcc(x, y)
         for kind in ("lcc", "srcc"):
             figures[f"{kind}/mean"] = _mean_of(figures, kind)
         if "mos" in self._metrics:
@@ -170,6 +159,10 @@ def _choose_pairs(table: PairTable, matching: Matching, *, tie: float) -> _Pairs
     if matching == "strength":
         better = table.strength[b] - table.strength[a]
     return _Pairs(a=a, b=b, better_a=better > 0)
+
+
+def _compare_name(matching: Matching) -> str:
+    return f"compare_accuracy/{matching}"
 
 
 def _accuracy(difference: NDArray[np.float64], pairs: _Pairs) -> float:
