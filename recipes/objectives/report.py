@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import urgentmos
+from urgentmos.correlation import STATISTICS
 from urgentmos.evaluation.bootstrap import (
     Difference,
     Interval,
@@ -17,7 +18,6 @@ from urgentmos.evaluation.bootstrap import (
     pair_weights,
     paired_difference,
 )
-from urgentmos.evaluation.correlation import STATISTICS
 from urgentmos.evaluation.pair_sets import PairSet, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.preference import DELTA, Preferences, correct_orders

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from urgentmos.correlation import srcc
 from urgentmos.evaluation.bootstrap import (
     Resampling,
     accuracy_difference,
@@ -8,7 +9,6 @@ from urgentmos.evaluation.bootstrap import (
     pair_weights,
     statistic_difference,
 )
-from urgentmos.evaluation.correlation import srcc
 
 CHAIN = np.stack([np.arange(0, 400, 2), np.arange(1, 400, 2)], axis=1)
 

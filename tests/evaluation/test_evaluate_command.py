@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from urgentmos.cli import build_app
 from urgentmos.cli.evaluate_judges import gather_others
 from urgentmos.cli.evaluate_peers import score_with_peers
+from urgentmos.correlation import srcc
 from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
-from urgentmos.evaluation.correlation import srcc
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.ratings import read_rated_corpora

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from urgentmos.config import load_config
-from urgentmos.evaluation.correlation import srcc
+from urgentmos.correlation import srcc
 from urgentmos.scoring import score_files
 from urgentmos.training.config import RunConfig
 

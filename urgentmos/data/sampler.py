@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from urgentmos.data.mixing import mix
 from urgentmos.data.pairs import Matching, PairTable, Positions
 
 # Lengths within one bucket (6 %) are in random order; batches are cut along the buckets.
@@ -232,8 +233,5 @@ class _EpochDraw:
 
 
 def _uniform(state: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Scramble 64-bit states into uniform numbers in [0, 1) (splitmix64's finaliser)."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state = state ^ (state >> np.uint64(31))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """Scramble 64-bit states into uniform numbers in [0, 1)."""
+    return (mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from urgentmos.evaluation.correlation import srcc
+from urgentmos.correlation import srcc
 from urgentmos.evaluation.mos_rmbench import NUM_BINS, error_by_percentile
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference import correct_verdicts

@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from urgentmos.data.mixing import mix
 from urgentmos.data.pairs import RATING_TOLERANCE
-from urgentmos.evaluation.pair_sampling import CATEGORIES, Category, PairSampler, mix, share_out
+from urgentmos.evaluation.pair_sampling import CATEGORIES, Category, PairSampler, share_out
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.preference import Preferences
 from urgentmos.evaluation.ratings import RatedCorpus

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 from numpy.typing import NDArray
 
+from urgentmos.data.mixing import mix
 from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.ratings import RatedCorpus, is_known
 
@@ -25,7 +26,6 @@ speaker or the system, (iii) neither."""
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 _ROWS_PER_BLOCK = 256
-_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 Hashes = UInt64[NDArray[np.uint64], " items"]
@@ -158,13 +158,6 @@ def share_out(total: int, capacities: Sequence[int]) -> list[int]:
             shares[place] += taken
             remaining -= taken
     return shares
-
-
-def mix(values: UInt64[NDArray[np.uint64], "*shape"]) -> UInt64[NDArray[np.uint64], "*shape"]:
-    """Scatter 64-bit numbers (the finaliser of SplitMix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * _MULTIPLIERS[0]
-    values = (values ^ (values >> np.uint64(27))) * _MULTIPLIERS[1]
-    return values ^ (values >> np.uint64(31))
 
 
 def _codes(names: Sequence[str]) -> Codes:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from urgentmos.correlation import srcc
+from urgentmos.evaluation.agreement import Agreement, agreement, system_means
 from urgentmos.evaluation.bootstrap import (
     RESAMPLING,
     Interval,
@@ -15,7 +17,6 @@ from urgentmos.evaluation.bootstrap import (
     accuracy_interval,
     statistic_difference,
 )
-from urgentmos.evaluation.correlation import Agreement, agreement, srcc, system_means
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.predictors import Compared, ScorePredictor
 from urgentmos.evaluation.preference import (
