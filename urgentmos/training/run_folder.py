@@ -27,7 +27,7 @@ from urgentmos.config import save_config, to_dict
 from urgentmos.extras import require
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
-from urgentmos.training.run_state import RunStateError
+from urgentmos.training.run_state import RunStateError, whole_checkpoint
 
 _PACKAGES = ("urgentmos", "torch", "numpy", "accelerate", "transformers")
 
@@ -51,7 +51,7 @@ class RunFolder:
         Raises:
             RunStateError: The folder holds another run's checkpoint.
         """
-        if (self.last / "state.json").exists():
+        if (whole_checkpoint(self.last) / "state.json").exists():
             raise RunStateError(
                 f"{self.path} already holds a run; resume it with --resume, or name another output"
             )

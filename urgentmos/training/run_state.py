@@ -96,8 +96,7 @@ def save_run_state(
         (partial / "state.json").write_text(json.dumps(asdict(state), indent=2) + "\n")
     barrier()
     if rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        _replace(folder, partial)
     barrier()
 
 
@@ -114,6 +113,7 @@ def load_run_state(
     Raises:
         RunStateError: There is none, or it belongs to another model or configuration.
     """
+    folder = whole_checkpoint(folder)
     if not (folder / "state.json").exists():
         raise RunStateError(f"{folder}: nothing to resume from; start without --resume")
     state = RunState(**json.loads((folder / "state.json").read_text()))
@@ -138,6 +138,25 @@ def load_run_state(
         raise RunStateError(f"{random} is missing: the run had fewer processes")
     _restore_random(load_file(random))
     return state
+
+
+def whole_checkpoint(folder: Path) -> Path:
+    """Name the checkpoint to go on from: the folder, or what was to be replaced when killed."""
+    replaced = _replaced(folder)
+    return replaced if replaced.exists() and not folder.exists() else folder
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".replaced")
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a checkpoint in the place of another; one of them is whole at every moment."""
+    if folder.exists():
+        shutil.rmtree(_replaced(folder), ignore_errors=True)
+        os.replace(folder, _replaced(folder))
+    os.replace(new, folder)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
 def _flat(moments: dict[str, Any]) -> dict[str, Tensor]:
