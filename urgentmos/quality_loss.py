@@ -99,12 +99,17 @@ class QualityLoss(nn.Module):
         As for files, digital silence at the edges has no part in it, and what is longer than 16 s
         is heard in windows, in the memory of one window beyond the waveform's.
 
+        The quieter a waveform, the larger its gradient, since level changes no score: clip the
+        gradient of a network that begins with near silence. A recording with NaN has a loss of NaN
+        and leaves those of the others as they are.
+
         Args:
             enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them.
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
 
         Raises:
+            TypeError: The waveform is no tensor of floats, or the rate no whole number.
             ValueError: The waveform has another shape or is on another device than the loss, or the
                 rate or the lengths cannot be.
         """
@@ -175,7 +180,12 @@ def distance_from_best(metric: Metric, score: Float[Tensor, " batch"]) -> Float[
     return (score - (metric.low or 0.0)) / metric.scale
 
 
-def _check_waveform(enhanced: Float[Tensor, "... samples"], *, device: torch.device) -> None:
+def _check_waveform(enhanced: object, *, device: torch.device) -> None:
+    if not isinstance(enhanced, Tensor) or not enhanced.is_floating_point():
+        found = enhanced.dtype if isinstance(enhanced, Tensor) else type(enhanced).__name__
+        raise TypeError(
+            f"expected waveforms as a tensor of floats with full scale at 1, got {found}"
+        )
     if enhanced.ndim != 2 or enhanced.numel() == 0:
         raise ValueError(
             f"expected waveforms of shape (batch, samples), got {tuple(enhanced.shape)}; "

@@ -1,5 +1,7 @@
 """Sample rates that are believed, of files and of arrays."""
 
+import operator
+
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Hz. A small file that claims a rate of 1 Hz would become gigabytes, and 16 is meant as kHz."""
 
@@ -8,7 +10,14 @@ def check_rate(sample_rate: int) -> None:
     """Check that a sample rate in Hz can be one.
 
     Raises:
+        TypeError: It is no whole number.
         ValueError: It lies outside ``MIN_RATE`` to ``MAX_RATE``.
     """
+    try:
+        operator.index(sample_rate)
+    except TypeError as error:
+        raise TypeError(
+            f"expected a sample rate as a whole number of Hz, got {sample_rate!r}"
+        ) from error
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise ValueError(f"sample rate {sample_rate} Hz lies outside {MIN_RATE}…{MAX_RATE} Hz")
