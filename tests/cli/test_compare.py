@@ -1,10 +1,15 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
+
+from urgentmos.model.assessor import build_assessor
+from urgentmos.model.checkpoint import save_model
+from urgentmos.model.config import ModelConfig
 
 Invoke = Callable[..., Result]
 
@@ -104,3 +109,13 @@ def test_folders_that_share_no_name_are_refused(
     result = invoke("compare", recordings, other, "--model", tiny_model_dir)
     assert result.exit_code == 2
     assert "same relative path" in result.stderr
+
+
+def test_a_model_that_cannot_compare_is_refused_before_any_file_is_read(
+    invoke: Invoke, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    headless = replace(tiny_config, preference=None)
+    save_model(tmp_path / "model", build_assessor(headless), headless, {})
+    result = invoke("compare", "a.wav", "b.wav", "--model", tmp_path / "model")
+    assert result.exit_code == 2
+    assert "has no preference head" in result.stderr

@@ -59,6 +59,19 @@ def test_all_scored_is_status_0(invoke: Invoke, recordings: Path, tiny_model_dir
     assert "failed" not in result.stderr
 
 
+@pytest.mark.parametrize("separator", ["\n", "\0"])
+def test_a_list_of_files_is_scored_after_those_named(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, separator: str
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{recordings / name}.wav{separator}" for name in ("05", "00")))
+    args = ["--files-from", names, "--model", tiny_model_dir]
+    result = invoke("score", recordings / "04.wav", *args)
+    assert result.exit_code == 0
+    rows = csv.DictReader(result.stdout.splitlines())
+    assert [Path(row["path"]).name for row in rows] == ["04.wav", "05.wav", "00.wav"]
+
+
 def test_what_a_folder_holds_besides_is_counted(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path
 ) -> None:
@@ -177,7 +190,7 @@ class TestWrongUsage:
         self._assert_refused(invoke("score", tmp_path / "empty"), "no audio in folder")
 
     def test_no_path(self, invoke: Invoke) -> None:
-        self._assert_refused(invoke("score"), "Missing argument")
+        self._assert_refused(invoke("score"), "expected files or folders, or --files-from")
 
     def test_output_of_no_known_format(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path
@@ -189,6 +202,8 @@ class TestWrongUsage:
         both = invoke("score", recordings, "-o", "x.csv", "--resume", "--overwrite")
         self._assert_refused(both, "exclude each other")
         self._assert_refused(invoke("score", recordings, "--resume"), "needs --output")
+        formatted = invoke("score", recordings, "-o", "x.csv", "--format", "jsonl")
+        self._assert_refused(formatted, "--format is for rows on stdout")
 
     def test_no_such_device(self, invoke: Invoke, recordings: Path) -> None:
         result = invoke("score", recordings, "--device", "abacus")

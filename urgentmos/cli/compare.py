@@ -56,8 +56,13 @@ def compare(
             if not path.exists():
                 raise typer.BadParameter(f"no such folder {str(path)!r}")
         raise typer.BadParameter("compare two files or two folders, not one of each")
+    if output is not None and stdout_format is not None:
+        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
     pairs = _match(a, b) if a.is_dir() else [(a, b)]
-    comparisons = compare_files(load_assessor(model, device), pairs, workers=workers)
+    assessor = load_assessor(model, device)
+    if assessor.network.preference is None:
+        raise typer.BadParameter(f"the model {model!r} has no preference head: it cannot compare")
+    comparisons = compare_files(assessor, pairs, workers=workers)
     if output is None and stdout_format is None and not a.is_dir():
         _tell_one(next(comparisons))
         return

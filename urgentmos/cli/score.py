@@ -1,5 +1,7 @@
 """``urgentmos score``: recordings to rows."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def score(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders (searched recursively).")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders (searched recursively).")
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(help="A list of files and folders, one per line; - reads it from stdin."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
@@ -66,8 +74,11 @@ def score(
     from urgentmos.scoring import score_files
 
     mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
-    inputs = [str(path) for path in find_audio(paths)]
-    tell_left_out(paths)
+    if output is not None and stdout_format is not None:
+        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
+    given = _given(paths or [], files_from)
+    inputs = [str(path) for path in find_audio(given)]
+    tell_left_out(given)
     assessor = load_assessor(model, device)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
     summary, failures = ScoreSummary(names), Failures()
@@ -92,6 +103,19 @@ def score(
     failures.tell(len(inputs))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
+    listed: list[bytes] = []
+    if files_from is not None:
+        is_stdin = str(files_from) == "-"
+        content = sys.stdin.buffer.read() if is_stdin else files_from.read_bytes()
+        # As `find -print0` writes them: names may hold line breaks.
+        listed = content.split(b"\0" if b"\0" in content else b"\n")
+    given = [*paths, *(Path(os.fsdecode(name)) for name in listed if name)]
+    if not given:
+        raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
+    return given
 
 
 def _write_mode(

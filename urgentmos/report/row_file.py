@@ -145,7 +145,7 @@ class RowFile:
 
 def _open_for_writing(path: Path, *, must_be_new: bool) -> int:
     if not path.parent.is_dir():
-        raise OutputError(f"the folder of {str(path)!r} does not exist")
+        raise OutputError(f"the folder of {str(path)!r} does not exist: make it first")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if must_be_new else 0), 0o666)
     except FileExistsError as error:
