@@ -101,6 +101,12 @@ def test_overrides_reach_into_mappings_and_lists(tmp_path: Path) -> None:
     assert whole.by_name == {"left": Part(4)}
 
 
+def test_without_a_file_overrides_change_the_defaults() -> None:
+    assert load_config(Part, None, ["size=4"]) == Part(4)
+    with pytest.raises(ConfigError, match="defaults: key 'size' is missing"):
+        load_config(Part, None)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

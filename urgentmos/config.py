@@ -81,26 +81,29 @@ def to_dict(config: object) -> dict[str, Any]:
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
-def load_config(cls: type[ConfigT], path: str | Path, overrides: Sequence[str] = ()) -> ConfigT:
+def load_config(
+    cls: type[ConfigT], path: str | Path | None, overrides: Sequence[str] = ()
+) -> ConfigT:
     """Read a YAML or JSON file into a dataclass.
 
     Args:
         cls: Dataclass to build.
-        path: ``.yaml``, ``.yml`` or ``.json``.
+        path: ``.yaml``, ``.yml`` or ``.json``; None starts from the defaults.
         overrides: ``a.b.c=value`` each; the value is read as YAML and numbers count list items.
 
     Raises:
         ConfigError: The file or an override does not describe a ``cls``.
         FileNotFoundError: There is no such file.
     """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_bytes())
-    except _YAML_ERRORS as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(Path(path).read_bytes())
+        except _YAML_ERRORS as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from error
     for override in overrides:
         data = _override(data, override)
-    return from_dict(cls, data, where=path.name)
+    return from_dict(cls, data, where="defaults" if path is None else Path(path).name)
 
 
 def save_config(config: object, path: str | Path) -> None:

@@ -194,3 +194,13 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert made[0]["reference_id"] == made[3]["reference_id"]
     assert made[0]["meta"]["corpus"] == "undistorted"
     assert all(row["meta"]["reference_path"] for row in made)
+
+
+def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, material, tmp_path):
+    speech = tmp_path / "line\u2028break"
+    speech.symlink_to(material / "speech", target_is_directory=True)
+    few = replace(config, speech=[str(speech)], weights={"mnru": 1.0}, num_recordings=2)
+    make(few, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    assert make(few, tmp_path / "out").num_made == 2
+    assert contents(tmp_path / "out") == before

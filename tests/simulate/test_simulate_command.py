@@ -40,6 +40,16 @@ def test_folders_are_enough_to_simulate(run, material, tmp_path):
     assert (settings["seed"], settings["crops"]) == (4, 1)
 
 
+def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_path):
+    changes = ["weights={mnru: 1.0}", "shares.synthesised=0.0", "crops=1"]
+    options = ["--speech", material / "speech", "-o", tmp_path / "out", "--recordings", 1]
+    result = run(*changes, *options)
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    assert (settings["weights"], settings["crops"]) == ({"mnru": 1.0}, 1)
+    assert run("no.yaml", *options).exit_code == 2
+
+
 def test_missing_speech_is_wrong_usage(run, tmp_path):
     # Nothing here needs a program, so speech is all that is missing.
     config = tmp_path / "config.yaml"

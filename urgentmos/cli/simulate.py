@@ -11,7 +11,7 @@ from urgentmos.cli import EXIT_SOME_FAILED
 
 def simulate(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML file; without one, the default mixture.")
+        str | None, typer.Argument(help="YAML file; without one, the default mixture.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to it: weights.opus=3 crops=2")
@@ -50,9 +50,10 @@ def simulate(
     from urgentmos.simulate.generator import generate
     from urgentmos.simulate.mixture import SimulationConfig
 
-    settings = SimulationConfig()
-    if config is not None:
-        settings = load_config(SimulationConfig, config, overrides or [])
+    changed = overrides or []
+    if config is not None and "=" in config and not Path(config).exists():
+        config, changed = None, [config, *changed]
+    settings = load_config(SimulationConfig, config, changed)
     folders = {"speech": speech, "noise": noise, "responses": rir}
     changes: dict[str, Any] = {k: [str(p) for p in v] for k, v in folders.items() if v}
     if recordings is not None:

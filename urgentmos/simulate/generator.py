@@ -147,8 +147,8 @@ def _runnable(
             {INSTALL.get(t.split("/")[0], t) for tools in lacking.values() for t in tools}
         )
         raise MissingToolError(
-            f"not available on this machine: {named}. Install {', '.join(programs)}, or set "
-            "skip_missing: true to do without them"
+            f"not available on this machine: {named}. Install {', '.join(programs)}, or state "
+            "skip_missing=true to do without them"
         )
     data = to_dict(config)
     data["weights"] = {n: w for n, w in config.all_weights.items() if n not in lacking}
@@ -234,7 +234,8 @@ def _read_lines(path: Path) -> list[Row]:
     text = path.read_text(encoding="utf-8")
     # What follows the last line break is a row that an interruption cut short.
     whole = text[: text.rfind("\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()]
+    # By this break alone: names and texts may hold others, such as U+2028.
+    return [json.loads(line) for line in whole.split("\n")[:-1]]
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:

@@ -1,7 +1,6 @@
 """What a simulation starts from: speech, noise and responses, split before anything else."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,13 @@ from typing import Any, Literal
 
 import soundfile
 
+from urgentmos.data.manifest import ManifestError, read_lines
 from urgentmos.simulate.mixture import SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
+_KINDS = ("clean", "reference", "processed", "noise", "rir")
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 # ESC clips of one field recording differ in a final letter; a version follows an @, a channel
 # stands in brackets.
@@ -77,7 +78,9 @@ def read_material(config: SimulationConfig) -> Material:
     """List the manifest and the folders of a configuration.
 
     Raises:
-        MissingMaterialError: There is no clean speech of at least ``min_seconds``.
+        ManifestError: A line of the manifest has no path or no known kind.
+        MissingMaterialError: There is no clean speech of at least ``min_seconds``, or a recording
+            of speech cannot be read.
     """
     material = Material()
     if config.manifest is not None:
@@ -110,10 +113,13 @@ def read_material(config: SimulationConfig) -> Material:
 def _add_manifest(
     material: Material, manifest: Path, *, root: Path, config: SimulationConfig
 ) -> None:
-    with manifest.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    for row in rows:
-        kind, name = row["kind"], row["path"]
+    for number, row in read_lines(manifest):
+        kind, name = row.get("kind"), row.get("path")
+        if kind not in _KINDS or not isinstance(name, str):
+            raise ManifestError(
+                f"{manifest}:{number}: expected a 'path', and a 'kind' of {', '.join(_KINDS)}; "
+                f"got {name!r} and {kind!r}"
+            )
         if kind in {"noise", "rir"}:
             target = material.noises if kind == "noise" else material.responses
             target[name] = root / name
@@ -134,7 +140,7 @@ def _row_utterance(row: Mapping[str, Any], root: Path, config: SimulationConfig)
     speaker = row.get("speaker")
     known = speaker is not None and source not in config.split_by_source
     reference = row.get("reference")
-    seconds = row.get("seconds") or soundfile.info(root / name).duration
+    seconds = row.get("seconds") or _duration_s(root / name)
     processed = row["kind"] == "processed"
     return Utterance(
         name=name,
@@ -160,10 +166,19 @@ def _folder_utterances(folder: Path) -> list[Utterance]:
             group=path.parent.name,
             source=folder.name,
             language=None,
-            seconds=soundfile.info(path).duration,
+            seconds=_duration_s(path),
         )
         for name, path in _audio_files(folder).items()
     ]
+
+
+def _duration_s(path: Path) -> float:
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError as error:
+        raise MissingMaterialError(
+            f"{path} cannot be read as audio: {error.error_string}; repair it or take it out"
+        ) from error
 
 
 def _audio_files(folder: Path) -> dict[str, Path]:

@@ -265,7 +265,7 @@ def _usable_weights(
         named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
         raise MissingMaterialError(
             f"{named}: give at least two of each (one is kept for validation; of speech, two "
-            "speakers on each side), or set skip_missing: true, or weight 0"
+            "speakers on each side), or state skip_missing=true, or weight 0"
         )
     return {name: w for name, w in config.all_weights.items() if name not in lacking}
 
