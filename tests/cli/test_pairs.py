@@ -58,6 +58,13 @@ def test_nothing_to_pair_is_a_usage_error_in_words(rated: Path) -> None:
     assert "no pairs by 'strength'" in result.output
 
 
+def test_where_every_pair_is_a_tie_to_be_dropped_that_is_said(rated: Path) -> None:
+    arguments = ["pairs", str(rated), "-o", "x.jsonl", "--drop-ties-within", "5"]
+    result = runner.invoke(build_app(["pairs"]), arguments)
+    assert result.exit_code == 2
+    assert "the same reference_id and meta.corpus, and MOS more than 5 apart" in result.output
+
+
 def test_a_manifest_that_does_not_exist_is_named(tmp_path: Path) -> None:
     arguments = ["pairs", "nowhere.jsonl", "-o", str(tmp_path / "pairs.jsonl")]
     result = runner.invoke(build_app(["pairs"]), arguments)

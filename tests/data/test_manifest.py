@@ -74,8 +74,13 @@ def without(key: str) -> dict[str, Any]:
     ("line", "told"),
     [
         ("{", "not JSON"),
+        ("path,mos", "a manifest has one object per line"),
         ([1], "expected an object, got list"),
         (without("uid"), "field 'uid' is missing"),
+        (
+            {**without("metrics"), "rating": 4},
+            "a rating on a five-point scale stands in metrics.mos",
+        ),
         ({**LINE, "duratoin": 1}, "unknown field 'duratoin'; did you mean 'duration'"),
         ({**LINE, "duration": "2"}, "duration: expected a finite number, got '2'"),
         ({**LINE, "duration": 0}, "duration: expected seconds above 0, got 0"),

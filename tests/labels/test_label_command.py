@@ -60,10 +60,19 @@ def test_a_folder_that_does_not_exist_is_named(manifest: Path) -> None:
 
 
 def test_where_reads_meta(manifest: Path) -> None:
+    other = json.loads(manifest.read_text())
+    other = {**other, "uid": "s:2", "meta": {"split": "test"}}
+    with manifest.open("a") as file:
+        file.write(json.dumps(other) + "\n")
     output = manifest.with_name("out.jsonl")
-    arguments = ("--labels", "lsd", "--workers", "0", "--where", "split=test")
-    assert _run(manifest, "-o", output, *arguments).exit_code == 0
-    assert json.loads(output.read_text())["metrics"] == {}
+    arguments = ("--labels", "lsd", "--workers", "0", "--where")
+    assert _run(manifest, "-o", output, *arguments, "split=train").exit_code == 0
+    first, second = map(json.loads, output.read_text().splitlines())
+    assert list(first["metrics"]) == ["lsd"]
+    assert second["metrics"] == {}
+    result = _run(manifest, "-o", manifest.with_name("none.jsonl"), *arguments, "split=tset")
+    assert result.exit_code == 2
+    assert "'where' holds for none of its 2 recordings" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 record = json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError) as error:
-                raise ManifestError(f"{path}:{number}: not JSON: {error}") from error
+                raise ManifestError(
+                    f"{path}:{number}: not JSON: {error}; a manifest has one object per line"
+                ) from error
             if not isinstance(record, dict):
                 raise ManifestError(f"{path}:{number}: expected an object, got {_kind(record)}")
             yield number, record
@@ -340,9 +342,10 @@ def _check_fields(
 ) -> None:
     for name in known:
         if name not in record and name not in optional:
+            rated = "; a rating on a five-point scale stands in metrics.mos_overall"
             raise ManifestError(
                 f"{where}: field {name!r} is missing; expected {', '.join(known)}, "
-                f"got {', '.join(record) or 'none'}"
+                f"got {', '.join(record) or 'none'}{rated if 'rating' in record else ''}"
             )
     for name in record:
         if name not in known:

@@ -252,7 +252,7 @@ def make_pairs(
     tie = -1.0 if drop_ties_within is None else drop_ties_within
     a, b = table.pairs(matching, ordered=ordered, cap=cap, tie=tie, seed=seed)
     if len(a) == 0:
-        raise PairError(_why_no_pairs(recordings, matching))
+        raise PairError(_why_no_pairs(recordings, matching, drop_ties_within))
     cmos = table.compare(a, b).cmos if matching == "strength" else table.mos[a] - table.mos[b]
     return [
         Pair(
@@ -377,16 +377,19 @@ def _number(keys: Iterable[Hashable | None]) -> Positions:
     )
 
 
-def _why_no_pairs(recordings: Sequence[Recording], matching: Matching) -> str:
+def _why_no_pairs(
+    recordings: Sequence[Recording], matching: Matching, drop_ties_within: float | None
+) -> str:
     rated = sum("mos" in recording.metrics for recording in recordings)
     families = sum("family" in recording.meta for recording in recordings)
     return (
         f"no pairs by {matching!r}: of {len(recordings)} recordings {rated} have a 'mos' label and "
-        f"{families} a meta.family; a pair needs two with the same "
+        f"{families} a meta.family; a pair needs two "
         + {
-            "ref": "reference_id",
-            "corpus": "meta.corpus",
-            "any": "manifest",
-            "strength": "meta.family and different meta.strength",
+            "ref": "with the same reference_id and meta.corpus",
+            "corpus": "with the same meta.corpus",
+            "any": "of different files",
+            "strength": "with the same meta.family and different meta.strength",
         }[matching]
+        + ("" if drop_ties_within is None else f", and MOS more than {drop_ties_within:g} apart")
     )

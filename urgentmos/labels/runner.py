@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.extras import MissingExtraError
 from urgentmos.labels.catalogue import LABELLERS, Precision, resolve_labels
 from urgentmos.labels.part_file import PartFile
@@ -57,7 +57,7 @@ def label_manifest(
         ShareError: A share is outside 0 to 1, or belongs to no wanted label.
         FileExistsError: The output is already there.
         FileNotFoundError: There is no manifest, or no folder for the output.
-        ManifestError: The manifest breaks its format.
+        ManifestError: The manifest breaks its format, or ``where`` holds for none of it.
         MissingExtraError: A tool, or its network, is not on this machine.
         PartFileError: The part file comes from other tool versions.
         FileLockedError: Another run is writing this output.
@@ -74,6 +74,10 @@ def label_manifest(
     tools = {name: _version(name, precision) for name in names}
     recordings = read_manifest(manifest)
     chosen = [recording for recording in recordings if where is None or where(recording)]
+    if recordings and not chosen:
+        raise ManifestError(
+            f"{manifest}: 'where' holds for none of its {len(recordings)} recordings"
+        )
     part_path = output.with_name(output.name + ".part.jsonl")
     with PartFile(part_path, tools=tools) as part:
         tasks = _plan(chosen, names, share_by_label, part.outcomes)
