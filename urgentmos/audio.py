@@ -14,10 +14,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
-
-SAMPLE_RATE = 16_000
-"""Rate in Hz at which the shipped models listen."""
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}

@@ -1,6 +1,9 @@
-"""Sample rates that are believed, of files and of arrays."""
+"""The sample rate of models, and those that are believed of files and of arrays."""
 
 import operator
+
+SAMPLE_RATE = 16_000
+"""Hz. Rate at which every encoder listens, and so every model."""
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Hz. A small file that claims a rate of 1 Hz would become gigabytes, and 16 is meant as kHz."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from urgentmos.metrics import NATURALNESS, check_metrics, get_metric
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # Every recording costs at least as much as one of this length.
 _LONGEST_SHORTEST_S = 20
 
@@ -100,7 +100,7 @@ class ModelConfig:
     preference: PreferenceConfig | None = None
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
-    sample_rate: int = _SAMPLE_RATE
+    sample_rate: int = SAMPLE_RATE
     bounds: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -134,9 +134,9 @@ class ModelConfig:
             raise ValueError(
                 f"shortest_s: expected 0 to {_LONGEST_SHORTEST_S} seconds, got {self.shortest_s}"
             )
-        if self.sample_rate != _SAMPLE_RATE:
+        if self.sample_rate != SAMPLE_RATE:
             raise ValueError(
-                f"sample_rate: expected {_SAMPLE_RATE}, which every encoder hears, "
+                f"sample_rate: expected {SAMPLE_RATE}, which every encoder hears, "
                 f"got {self.sample_rate}"
             )
 

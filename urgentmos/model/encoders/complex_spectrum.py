@@ -10,8 +10,8 @@ from torch import Tensor
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
 from urgentmos.model.encoders.framing import Spectrum, num_frames
 from urgentmos.model.encoders.masked_convolution import BlockStack, ConvolutionStem
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # Added to the power before it is compressed: keeps the gradient finite on silence.
 _FLOOR = 1e-8
 _COMPRESSION = 0.3
@@ -62,7 +62,7 @@ class ComplexSpectrumEncoder(Encoder):
         self.blocks = blocks
         self.dim = stem.projection.out_features
         self.num_layers = len(blocks.blocks) + 1
-        self.frame_rate = _SAMPLE_RATE / (spectrum.hop_samples * time_stride)
+        self.frame_rate = SAMPLE_RATE / (spectrum.hop_samples * time_stride)
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -87,8 +87,8 @@ def compress(
 def build_complex_spectrum(config: ComplexSpectrumConfig) -> ComplexSpectrumEncoder:
     """Make the encoder from its options."""
     spectrum = Spectrum(
-        window_samples=round(config.window_ms * _SAMPLE_RATE / 1000),
-        hop_samples=round(config.hop_ms * _SAMPLE_RATE / 1000),
+        window_samples=round(config.window_ms * SAMPLE_RATE / 1000),
+        hop_samples=round(config.hop_ms * SAMPLE_RATE / 1000),
     )
     return ComplexSpectrumEncoder(
         spectrum=spectrum,

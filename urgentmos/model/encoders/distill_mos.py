@@ -22,6 +22,7 @@ from urgentmos.model.encoders.chunking import cut, join
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+from urgentmos.rates import SAMPLE_RATE
 
 _WEIGHTS = "weights/distill_mos_v7.pt"
 _DIM, _HEADS, _FEEDFORWARD, _LAYERS = 200, 8, 400, 7
@@ -129,7 +130,7 @@ class DistillMosEncoder(PretrainedEncoder):
         """Wrap a trunk."""
         super().__init__(trunk, list(trunk.layers), config=config)
         self.averaged_frames = config.averaged_frames
-        self.frame_rate = 16000 / (_COLUMN_SAMPLES * config.averaged_frames)
+        self.frame_rate = SAMPLE_RATE / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -10,8 +10,8 @@ from torch import Tensor
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
 from urgentmos.model.encoders.framing import Spectrum, num_frames
 from urgentmos.model.encoders.masked_convolution import BlockStack, ConvolutionStem
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # Power floor: speech at -26 dB re full scale lies near 1 per band, so this is about 80 dB below.
 _FLOOR = 1e-8
 # Mean and half-range of the log of speech at that level, so that the stem sees about [-2, 2].
@@ -68,7 +68,7 @@ class LogMelEncoder(Encoder):
         self.blocks = blocks
         self.dim = stem.projection.out_features
         self.num_layers = len(blocks.blocks) + 1
-        self.frame_rate = _SAMPLE_RATE / (spectrum.hop_samples * time_stride)
+        self.frame_rate = SAMPLE_RATE / (spectrum.hop_samples * time_stride)
         self.register_buffer("mel_filters", mel_filters(spectrum.num_bins, bands), persistent=False)
 
     def forward(
@@ -91,7 +91,7 @@ def mel_filters(num_bins: int, bands: int) -> Float[Tensor, "bins bands"]:
     Raises:
         ValueError: A band is narrower than the spacing of the bins.
     """
-    nyquist = _SAMPLE_RATE / 2
+    nyquist = SAMPLE_RATE / 2
     top = 2595 * math.log10(1 + nyquist / 700)
     mels = torch.linspace(0, top, bands + 2, dtype=torch.float64)
     edges = 700 * (10 ** (mels / 2595) - 1)
@@ -112,8 +112,8 @@ def build_log_mel(config: LogMelConfig) -> LogMelEncoder:
     """Make the encoder from its options."""
     return LogMelEncoder(
         spectrum=Spectrum(
-            window_samples=round(config.window_ms * _SAMPLE_RATE / 1000),
-            hop_samples=round(config.hop_ms * _SAMPLE_RATE / 1000),
+            window_samples=round(config.window_ms * SAMPLE_RATE / 1000),
+            hop_samples=round(config.hop_ms * SAMPLE_RATE / 1000),
         ),
         bands=config.bands,
         stem=ConvolutionStem(

@@ -29,8 +29,7 @@ from urgentmos.model.encoders.whisper_features import (
     MIN_REFLECTED_SAMPLES,
     WhisperFeatures,
 )
-
-_SAMPLE_RATE = 16000
+from urgentmos.rates import SAMPLE_RATE
 
 _TOWER = TowerFamily(
     "transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe.Qwen3OmniMoeAudioEncoder",
@@ -65,7 +64,7 @@ class Qwen3OmniEncoder(PretrainedEncoder):
         self.chunk_features = 2 * tower.n_window
         self.chunk_frames = int(_convolved(torch.tensor(self.chunk_features)))
         self.window_frames = self.chunk_frames * (tower.n_window_infer // self.chunk_features)
-        self.frame_rate = _SAMPLE_RATE / HOP_SAMPLES * self.chunk_frames / self.chunk_features
+        self.frame_rate = SAMPLE_RATE / HOP_SAMPLES * self.chunk_frames / self.chunk_features
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -16,8 +16,8 @@ from urgentmos.extras import require
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.equal_lengths import encode_in_equal_lengths
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 _STRIDE = 320
 
 
@@ -35,7 +35,7 @@ class TorchaudioConfig(PretrainedConfig):
 class TorchaudioEncoder(PretrainedEncoder):
     """Outputs of each layer, as the bundle's ``extract_features`` gives them."""
 
-    frame_rate = _SAMPLE_RATE / _STRIDE
+    frame_rate = SAMPLE_RATE / _STRIDE
     min_samples = 400
 
     def __init__(self, model: Any, *, normalise: bool, config: TorchaudioConfig) -> None:

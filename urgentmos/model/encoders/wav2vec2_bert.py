@@ -18,8 +18,7 @@ from urgentmos.model.encoders.audio_tower import (
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.kaldi_features import HOP_SAMPLES, WINDOW_SAMPLES, KaldiFeatures
 from urgentmos.model.encoders.pretrained import PretrainedEncoder, attention_mask
-
-_SAMPLE_RATE = 16000
+from urgentmos.rates import SAMPLE_RATE
 
 _TOWER = TowerFamily(
     "Wav2Vec2BertModel",
@@ -37,7 +36,7 @@ class Wav2Vec2BertConfig(TowerConfig):
 class Wav2Vec2BertEncoder(PretrainedEncoder):
     """Hidden states of wav2vec2-BERT: the projected features, then each layer's output."""
 
-    frame_rate = _SAMPLE_RATE / (2 * HOP_SAMPLES)
+    frame_rate = SAMPLE_RATE / (2 * HOP_SAMPLES)
     min_samples = WINDOW_SAMPLES + HOP_SAMPLES
 
     def __init__(self, tower: Any, *, options: Wav2Vec2BertConfig) -> None:

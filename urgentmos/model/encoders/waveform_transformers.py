@@ -35,8 +35,8 @@ from urgentmos.model.encoders.audio_tower import (
 )
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.pretrained import PretrainedEncoder, attention_mask
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # As Wav2Vec2FeatureExtractor has it.
 _VARIANCE_FLOOR = 1e-7
 
@@ -68,7 +68,7 @@ class WaveformTransformerEncoder(PretrainedEncoder):
         self.dim = config.hidden_size
         self.num_layers = len(tower.encoder.layers) + 1
         self.kernels, self.strides = list(config.conv_kernel), list(config.conv_stride)
-        self.frame_rate = _SAMPLE_RATE / math.prod(self.strides)
+        self.frame_rate = SAMPLE_RATE / math.prod(self.strides)
         self.min_samples = _receptive_field(self.kernels, self.strides)
         self.normalise = normalise
         self.flash = options.attention == "flash_attention_2"

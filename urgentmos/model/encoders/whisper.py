@@ -29,8 +29,8 @@ from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import num_frames
 from urgentmos.model.encoders.pretrained import PretrainedEncoder, attention_mask
 from urgentmos.model.encoders.whisper_features import HOP_SAMPLES, WhisperFeatures
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # Each convolution lets the frames next to the last valid one see one frame of what follows.
 _CONVOLVED_MARGIN = 4
 
@@ -78,7 +78,7 @@ class WhisperEncoder(PretrainedEncoder):
         self.num_layers = len(tower.layers) + 1
         self.pooled, self.masked = pooled, masked
         self.frame_samples = HOP_SAMPLES * (4 if pooled else 2)
-        self.frame_rate = _SAMPLE_RATE / self.frame_samples
+        self.frame_rate = SAMPLE_RATE / self.frame_samples
         # A pair of frames is averaged only where both are valid: more than one and a half.
         self.min_samples = 2 * HOP_SAMPLES + 1 if pooled else 1
         self.chunk_samples = tower.config.max_source_positions * 2 * HOP_SAMPLES

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from urgentmos.extras import require
 from urgentmos.masks import lengths_to_mask
+from urgentmos.rates import SAMPLE_RATE
 
 WINDOW_SAMPLES = 400
 HOP_SAMPLES = 160
@@ -38,7 +39,7 @@ class WhisperFeatures(nn.Module):
             num_mel_filters=num_bands,
             min_frequency=0.0,
             max_frequency=8000.0,
-            sampling_rate=16000,
+            sampling_rate=SAMPLE_RATE,
             norm="slaney",
             mel_scale="slaney",
         )
