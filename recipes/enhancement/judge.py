@@ -4,7 +4,6 @@ Each run is measured with PESQ, ESTOI, SI-SDR, DNSMOS and Distill-MOS themselves
 assessor, whose scores the losses used: where they rise and the measured ones do not, it was gamed.
 """
 
-import argparse
 import json
 import statistics
 from collections import defaultdict
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from enhancer import Enhancer, enhance, load_enhancer, si_sdr
-from mixtures import Waveform, fixed_mixtures, load_parts
+from mixtures import Waveform, fixed_mixtures, load_parts, make_parser
 
 import urgentmos
 from urgentmos.audio import SAMPLE_RATE
@@ -189,10 +188,7 @@ def spread(values: Sequence[float], *, sign: str = "") -> str:
 
 def main() -> None:
     """Judge and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", type=Path, help="list of recordings, see mixtures.load_parts")
-    parser.add_argument("--audio", type=Path, required=True, help="folder its paths are in")
-    parser.add_argument("--work", type=Path, required=True, help="folder that train.py filled")
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--model", default="default", help="the assessor")
     parser.add_argument("--test", type=int, default=40, help="mixtures to judge on")
     parser.add_argument("--baseline", default="si_sdr")

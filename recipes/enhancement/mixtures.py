@@ -1,5 +1,6 @@
 """Noisy speech, mixed from speech and noise that is kept apart for training, monitor and test."""
 
+import argparse
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,6 +43,15 @@ class Material:
 
     speech: dict[str, list[Waveform]] = field(default_factory=lambda: defaultdict(list))
     noise: list[Waveform] = field(default_factory=list)
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Make a script's parser, with the options that all scripts have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("sources", type=Path, help="list of recordings, see mixtures.load_parts")
+    parser.add_argument("--audio", type=Path, required=True, help="folder its paths are in")
+    parser.add_argument("--work", type=Path, required=True, help="folder that train.py fills")
+    return parser
 
 
 def load_parts(

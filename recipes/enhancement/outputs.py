@@ -5,13 +5,12 @@ metrics and given to its next training (``data.manifests``), its outputs put tha
 ``python recipes/enhancement/outputs.py --help``.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 from enhancer import enhance, load_enhancer
-from mixtures import Material, Mixer, Waveform, load_parts
+from mixtures import Material, Mixer, Waveform, load_parts, make_parser
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.manifest import Recording, write_manifest
@@ -74,10 +73,7 @@ def write_outputs(
 
 def main() -> None:
     """Write audio, references and manifest."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", type=Path, help="list of recordings, see mixtures.load_parts")
-    parser.add_argument("--audio", type=Path, required=True, help="folder the list is about")
-    parser.add_argument("--work", type=Path, required=True, help="where train.py left its networks")
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=140, help="recordings of each network")
     options = parser.parse_args()

@@ -17,7 +17,7 @@ import torch
 import yaml
 from enhancer import Enhancer, si_sdr
 from jaxtyping import Float
-from mixtures import Material, Mixer, load_parts
+from mixtures import Material, Mixer, load_parts, make_parser
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -241,10 +241,7 @@ def _finished(folder: Path, settings: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Train every way with every seed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", type=Path, help="list of recordings, see mixtures.load_parts")
-    parser.add_argument("--audio", type=Path, required=True, help="folder its paths are in")
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--ways", type=Path, default=Path(__file__).with_name("ways.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="default", help="the assessor")
