@@ -11,11 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from urgentmos.data.groups import Groups, Mask
+from urgentmos.data.groups import Positions as Positions
 from urgentmos.data.manifest import Pair, Recording
 
 Values = NDArray[np.float64]
-Positions = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 Matching = Literal["ref", "corpus", "any", "strength"]
 """Which recordings may form a pair: of the same reference content (within a corpus), of the same
@@ -111,8 +111,8 @@ class PairTable:
         self.strength = np.array([_strength(r) for r in recordings])
         self._file = _number(str(r.audio_path) for r in recordings)
         self.family = _number(_key(r, "strength") for r in recordings)
-        self._groups: dict[Matching, _Groups] = {
-            matching: _Groups(
+        self._groups: dict[Matching, Groups] = {
+            matching: Groups(
                 np.where(
                     self._native_partner < 0, _number(_key(r, matching) for r in recordings), -1
                 )
@@ -275,75 +275,6 @@ def cap_pairs(
         return kept
     chosen = np.random.default_rng(seed).choice(len(kept), size=cap, replace=False)
     return [kept[i] for i in np.sort(chosen)]
-
-
-class _Groups:
-    """Members of each group, side by side in one array.
-
-    ::
-
-        members  [ 4 7 9 | 0 2 | 1 3 5 6 ]
-        starts     0       3     5
-        sizes      3       2     4
-    """
-
-    def __init__(self, keys: Positions) -> None:
-        self._keys = keys
-        order = np.argsort(keys, kind="stable")
-        self._members = order[keys[order] >= 0]
-        _, self._starts, self._sizes = np.unique(
-            keys[self._members], return_index=True, return_counts=True
-        )
-        group_of_member = np.repeat(np.arange(len(self._sizes)), self._sizes)
-        self.size_of_each = np.zeros(len(keys), dtype=np.int64)
-        self.size_of_each[self._members] = self._sizes[group_of_member]
-        self._start_of_member = self._starts[group_of_member]
-
-    def restricted_to(self, mask: Mask) -> "_Groups":
-        return _Groups(np.where(mask, self._keys, -1))
-
-    def draw_partners(self, rng: np.random.Generator) -> Positions:
-        """Draw another member of each recording's group; the recording itself if it is alone."""
-        size = self.size_of_each[self._members]
-        place = np.arange(len(self._members)) - self._start_of_member
-        step = 1 + rng.integers(np.maximum(size - 1, 1))
-        partners = np.arange(len(self._keys))
-        partners[self._members] = self._members[self._start_of_member + (place + step) % size]
-        return partners
-
-    def num_pairs(self, *, ordered: bool) -> int:
-        return int(self._pairs_per_group(ordered).sum())
-
-    def pair(self, number: Positions, *, ordered: bool) -> tuple[Positions, Positions]:
-        """Name the two recordings of each numbered pair."""
-        ends = np.cumsum(self._pairs_per_group(ordered))
-        group = np.searchsorted(ends, number, side="right")
-        rest = number - (ends - self._pairs_per_group(ordered))[group]
-        others = self._sizes[group] - 1
-        # Every ordered pair is (row, column skipping the row): n rows of n - 1. Half as many rows
-        # hold the unordered ones: the end of each row folds into the row that mirrors it.
-        #     n = 4   row 0: 01 02 03          n = 5   row 0: 01 02 03 04
-        #             row 1: 12 13 | 23                row 1: 12 13 14 | 34
-        #                                              (row 2: 23 24)
-        if ordered:
-            first, second = rest // others, rest % others
-            second = second + (second >= first)
-        else:
-            first, second = _unfold(rest, self._sizes[group])
-        start = self._starts[group]
-        return self._members[start + first], self._members[start + second]
-
-    def _pairs_per_group(self, ordered: bool) -> Positions:
-        pairs: Positions = self._sizes * (self._sizes - 1)
-        return pairs if ordered else pairs // 2
-
-
-def _unfold(number: Positions, size: Positions) -> tuple[Positions, Positions]:
-    row, column = number // (size - 1), number % (size - 1)
-    in_row = column < size - 1 - row
-    first = np.where(in_row, row, size - 1 - row)
-    second = np.where(in_row, row + 1 + column, column + 1)
-    return first, second
 
 
 def _strength(recording: Recording) -> float:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from urgentmos.data.groups import Positions
 from urgentmos.data.mixing import mix
-from urgentmos.data.pairs import Matching, PairTable, Positions
+from urgentmos.data.pairs import Matching, PairTable
 
 # Lengths within one bucket (6 %) are in random order; batches are cut along the buckets.
 _BUCKET_RATIO = 1.06

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import soundfile
 
+from urgentmos.audio import AudioError, find_audio
 from urgentmos.data.manifest import ManifestError, read_lines
 from urgentmos.simulate.mixture import SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
@@ -16,7 +17,6 @@ from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
 _KINDS = ("clean", "reference", "processed", "noise", "rir")
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 # ESC clips of one field recording differ in a final letter; a version follows an @, a channel
 # stands in brackets.
 TAKE = re.compile(r"(-[A-Z])?(\.\w+)?(@\w+)?(\[[\d,]*\])?$")
@@ -184,9 +184,10 @@ def _duration_s(path: Path) -> float:
 def _audio_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise MissingMaterialError(f"{folder} is not a folder")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not paths:
-        raise MissingMaterialError(f"{folder} holds no audio ({' '.join(sorted(AUDIO_SUFFIXES))})")
+    try:
+        paths = find_audio(folder)
+    except AudioError as error:
+        raise MissingMaterialError(str(error)) from error
     return {f"{folder.name}/{path.relative_to(folder).as_posix()}": path for path in paths}
 
 

@@ -21,7 +21,6 @@ from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 
 VERSION_LETTERS = "abcdefgh"
-TYPICAL_CROP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
