@@ -6,10 +6,13 @@ install_import_hook("urgentmos", "beartype.beartype")
 
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from urgentmos.config import from_dict  # noqa: E402
 from urgentmos.model.assessor import Assessor, AssessorNetwork, build_assessor  # noqa: E402
@@ -86,6 +89,25 @@ def tiny_model_dir(tiny_config: ModelConfig, tiny_network: AssessorNetwork, tmp_
 def tiny_assessor(tiny_model_dir: Path) -> Assessor:
     """The tiny network, saved and loaded."""
     return load_model(tiny_model_dir)
+
+
+class WithoutFloat64(TorchDispatchMode):
+    """Within it, an operation that gives float64 fails, as all do on Apple's GPUs."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for each in tree_leaves(result):
+            if isinstance(each, torch.Tensor) and each.dtype in (torch.float64, torch.complex128):
+                raise TypeError(f"{func} gave {each.dtype}")
+        return result
+
+
+@pytest.fixture
+def without_float64() -> WithoutFloat64:
+    """What a block is run within to see that it needs no float64."""
+    return WithoutFloat64()
 
 
 @pytest.fixture

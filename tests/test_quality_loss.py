@@ -270,3 +270,15 @@ def test_weights_that_name_no_metric_of_the_model_are_refused(
 ) -> None:
     with pytest.raises((UnknownMetricError, ValueError), match=message):
         QualityLoss(weights, model=tiny_assessor)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+def test_loss_and_gradient_need_no_float64(
+    tiny_assessor: Assessor, enhanced: torch.Tensor, without_float64, sample_rate: int
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    with pytest.raises(TypeError, match="float64"), without_float64:
+        enhanced.double()
+    with without_float64:
+        loss(enhanced.requires_grad_(), sample_rate=sample_rate).backward()
+    assert torch.isfinite(enhanced.grad).all()

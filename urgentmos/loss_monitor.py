@@ -126,7 +126,7 @@ class LossMonitor:
                     f"got shape {tuple(each.shape)}"
                 )
         for name, each in heard.items():
-            self._totals[name] += float(each.double().sum())
+            self._totals[name] += float(each.cpu().double().sum())
         self._num_recordings += len(enhanced)
 
     def compute(self) -> Reading:

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -60,16 +62,16 @@ def resample(
     )
     outputs = []
     for first in range(0, up, _PHASES_AT_ONCE):
-        phases = torch.arange(first, min(first + _PHASES_AT_ONCE, up), dtype=torch.float64)
-        positions = phases * down / up
+        positions = np.arange(first, min(first + _PHASES_AT_ONCE, up)) * down / up
         start = int(positions[0])
-        taps = torch.arange(start - half_width, int(positions[-1]) + half_width + 2)
+        taps = np.arange(start - half_width, int(positions[-1]) + half_width + 2)
         kernel = _windowed_sinc(taps - positions[:, None], cutoff=cutoff, half_width=half_width)
+        # Rounded before it becomes a tensor: Apple's GPUs have no float64.
+        precision = np.float64 if waveform.dtype == torch.float64 else np.float32
+        weight = torch.from_numpy(kernel.astype(precision)).to(waveform)
         # The first tap, input sample start - half_width, lies at index start of the padded input.
         outputs.append(
-            functional.conv1d(padded[..., start:], kernel.to(waveform)[:, None], stride=down)[
-                ..., :num_steps
-            ]
+            functional.conv1d(padded[..., start:], weight[:, None], stride=down)[..., :num_steps]
         )
     interleaved = torch.cat(outputs, dim=1).transpose(1, 2).flatten(1)
     return interleaved[:, :out_samples].reshape(*waveform.shape[:-1], out_samples)
@@ -105,11 +107,9 @@ def _check_rates(from_rate: int, to_rate: int) -> None:
 
 
 def _windowed_sinc(
-    offsets: Float[Tensor, "phases taps"], *, cutoff: float, half_width: int
-) -> Float[Tensor, "phases taps"]:
-    inside = (1 - (offsets / half_width).square()).clamp_min(0.0)
-    window = torch.special.i0(_KAISER_BETA * inside.sqrt()) / torch.special.i0(
-        torch.tensor(_KAISER_BETA, dtype=offsets.dtype)
-    )
-    kernel: Tensor = cutoff * torch.sinc(cutoff * offsets) * window * (inside > 0)
+    offsets: Float[NDArray[np.float64], "phases taps"], *, cutoff: float, half_width: int
+) -> Float[NDArray[np.float64], "phases taps"]:
+    inside = np.maximum(1 - np.square(offsets / half_width), 0.0)
+    window = np.i0(_KAISER_BETA * np.sqrt(inside)) / np.i0(_KAISER_BETA)
+    kernel: NDArray[np.float64] = cutoff * np.sinc(cutoff * offsets) * window * (inside > 0)
     return kernel

@@ -272,3 +272,15 @@ def test_digital_silence_at_the_edges_changes_nothing(
                 float(scores[name]), abs=1e-4 * METRICS[name].scale
             )
         assert tiny_assessor.compare(padded, waveform, 16000).cmos == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 48000])
+def test_scoring_and_comparing_need_no_float64(
+    tiny_assessor: Assessor, speech: Speech, without_float64, sample_rate: int
+) -> None:
+    a, b = torch.from_numpy(speech(0.4)), torch.from_numpy(speech(0.5, seed=1))
+    with without_float64:
+        scores = tiny_assessor.score(a, sample_rate)
+        preference = tiny_assessor.compare(a, b, sample_rate)
+    assert set(scores) == set(tiny_assessor.metrics)
+    assert preference.p_a + preference.p_tie + preference.p_b == pytest.approx(1, abs=1e-12)

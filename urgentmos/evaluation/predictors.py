@@ -156,7 +156,7 @@ class PreferenceComparer:
         mask_b: Bool[Tensor, "batch frames_b"],
     ) -> Float[NDArray[np.float64], "batch 3"]:
         output = self._assessor.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
-        probabilities: NDArray[np.float64] = output.logits.double().softmax(dim=-1).cpu().numpy()
+        probabilities: NDArray[np.float64] = output.logits.cpu().double().softmax(dim=-1).numpy()
         return probabilities
 
 

@@ -298,8 +298,11 @@ def average_preferences(
 
 
 def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:
-    a, tie, b = (float(value) for value in logits.double().softmax(dim=-1)[0])
-    return a, tie, b
+    # Here, with the digits of a double, which Apple's GPUs lack.
+    values = logits[0].tolist()
+    a, tie, b = (math.exp(value - max(values)) for value in values)
+    total = a + tie + b
+    return a / total, tie / total, b / total
 
 
 def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:

@@ -210,7 +210,7 @@ class Trainer:
         with self._exported_weights():
             scores: Tensor = self._validation.score(self.network, device=device)
             scores = self._accelerator.reduce(scores, reduction="sum")
-            figures = self._validation.figures(scores.double().cpu().numpy())
+            figures = self._validation.figures(scores.cpu().double().numpy())
             if self._config.model.preference is not None:
                 figures |= self._validation.compare(self.network, device=device)
         return figures

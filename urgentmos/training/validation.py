@@ -138,7 +138,7 @@ class Validation:
         mask_a, mask_b = mask.chunk(2)
         forward = network.compare_frames(frames_a, mask_a, frames_b, mask_b).cmos
         backward = network.compare_frames(frames_b, mask_b, frames_a, mask_a).cmos
-        cmos: NDArray[np.float64] = (forward - backward).double().cpu().numpy() / 2
+        cmos: NDArray[np.float64] = (forward - backward).cpu().double().numpy() / 2
         return cmos
 
     def _load(self, positions: Positions, device: torch.device) -> tuple[Tensor, Tensor]:
