@@ -3,8 +3,8 @@
 Equal to ``SeamlessM4TFeatureExtractor`` of transformers, which goes through numpy: 16-bit scale,
 Povey window of 400 samples, hop of 160, no padding, each frame without its mean and pre-emphasised,
 power, mel filters, floor, natural logarithm; each band to zero mean and unit variance over the
-recording; two frames stacked. All in double precision; the extractor takes the last mean and
-variance in single, which alone makes a difference of up to 4e-6 on speech.
+recording; two frames stacked. All in double precision, on devices that have it; the extractor takes
+the last mean and variance in single, which alone makes a difference of up to 4e-6 on speech.
 """
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from urgentmos.extras import require
 from urgentmos.masks import lengths_to_mask
+from urgentmos.rates import SAMPLE_RATE
 
 WINDOW_SAMPLES = 400
 HOP_SAMPLES = 160
@@ -22,6 +23,8 @@ _SCALE = 2.0**15
 _PRE_EMPHASIS = 0.97
 _POWER_FLOOR = 1.192092955078125e-07
 _VARIANCE_FLOOR = 1e-7
+WITHOUT_FLOAT64 = ("mps",)
+"""Kinds of device that have no double precision: Apple's GPUs."""
 
 
 class KaldiFeatures(nn.Module):
@@ -42,14 +45,14 @@ class KaldiFeatures(nn.Module):
             num_mel_filters=num_bands,
             min_frequency=20,
             max_frequency=8000,
-            sampling_rate=16000,
+            sampling_rate=SAMPLE_RATE,
             norm=None,
             mel_scale="kaldi",
             triangularize_in_mel_space=True,
         )
         window = audio_utils.window_function(WINDOW_SAMPLES, "povey", periodic=False)
-        self.register_buffer("window", torch.from_numpy(window).double(), persistent=False)
-        self.register_buffer("mel_filters", torch.from_numpy(filters).double(), persistent=False)
+        self.register_buffer("window", torch.from_numpy(window).float(), persistent=False)
+        self.register_buffer("mel_filters", torch.from_numpy(filters).float(), persistent=False)
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -61,7 +64,7 @@ class KaldiFeatures(nn.Module):
             lengths: Samples of each recording, at least two frames.
         """
         with torch.autocast(waveform.device.type, enabled=False):
-            log_mel = self._log_mel(waveform.double() * _SCALE)
+            log_mel = self._log_mel(waveform.to(_precision(waveform.device)) * _SCALE)
             frames = torch.div(lengths - WINDOW_SAMPLES, HOP_SAMPLES, rounding_mode="floor") + 1
             normed = _normalise_bands(log_mel, frames).to(waveform.dtype)
         pairs = normed.shape[1] // 2
@@ -75,12 +78,17 @@ class KaldiFeatures(nn.Module):
         framed = framed - framed.mean(dim=2, keepdim=True)
         # The first sample of a frame has no neighbour but itself.
         previous = torch.cat((framed[..., :1], framed[..., :-1]), dim=2)
-        emphasised = (framed - _PRE_EMPHASIS * previous) * self.window.double()
+        emphasised = (framed - _PRE_EMPHASIS * previous) * self.window.to(waveform.dtype)
         padded = functional.pad(emphasised, (0, _FFT_SAMPLES - WINDOW_SAMPLES))
         spectrum = torch.fft.rfft(padded)
         power = spectrum.real.square() + spectrum.imag.square()
-        mel_power: Tensor = power @ self.mel_filters.double()
+        mel_power: Tensor = power @ self.mel_filters.to(power.dtype)
         return mel_power.clamp_min(_POWER_FLOOR).log()
+
+
+def _precision(device: torch.device) -> torch.dtype:
+    # The logarithm magnifies what single precision loses in weak bands beside strong ones.
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def _normalise_bands(
