@@ -59,12 +59,13 @@ def test_all_scored_is_status_0(invoke: Invoke, recordings: Path, tiny_model_dir
     assert "failed" not in result.stderr
 
 
-@pytest.mark.parametrize("separator", ["\n", "\0"])
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])
 def test_a_list_of_files_is_scored_after_those_named(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, separator: str
 ) -> None:
     names = tmp_path / "names.txt"
-    names.write_text("".join(f"{recordings / name}.wav{separator}" for name in ("05", "00")))
+    listed = "".join(f"{recordings / name}.wav{separator}" for name in ("05", "00"))
+    names.write_bytes(listed.encode())
     args = ["--files-from", names, "--model", tiny_model_dir]
     result = invoke("score", recordings / "04.wav", *args)
     assert result.exit_code == 0

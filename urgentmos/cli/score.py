@@ -110,8 +110,9 @@ def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
     if files_from is not None:
         is_stdin = str(files_from) == "-"
         content = sys.stdin.buffer.read() if is_stdin else files_from.read_bytes()
-        # As `find -print0` writes them: names may hold line breaks.
-        listed = content.split(b"\0" if b"\0" in content else b"\n")
+        # `find -print0` ends names with NUL, since they may hold line breaks.
+        lines = content.replace(b"\r\n", b"\n").split(b"\n")
+        listed = content.split(b"\0") if b"\0" in content else lines
     given = [*paths, *(Path(os.fsdecode(name)) for name in listed if name)]
     if not given:
         raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
