@@ -60,6 +60,24 @@ def test_a_path_outside_the_folder_is_written_absolute(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "sub/m.jsonl") == recordings
 
 
+def test_names_that_are_not_unicode_are_written_and_read_back(tmp_path: Path) -> None:
+    a, b = tmp_path / "\udcff.wav", tmp_path / "ü.wav"
+    write_manifest(tmp_path / "m.jsonl", [Recording(a, "u", "s", "r", 1.0)])
+    (recording,) = read_manifest(tmp_path / "m.jsonl")
+    assert recording.audio_path == a
+    pair = Pair(a, b, 1.0, (1.0, 1.0))
+    write_pairs(tmp_path / "p.jsonl", [pair])
+    assert read_pairs(tmp_path / "p.jsonl") == [pair]
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    manifest = write_lines(tmp_path / "m.jsonl", LINE)
+    manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes())
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbfuid,sdr\ns1:r1,7\n")
+    (recording,) = read_manifest(manifest, labels=tmp_path / "labels.csv")
+    assert recording.metrics["sdr"] == 7.0
+
+
 def test_nan_and_null_labels_are_missing(tmp_path: Path) -> None:
     line = {**LINE, "metrics": {"mos_overall": math.nan, "pesq": None, "sdr": 3}}
     (recording,) = read_manifest(write_lines(tmp_path / "m.jsonl", line))

@@ -278,6 +278,14 @@ def test_tables_of_one_name_are_told_apart_by_their_paths(rated: Path) -> None:
     assert [predictor.name for predictor in gather(columns=options[:1])] == ["scores:mos"]
 
 
+def test_a_table_from_a_spreadsheet_is_read(rated: Path) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    table = rated.parent / "scores.csv"
+    table.write_bytes(b"\xef\xbb\xbfpath,mine\r\n0_0.wav,1.5\r\n\xff.wav,2\r\n")
+    predictor = read_score_column(table, "mine", recordings=recordings)
+    assert list(predictor.scores.values()) == [1.5]
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [

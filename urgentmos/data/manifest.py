@@ -30,6 +30,10 @@ _RECORDING_FIELDS = (
 _PAIR_FIELDS = ("audio_paths", "metrics", "durations")
 _CMOS = "mos_overall"
 _MAX_FLOAT = sys.float_info.max
+# What makes a name that is not Unicode a JSON escape.
+_JSON_ESCAPES = "backslashreplace"
+# Spreadsheets put a byte order mark in front.
+_TABLE_ENCODING = "utf-8-sig"
 # A line of a table is read in pieces: a few megabytes compressed can be gigabytes without a break.
 _MAX_PIECE = 1 << 20
 
@@ -137,7 +141,7 @@ def merge_labels(recordings: Sequence[Recording], path: str | Path) -> None:
 def write_manifest(path: str | Path, recordings: Iterable[Recording]) -> None:
     """Write recordings as JSON lines, with paths below the manifest's folder made relative."""
     path = Path(path)
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors=_JSON_ESCAPES) as file:
         for recording in recordings:
             meta = dict(recording.meta)
             if meta.get("reference_path") is not None:
@@ -170,7 +174,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs as JSON lines, with paths below the file's folder made relative."""
     path = Path(path)
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors=_JSON_ESCAPES) as file:
         for pair in pairs:
             record = {
                 "audio_paths": [_relative(member, path.parent) for member in (pair.a, pair.b)],
@@ -204,7 +208,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8"))
+                record = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
                 raise ManifestError(
                     f"{path}:{number}: not JSON: {error}; a manifest has one object per line"
@@ -278,8 +282,8 @@ def _parse_labels(path: Path) -> dict[str, dict[str, float]]:
 
 def _open_text(path: Path) -> io.TextIOWrapper:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding=_TABLE_ENCODING, newline="")
+    return path.open(encoding=_TABLE_ENCODING, newline="")
 
 
 def _parse_recording(record: dict[str, Any], *, folder: Path, where: str) -> Recording:

@@ -36,7 +36,8 @@ def read_score_column(
             different scores, a uid stands for several recordings, or no row matches.
     """
     path = Path(path)
-    with path.open(encoding="utf-8", newline="") as file:
+    # Spreadsheets put a byte order mark first; names of files need not be Unicode.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
         key = next((name for name in (*_PATH_COLUMNS, "uid") if name in columns), None)
