@@ -11,8 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from urgentmos.data.groups import Groups, Mask
-from urgentmos.data.groups import Positions as Positions
+from urgentmos.data.groups import Groups, Mask, Positions
 from urgentmos.data.manifest import Pair, Recording
 
 Values = NDArray[np.float64]

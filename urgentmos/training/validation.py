@@ -12,8 +12,9 @@ from torch import Tensor
 from urgentmos.correlation import lcc, srcc
 from urgentmos.data.dataset import label_matrix
 from urgentmos.data.features import FeatureStore
+from urgentmos.data.groups import Positions
 from urgentmos.data.manifest import Recording
-from urgentmos.data.pairs import Matching, PairTable, Positions
+from urgentmos.data.pairs import Matching, PairTable
 from urgentmos.data.sampler import plan_whole_recordings
 from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.encoders import EncoderOutput
