@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from urgentmos.config import ConfigError, from_dict, load_config, save_config, to_dict
+from urgentmos.config import ConfigError, differences, from_dict, load_config, save_config, to_dict
 from urgentmos.model.config import ModelConfig
 
 
@@ -99,6 +99,14 @@ def test_overrides_reach_into_mappings_and_lists(tmp_path: Path) -> None:
     assert whole.limit is None
     assert whole.anything["new"] == {"deep": [1, 2]}
     assert whole.by_name == {"left": Part(4)}
+
+
+def test_differences_are_named_by_their_keys() -> None:
+    before = from_dict(Whole, FULL, where="run")
+    after = from_dict(Whole, {**FULL, "limit": None, "part": {"size": 3}}, where="run")
+    assert differences(before, before) == []
+    assert "part.size: 2 → 3" in differences(before, after)
+    assert differences(before, after)[-1] == "limit: 2.5 → None"
 
 
 def test_without_a_file_overrides_change_the_defaults() -> None:

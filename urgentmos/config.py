@@ -7,7 +7,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -115,6 +115,19 @@ def save_config(config: object, path: str | Path) -> None:
     else:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     path.write_text(text, encoding="utf-8")
+
+
+def differences(before: object, after: object) -> list[str]:
+    """Name the keys in which two configurations differ: ``a.b.c: 1 → 2``."""
+    return list(_differences(to_dict(before), to_dict(after), where=""))
+
+
+def _differences(before: Any, after: Any, *, where: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _differences(before.get(key), after.get(key), where=_join(where, key))
+    elif before != after:
+        yield f"{where}: {_shown.repr(before)} → {_shown.repr(after)}"
 
 
 def _convert(value: Any, hint: Any, *, where: str) -> Any:

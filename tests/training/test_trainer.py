@@ -185,7 +185,9 @@ def test_a_time_limit_stops_in_a_state_to_resume_from(make_run: MakeRun) -> None
     assert Trainer(run).train().step == 1
     run.max_minutes = None
     run.steps = 3
-    assert Trainer(run, resume=True).train().step == 3
+    resumed = Trainer(run, resume=True)
+    assert resumed.changes == ["steps: 50 → 3", "max_minutes: 0.0 → None"]
+    assert resumed.train().step == 3
 
 
 def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(

@@ -40,6 +40,9 @@ def train(
         trainer = Trainer(run, resume=resume)
         if trainer.started_from is not None:
             typer.echo(str(trainer.started_from), err=True)
+        if trainer.changes and trainer.is_main:
+            changes = "; ".join(trainer.changes)
+            typer.echo(f"resumed with other settings than it began with: {changes}", err=True)
         state = trainer.train()
     except TrainingError as error:
         typer.echo(f"urgentmos: {error}", err=True)

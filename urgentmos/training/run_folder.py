@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from urgentmos.config import save_config, to_dict
+from urgentmos.config import differences, load_config, save_config, to_dict
 from urgentmos.extras import require
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
@@ -85,6 +85,10 @@ class RunFolder:
                     f"{path}: {name} was {record[name]} and is now {got}; a resumed run must be "
                     "the same run. Name another output to start afresh"
                 )
+
+    def changes(self, config: RunConfig) -> list[str]:
+        """Name the settings in which a resumed run differs from what it began with."""
+        return differences(load_config(RunConfig, self.path / "config.yaml"), config)
 
     @contextlib.contextmanager
     def curves(self) -> Iterator[Any]:

@@ -54,6 +54,11 @@ class Trainer:
         resume: Go on from the run folder's last checkpoint. The same configuration then gives the
             same weights as a run that was never interrupted.
 
+    Attributes:
+        state: Where the run stands.
+        started_from: What became of the weights of ``start_from``; None without it.
+        changes: Settings in which a resumed run differs from what it began with.
+
     Raises:
         ManifestError: The data cannot be used.
         ConfigError: ``best_by`` is no figure of this run, or weights to start from do not fit.
@@ -106,6 +111,7 @@ class Trainer:
         )
         self._check_best_by()
         self.state = self._start(resume=resume)
+        self.changes = self.folder.changes(config) if resume else []
 
     @property
     def is_main(self) -> bool:
