@@ -35,8 +35,19 @@ def test_with_and_without_gradient_agree() -> None:
     with_gradient = encoder(features, mask)
     with torch.inference_mode():
         without = encoder(features, mask)
-    # torch takes another path where no gradient is wanted, and leaves zeros in the padding.
-    torch.testing.assert_close(with_gradient[mask], without[mask], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(with_gradient, without, atol=1e-5, rtol=1e-5)
+
+
+def test_frames_and_gradient_are_those_of_torch() -> None:
+    encoder = group_encoder().eval()
+    features = torch.randn(2, 6, 8, requires_grad=True)
+    mask = lengths_to_mask(torch.tensor([6, 3]), 6)
+    ours = encoder(features, mask)[mask]
+    theirs = encoder.encoder(features, src_key_padding_mask=~mask)[mask]
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    (our_gradient,) = torch.autograd.grad(ours.square().sum(), features)
+    (their_gradient,) = torch.autograd.grad(theirs.square().sum(), features)
+    torch.testing.assert_close(our_gradient, their_gradient, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_are_named_as_in_torch() -> None:
