@@ -1,12 +1,18 @@
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from urgentmos.config import ConfigError
-from urgentmos.model.config import EncoderConfig
+from urgentmos.model.checkpoint import CheckpointError, load_model, save_model
+from urgentmos.model.config import EncoderConfig, ModelConfig
 from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.network import build_assessor
 
 pytest.importorskip("torchaudio", exc_type=ImportError)
 pytest.importorskip("s3prl", exc_type=ImportError)
@@ -71,7 +77,8 @@ def test_gradient_that_the_upstream_switches_off_is_switched_on(
     assert_gradient_is_right(encoder, recordings([3000, 2000]))
 
 
-def test_upstream_without_gradient_says_so(tmp_path: Path):
+@pytest.fixture
+def hf_hubert(tmp_path: Path) -> Path:
     transformers = pytest.importorskip("transformers")
     config = transformers.HubertConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
@@ -79,7 +86,11 @@ def test_upstream_without_gradient_says_so(tmp_path: Path):
     )  # fmt: skip
     transformers.HubertModel(config).save_pretrained(tmp_path)
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
-    encoder = build("hf_hubert_custom", checkpoint=str(tmp_path))
+    return tmp_path
+
+
+def test_upstream_without_gradient_says_so(hf_hubert: Path):
+    encoder = build("hf_hubert_custom", checkpoint=str(hf_hubert))
     assert not encoder.differentiable
     assert "no gradient reaches the waveform" in encoder.gradient_note
 
@@ -119,3 +130,104 @@ def test_unknown_upstream_is_refused():
 def test_structure_without_checkpoint_is_refused():
     with pytest.raises(ConfigError, match="defined by its checkpoint"):
         build("fbank", pretrained=False)
+
+
+def save(folder: Path, config: ModelConfig, **options: object) -> Path:
+    config = replace(config, encoders=[EncoderConfig("s3prl", dict(options))])
+    save_model(folder, build_assessor(config), config, {})
+    return folder
+
+
+def state_options(model: Path, **changes: object) -> dict[str, Any]:
+    """Edit what a saved model states of its encoder; give what it stated."""
+    path = model / "config.json"
+    stated = json.loads(path.read_text())
+    before = dict(stated["encoders"][0]["options"])
+    stated["encoders"][0]["options"].update(changes)
+    path.write_text(json.dumps(stated))
+    return before
+
+
+@pytest.fixture
+def saved(wavlm: Path, tiny_config: ModelConfig, tmp_path: Path) -> Path:
+    return save(tmp_path / "saved", tiny_config, upstream="wavlm_local", checkpoint=str(wavlm))
+
+
+@pytest.fixture
+def nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was fetched")
+
+    for place in ("socket.socket.connect", "urllib.request.urlopen", "torch.hub.load"):
+        monkeypatch.setattr(place, refuse)
+
+
+@pytest.mark.usefixtures("nothing_is_fetched")
+def test_a_saved_model_needs_no_checkpoint(saved, wavlm, tiny_config):
+    waveform = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    config = replace(
+        tiny_config,
+        encoders=[EncoderConfig("s3prl", {"upstream": "wavlm_local", "checkpoint": str(wavlm)})],
+    )
+    before = build_assessor(config)
+    wavlm.unlink()
+    state_options(saved, pretrained=True, checkpoint="https://example.org/other.pt")
+    assessor = load_model(saved)
+    assert assessor.network.encoders[0].differentiable
+    before.load_state_dict(assessor.network.state_dict())
+    with torch.inference_mode():
+        expected = before.eval()(torch.from_numpy(waveform)[None], torch.tensor([4000])).scores
+    scores = assessor.score(waveform, 16000)
+    assert all(torch.equal(scores[name], expected[name]) for name in expected)
+    assert torch.isfinite(scores["mos"]).all()
+
+
+@pytest.mark.usefixtures("nothing_is_fetched")
+@pytest.mark.parametrize(
+    ("upstream", "checkpoint"),
+    [("wavlm_base", None), ("wavlm_url", "https://example.org/a.pt"), ("hf_hubert_custom", "a/b")],
+)
+def test_a_saved_model_that_leaves_its_upstream_to_a_download_is_refused(
+    saved, upstream, checkpoint
+):
+    state_options(saved, upstream=upstream, checkpoint=checkpoint, structure=None, pretrained=True)
+    with pytest.raises(CheckpointError, match=rf"options\.structure is missing: .*'{upstream}'"):
+        load_model(saved)
+
+
+def test_code_in_a_saved_structure_is_not_run(saved, tmp_path):
+    structure = state_options(saved)["structure"]
+    touch = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
+    structure["checkpoint"]["cfg"]["conv_feature_layers"] = touch
+    state_options(saved, structure=structure)
+    with pytest.raises(CheckpointError, match="expected no code"):
+        load_model(saved)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_in_a_checkpoint_is_not_run(wavlm, tmp_path):
+    stored = torch.load(wavlm, weights_only=True)  # noqa: TID251 - written by the fixture
+    stored["cfg"]["conv_feature_layers"] = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    torch.save(stored, wavlm)
+    with pytest.raises(ConfigError, match="expected no code"):
+        build("wavlm_local", checkpoint=str(wavlm))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_structure_that_s3prl_cannot_build_is_refused(saved):
+    structure = state_options(saved)["structure"]
+    structure["checkpoint"]["cfg"]["conv_feature_layers"] = "nothing"
+    state_options(saved, structure=structure)
+    with pytest.raises(CheckpointError, match="s3prl cannot make a wavlm upstream"):
+        load_model(saved)
+
+
+def test_a_saved_model_on_computed_features_is_loaded(tiny_config, tmp_path):
+    model = save(tmp_path / "saved", tiny_config, upstream="fbank")
+    state_options(model, checkpoint="https://example.org/other.pt")
+    assert load_model(model).network.encoders[0].dim == build("fbank").dim
+
+
+def test_an_upstream_that_no_saved_model_holds_is_told_when_built(hf_hubert):
+    with pytest.warns(UserWarning, match="hf_hubert can be trained and saved, but not loaded"):
+        build("hf_hubert_custom", checkpoint=str(hf_hubert))

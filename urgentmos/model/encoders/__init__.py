@@ -18,6 +18,7 @@ from urgentmos.model.encoders.log_mel import LogMelConfig, build_log_mel
 from urgentmos.model.encoders.pretrained import PretrainedConfig
 from urgentmos.model.encoders.qwen3_omni import Qwen3OmniConfig, build_qwen3_omni
 from urgentmos.model.encoders.s3prl_upstream import S3prlConfig, build_s3prl
+from urgentmos.model.encoders.s3prl_upstream import as_saved as s3prl_as_saved
 from urgentmos.model.encoders.torchaudio_pipelines import TorchaudioConfig, build_torchaudio
 from urgentmos.model.encoders.wav2vec2_bert import Wav2Vec2BertConfig, build_wav2vec2_bert
 from urgentmos.model.encoders.waveform_transformers import (
@@ -68,7 +69,9 @@ ENCODERS: dict[str, EncoderFamily] = {
 
 
 def brings_weights(config: EncoderConfig) -> bool:
-    """Whether building the encoder reads its weights, so that it comes trained."""
+    """Whether building the encoder reads its weights or, with s3prl, runs it."""
+    if config.family == "s3prl":
+        return True
     return _is_pretrained(config) and config.options.get("pretrained") is not False
 
 
@@ -82,8 +85,8 @@ def without_weights(config: EncoderConfig) -> EncoderConfig:
 def as_saved(config: EncoderConfig, *, where: str) -> EncoderConfig:
     """The encoder of a saved model, which holds its weights: no checkpoint is read for it.
 
-    Upstreams of s3prl and the trunk of Distill-MOS, which a saved model can leave out, stay as
-    they are.
+    The trunk of Distill-MOS, which a saved model can leave out, stays as it is: it comes with the
+    installed package, of which the model states the digest.
 
     Args:
         config: What the saved model states.
@@ -93,8 +96,15 @@ def as_saved(config: EncoderConfig, *, where: str) -> EncoderConfig:
         ConfigError: It leaves to a checkpoint what the encoder is.
     """
     family = ENCODERS.get(config.family)
-    if family is None or not issubclass(family.config_class, TowerConfig | TorchaudioConfig):
+    if family is None or not issubclass(
+        family.config_class, TowerConfig | TorchaudioConfig | S3prlConfig
+    ):
         return config
+    if issubclass(family.config_class, S3prlConfig):
+        try:
+            return replace(config, options=s3prl_as_saved(config.options))
+        except ValueError as error:
+            raise ConfigError(f"{where}.options.{error}") from error
     options = {**config.options, "pretrained": False}
     if issubclass(family.config_class, TowerConfig):
         if options.get("architecture") is None:

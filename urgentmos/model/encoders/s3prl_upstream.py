@@ -7,7 +7,7 @@ recordings are encoded in batches of one length.
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,21 @@ from urgentmos.extras import require
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.equal_lengths import encode_in_equal_lengths
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+from urgentmos.model.encoders.s3prl_structure import (
+    COMPUTED,
+    FAMILIES,
+    S3prlStructure,
+    build_upstream,
+    noting_checkpoints,
+)
+from urgentmos.rates import SAMPLE_RATE
 
-_SAMPLE_RATE = 16000
 # s3prl pads what is shorter than 50 ms with zeros.
 _MIN_SAMPLES = 800
+_WHAT_LOADS = (
+    f"of s3prl's upstreams, a saved model holds those of {', '.join(FAMILIES)} and the computed "
+    f"{', '.join(COMPUTED)}"
+)
 
 
 @dataclass
@@ -33,10 +44,23 @@ class S3prlConfig(PretrainedConfig):
     Attributes:
         upstream: Name in s3prl's collection, as ``wavlm_local`` or ``hubert``.
         checkpoint: Local file or folder, for the names that take one; the others are downloaded.
+        structure: What a saved model notes of the upstream; then nothing is read, nothing is
+            downloaded, and ``pretrained`` must be false.
     """
 
     upstream: str = ""
     checkpoint: str | None = None
+    structure: S3prlStructure | None = None
+
+    def __post_init__(self) -> None:
+        """Check that one thing describes the upstream."""
+        if self.structure is not None and self.pretrained:
+            raise ValueError("structure describes an upstream without weights: pretrained is false")
+        if self.structure is None and not self.pretrained:
+            raise ValueError(
+                "pretrained: an s3prl upstream is defined by its checkpoint, so it can neither be "
+                "built nor described by --dry-run without it"
+            )
 
 
 class S3prlEncoder(PretrainedEncoder):
@@ -59,11 +83,14 @@ class S3prlEncoder(PretrainedEncoder):
         ]
         self.dim = sizes[-1]
         self.num_layers = len(self.kept)
-        self.frame_rate = _SAMPLE_RATE / strides[-1]
+        self.frame_rate = SAMPLE_RATE / strides[-1]
         for module in upstream.modules():
             if hasattr(module, "feature_grad_mult"):
                 module.feature_grad_mult = 1.0
-        self.differentiable = self._gradient_arrives()
+        # Through weights of zero there is no gradient to look for.
+        self.differentiable = (
+            config.structure.differentiable if config.structure else self._gradient_arrives()
+        )
         if not self.differentiable:
             self.gradient_note = (
                 f"s3prl's {config.upstream} computes its features outside of PyTorch's graph, so "
@@ -85,7 +112,7 @@ class S3prlEncoder(PretrainedEncoder):
 
     def _gradient_arrives(self) -> bool:
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(1, _SAMPLE_RATE // 4, generator=generator) * 0.1
+        noise = torch.randn(1, SAMPLE_RATE // 4, generator=generator) * 0.1
         states = self._encode(noise.requires_grad_())
         if not states.requires_grad:
             return False
@@ -98,26 +125,56 @@ def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
 
     Raises:
         MissingExtraError: s3prl or torchaudio is not installed.
-        ValueError: s3prl has no such upstream, or PyTorch is older than 2.6.
+        ValueError: s3prl has no such upstream, its checkpoint holds code, or s3prl cannot make an
+            upstream of the noted structure.
     """
-    if not config.pretrained:
-        raise ValueError(
-            "pretrained: an s3prl upstream is defined by its checkpoint, so it can neither be "
-            "built nor described by --dry-run without it"
-        )
-    # s3prl opens checkpoints with a bare torch.load, which reads tensors only since PyTorch 2.6.
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        raise ValueError(
-            f"s3prl needs PyTorch 2.6 or newer here, which does not run code from checkpoints; "
-            f"this is {torch.__version__}"
-        )
     with _old_torchaudio():
         nn_module = require("s3prl.nn", extra="s3prl")
+        if config.structure is not None:
+            upstream = build_upstream(nn_module.S3PRLUpstream, config.structure)
+            return S3prlEncoder(upstream, config=config)
         names = nn_module.S3PRLUpstream.available_names()
         if config.upstream not in names:
             raise ValueError(f"upstream: s3prl has no {config.upstream!r}; it has {names}")
-        upstream = nn_module.S3PRLUpstream(config.upstream, path_or_url=config.checkpoint)
-    return S3prlEncoder(upstream, config=config)
+        with noting_checkpoints() as notes:
+            upstream = nn_module.S3PRLUpstream(config.upstream, path_or_url=config.checkpoint)
+    encoder = S3prlEncoder(upstream, config=config)
+    if config.upstream not in COMPUTED:
+        encoder.stored_options = _note_structure(encoder, notes)
+    return encoder
+
+
+def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a saved model's upstream, without what s3prl would read or download.
+
+    Raises:
+        ValueError: They leave to a checkpoint what the upstream is.
+    """
+    if options.get("structure") is not None:
+        return {**options, "pretrained": False, "checkpoint": None}
+    if options.get("upstream") in COMPUTED:
+        return {**options, "checkpoint": None}
+    raise ValueError(
+        f"structure is missing: s3prl's {options.get('upstream')!r} is built from its own "
+        f"checkpoint, and none is read when a saved model is loaded; {_WHAT_LOADS}"
+    )
+
+
+def _note_structure(encoder: S3prlEncoder, notes: Sequence[Any]) -> dict[str, Any]:
+    *_, folder, _ = type(encoder.tower.upstream).__module__.split(".")
+    if folder in FAMILIES and len(notes) == 1 and isinstance(notes[0], dict):
+        structure = {
+            "family": folder,
+            "checkpoint": notes[0],
+            "differentiable": encoder.differentiable,
+        }
+        return {"pretrained": False, "checkpoint": None, "structure": structure}
+    warnings.warn(
+        f"a model with s3prl's {folder} can be trained and saved, but not loaded again: "
+        f"{_WHAT_LOADS}",
+        stacklevel=2,
+    )
+    return {}
 
 
 @contextmanager

@@ -1,0 +1,171 @@
+"""What a saved model keeps of an s3prl upstream: its checkpoint without the weights.
+
+s3prl builds an upstream from its checkpoint alone, some of whose strings it evaluates as Python.
+So the rest of the checkpoint is noted beside the saved weights, and a checkpoint with weights of
+zero is made of it where the model is loaded; strings that would do anything are refused first.
+"""
+
+import ast
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+Family = Literal["data2vec", "hubert", "unispeech_sat", "wav2vec2", "wavlm"]
+FAMILIES: tuple[str, ...] = get_args(Family)
+"""Folders of s3prl whose upstreams read one checkpoint, and neither code nor any other file."""
+
+COMPUTED = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "linear")
+"""Upstreams without weights, defined by files of the s3prl package."""
+
+_SHAPE = "tensor of shape"
+# s3prl's settings are numbers in lists and tuples, joined and repeated: `[(512, 3, 2)] * 4`.
+_HARMLESS = (
+    ast.Expression,
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+    ast.Dict,
+    ast.Name,
+    ast.Attribute,
+    ast.Load,
+    ast.BinOp,
+    ast.operator,
+    ast.UnaryOp,
+    ast.unaryop,
+)
+# What building modules from settings of the wrong kind raises.
+_BUILD_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+)
+
+
+@dataclass
+class S3prlStructure:
+    """An upstream without its weights.
+
+    Attributes:
+        family: The upstream's folder in s3prl.
+        checkpoint: Its checkpoint, a shape in place of each tensor.
+        differentiable: Whether gradient reached the waveform.
+    """
+
+    family: Family
+    checkpoint: dict[str, Any]
+    differentiable: bool
+
+    def __post_init__(self) -> None:
+        """Refuse strings that would do something when evaluated."""
+        refuse_code(self.checkpoint)
+
+
+@contextmanager
+def noting_checkpoints() -> Iterator[list[Any]]:
+    """Note what ``torch.load`` reads within, with a shape in place of each tensor.
+
+    Within it, checkpoints may hold tensors and plain values only, whatever the caller asks for.
+
+    Yields:
+        The notes, filled as checkpoints are read; None for one that JSON cannot hold.
+    """
+    notes: list[Any] = []
+    load = torch.load  # noqa: TID251 - replaced by one that reads tensors only
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        loaded = load(*args, **{**kwargs, "weights_only": True})
+        refuse_code(loaded)
+        try:
+            notes.append(_describe(loaded))
+        except ValueError:
+            notes.append(None)
+        return loaded
+
+    torch.load = read  # type: ignore[assignment]  # noqa: TID251
+    try:
+        yield notes
+    finally:
+        torch.load = load  # noqa: TID251
+
+
+def build_upstream(upstream_class: Any, structure: S3prlStructure) -> Any:
+    """Make an upstream with weights of zero.
+
+    Args:
+        upstream_class: ``s3prl.nn.S3PRLUpstream``.
+        structure: What a saved model noted.
+
+    Raises:
+        ValueError: s3prl cannot make one of it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "checkpoint.pt")
+        try:
+            torch.save(_restore(structure.checkpoint), path)
+            return upstream_class(f"{structure.family}_local", path_or_url=str(path))
+        except _BUILD_ERRORS as error:
+            raise ValueError(
+                f"structure: s3prl cannot make a {structure.family} upstream of it: {error!r}"
+            ) from error
+
+
+def refuse_code(value: Any) -> None:
+    """Look through a checkpoint for strings that would do something when evaluated as Python.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if isinstance(value, Mapping):
+        for each in value.values():
+            refuse_code(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            refuse_code(each)
+    elif isinstance(value, str) and not _is_harmless(value):
+        raise ValueError(
+            f"expected no code among the settings of an s3prl checkpoint, got {value[:100]!r}"
+        )
+
+
+def _is_harmless(text: str) -> bool:
+    try:
+        parsed = ast.parse(text.strip(), mode="eval")
+    except SyntaxError:
+        return True
+    except (MemoryError, RecursionError, ValueError):
+        return False
+    return all(isinstance(node, _HARMLESS) for node in ast.walk(parsed))
+
+
+def _describe(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {_SHAPE: list(value.shape)}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _describe(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_describe(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"expected tensors and plain values, got {type(value).__name__}")
+
+
+def _restore(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_SHAPE}:
+            # One zero in memory and in the file, whatever the shape.
+            return torch.zeros(()).expand(value[_SHAPE])
+        return {key: _restore(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_restore(each) for each in value]
+    return value
