@@ -18,6 +18,7 @@ from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.ratings import read_rated_corpora
 from urgentmos.evaluation.score_tables import ScoreTableError, read_score_column
+from urgentmos.labels.summary import LabelSummary
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import score_files
@@ -328,13 +329,14 @@ def test_peers_are_computed_once_and_kept(
     recordings = read_rated_corpora(rated)[0].recordings
     asked: list[str] = []
 
-    def label_manifest(manifest: Path, output: Path, *, labels: list[str], workers: int) -> None:
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
         rows = read_manifest(manifest)
         for row in rows:
             if "pesq" not in row.metrics:
                 asked.append(row.audio_path.name)
                 row.metrics["pesq"] = row.duration
         write_manifest(output, rows)
+        return LabelSummary(tools={}, labelled={}, missing={})
 
     monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
     cache = tmp_path / "kept" / "peers.csv"
@@ -354,18 +356,21 @@ def test_peers_are_computed_once_and_kept(
 
 
 def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
-    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     recordings = read_rated_corpora(rated)[0].recordings[:2]
     recordings[0].audio_path.unlink()
 
-    def label_manifest(manifest: Path, output: Path, *, labels: list[str], workers: int) -> None:
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
         if output.exists():
             raise FileExistsError(output)
-        rows = read_manifest(manifest)
-        for row in rows:
-            row.metrics["pesq"] = 2.0
-        write_manifest(output, rows)
+        (row,) = read_manifest(manifest)
+        row.metrics["pesq"] = 2.0
+        write_manifest(output, [row])
+        return LabelSummary(tools={}, labelled={}, missing={"pesq": {"too short": 3, "silent": 1}})
 
     monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
     # What a run leaves that was killed before it put its scores away.
@@ -374,6 +379,8 @@ def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
     (predictor,) = score_with_peers(recordings, ["pesq"], cache=cache, workers=0)
     scores = predictor.score(recording.audio_path for recording in recordings)
     np.testing.assert_array_equal(scores, [np.nan, 2.0])
+    told = capsys.readouterr().err
+    assert told == "PESQ: no score of 4 recordings, most often: too short\n"
 
 
 def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:

@@ -78,6 +78,14 @@ def test_too_few_systems_are_not_correlated(corpus: RatedCorpus) -> None:
     assert not system_table([corpus], [_predictor(corpus)], resampling=FEW).rows
 
 
+def test_a_score_that_falls_with_quality_differs_in_nothing_from_one_that_rises() -> None:
+    corpus = _corpus("a", "b", "c")
+    rising = _predictor(corpus)
+    falling = ScorePredictor("f", {path: -x for path, x in rising.scores.items()}, metric="lsd")
+    (row,) = rating_difference_table([corpus], [rising, falling], resampling=FEW).rows
+    assert row["SRCC"].value == 0.0
+
+
 def test_a_predictor_that_does_not_vary_has_no_correlation_and_no_verdict_but_ties() -> None:
     corpus = _corpus("a", "b", "c")
     flat = _predictor(corpus, constant=True)

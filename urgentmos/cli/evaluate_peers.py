@@ -1,8 +1,11 @@
 """Other tools' scores for ``urgentmos evaluate``, kept in a table because they are slow."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import typer
 
 from urgentmos.data.manifest import (
     Recording,
@@ -62,7 +65,15 @@ def _label(
     write_manifest(request, recordings)
     # A run that was killed once it was complete left it, and labelling writes over nothing.
     answer.unlink(missing_ok=True)
-    label_manifest(request, answer, labels=tools, workers=workers)
+    summary = label_manifest(
+        request, answer, labels=tools, workers=workers, progress=sys.stderr.isatty()
+    )
+    for metric, reasons in summary.missing.items():
+        typer.echo(
+            f"{METRICS[metric].title}: no score of {sum(reasons.values())} recordings, most often: "
+            f"{next(iter(reasons))}",
+            err=True,
+        )
     labelled = read_manifest(answer)
     for path in (request, answer, answer.with_name(answer.name + ".labels.json")):
         path.unlink(missing_ok=True)

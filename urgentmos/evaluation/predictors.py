@@ -51,6 +51,11 @@ class ScorePredictor:
         """Scores in the order of some paths; NaN where there is none."""
         return np.array([self.scores.get(path, np.nan) for path in paths], dtype=float)
 
+    def quality(self, paths: Iterable[Path]) -> Float[NDArray[np.float64], " files"]:
+        """Scores of which more is better: negated where a metric falls with quality."""
+        metric, scores = METRICS.get(self.metric), self.score(paths)
+        return -scores if metric is not None and not metric.higher_is_better else scores
+
     def prefer(self, pairs: PairSet, *, delta: float) -> Preferences:
         """Derive preferences from score differences.
 
@@ -59,9 +64,7 @@ class ScorePredictor:
             delta: Largest difference on a five-point scale that is a tie; for a metric with
                 another scale, the same share of that.
         """
-        metric, scores = METRICS.get(self.metric), self.score(pairs.paths)
-        if metric is not None and not metric.higher_is_better:
-            scores = -scores
+        metric, scores = METRICS.get(self.metric), self.quality(pairs.paths)
         if metric is not None and metric.unit != "MOS":
             delta *= metric.scale / (FIVE_POINT[1] - FIVE_POINT[0])
         return preferences_from_scores(scores, pairs.pairs, delta=delta)

@@ -227,7 +227,9 @@ def rating_difference_table(
 ) -> Table:
     """Compare the first predictor's SRCC with every other's on the same files."""
     table = Table(
-        "SRCC differences", "First minus second on the files that both scored, paired bootstrap."
+        "SRCC differences",
+        "First minus second on the files that both scored, paired bootstrap. Scores that fall with "
+        "quality are negated first.",
     )
     for corpus in corpora:
         paths = [recording.audio_path for recording in corpus.recordings]
@@ -235,8 +237,8 @@ def rating_difference_table(
             difference = statistic_difference(
                 srcc,
                 ratings=corpus.ratings,
-                first=predictors[0].score(paths),
-                second=second.score(paths),
+                first=predictors[0].quality(paths),
+                second=second.quality(paths),
                 resampling=resampling,
             )
             table.rows.append(
