@@ -262,6 +262,7 @@ def test_an_encoder_without_gradient_is_refused_with_its_reason(tiny_assessor: A
         ({"peqs": 1.0}, "did you mean 'pesq'"),
         ({}, "at least one metric with a weight"),
         ({"mos": 0.0}, "at least one metric with a weight"),
+        ({"mos": float("nan")}, "weights that are finite numbers"),
         ({"mos": 1.0, "mos_overall": 0.5}, "named twice"),
     ],
 )

@@ -1,5 +1,6 @@
 """A frozen assessor as a training loss."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -62,8 +63,8 @@ class QualityLoss(nn.Module):
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
             TypeError: The weights are no mapping.
-            ValueError: The reduction is unknown, no metric has weight, or gradient does not reach
-                the waveform through one of the model's encoders.
+            ValueError: The reduction is unknown, no metric has weight or one that is not finite, or
+                gradient does not reach the waveform through one of the model's encoders.
         """
         super().__init__()
         if reduction not in _REDUCTIONS:
@@ -77,6 +78,8 @@ class QualityLoss(nn.Module):
         names = check_metrics(wanted, assessor.metrics)
         if len(names) != len(wanted):
             raise ValueError(f"a metric is named twice, under other names: {', '.join(wanted)}")
+        if not all(map(math.isfinite, wanted.values())):
+            raise ValueError(f"expected weights that are finite numbers, got {wanted}")
         if not any(wanted.values()):
             raise ValueError(f"expected at least one metric with a weight, got {wanted}")
         _check_differentiable(assessor.network)

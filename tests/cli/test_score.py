@@ -206,11 +206,27 @@ class TestWrongUsage:
         formatted = invoke("score", recordings, "-o", "x.csv", "--format", "jsonl")
         self._assert_refused(formatted, "--format is for rows on stdout")
 
+    def test_a_timeline_that_cannot_be_written_leaves_no_output(
+        self, invoke: Invoke, recordings: Path, tmp_path: Path
+    ) -> None:
+        rows, times = tmp_path / "rows.csv", tmp_path / "times.csv"
+        times.touch()
+        for timeline, told in (
+            (rows, "name the same file"),
+            (times, "exists: replace it with --overwrite"),
+            (tmp_path / "times.html", "cannot tell the format"),
+        ):
+            result = invoke("score", recordings, "-o", rows, "--timeline", timeline)
+            self._assert_refused(result, told)
+        assert not rows.exists()
+
     def test_no_such_device(self, invoke: Invoke, recordings: Path) -> None:
         result = invoke("score", recordings, "--device", "abacus")
         self._assert_refused(result, "no such device 'abacus'")
         result = invoke("score", recordings, "--device", "cuda:99")
         self._assert_refused(result, "no device 'cuda:99': PyTorch sees")
+        result = invoke("score", recordings, "--device", "xla")
+        self._assert_refused(result, "no device 'xla' here: ")
 
     def test_output_that_exists(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path

@@ -23,6 +23,10 @@ def load_assessor(model: str, device: str | None) -> "Assessor":
         raise typer.BadParameter(f"no such device {device!r}: cpu, cuda, cuda:1 …") from error
     if wanted.type == "cuda" and (wanted.index or 0) >= num_gpus:
         raise typer.BadParameter(f"no device {device!r}: PyTorch sees {num_gpus} GPUs here")
+    try:
+        torch.empty(0, device=wanted)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise typer.BadParameter(f"no device {device!r} here: {error}") from error
     return load_model(model, device=device)
 
 

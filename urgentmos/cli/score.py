@@ -74,6 +74,8 @@ def score(
     from urgentmos.scoring import score_files
 
     mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
+    if timeline is not None:
+        _check_timeline(timeline, output, mode)
     if output is not None and stdout_format is not None:
         raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
     given = _given(paths or [], files_from)
@@ -129,6 +131,19 @@ def _write_mode(
     if overwrite and output is None and timeline is None:
         raise typer.BadParameter("--overwrite needs --output: the file to replace")
     return "resume" if resume else "overwrite" if overwrite else "new"
+
+
+def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:
+    """Refuse a timeline before there is an output that it would leave empty."""
+    from urgentmos.report.row_file import streamed_format
+
+    streamed_format(timeline)
+    if timeline == output:
+        raise typer.BadParameter("--timeline and --output name the same file")
+    if mode == "new" and timeline.exists():
+        raise typer.BadParameter(
+            f"{str(timeline)!r} exists: replace it with --overwrite, or write to another file"
+        )
 
 
 def _open_output(

@@ -1,11 +1,14 @@
 """``urgentmos train``: from one configuration file to a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
+
+if TYPE_CHECKING:
+    from urgentmos.training.config import RunConfig
 
 
 def train(
@@ -53,4 +56,13 @@ def train(
     if state.step < run.steps:
         typer.echo(f"stopped at step {state.step} of {run.steps}; --resume goes on")
     else:
-        typer.echo(f"{run.output}/best and {run.output}/final hold the models")
+        typer.echo(_models_of(run))
+
+
+def _models_of(run: "RunConfig") -> str:
+    if (Path(run.output) / "best").exists():
+        return f"{run.output}/best and {run.output}/final hold the models"
+    return (
+        f"{run.output}/final holds the model; there is no best one, since {run.best_by} was no "
+        "number in any validation"
+    )
