@@ -135,13 +135,13 @@ def _write_mode(
 
 def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:
     """Refuse a timeline before there is an output that it would leave empty."""
-    from urgentmos.report.row_file import streamed_format
+    from urgentmos.report.row_file import OutputError, streamed_format
 
     streamed_format(timeline)
     if timeline == output:
         raise typer.BadParameter("--timeline and --output name the same file")
     if mode == "new" and timeline.exists():
-        raise typer.BadParameter(
+        raise OutputError(
             f"{str(timeline)!r} exists: replace it with --overwrite, or write to another file"
         )
 
