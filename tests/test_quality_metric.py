@@ -41,6 +41,15 @@ def test_all_metrics_of_the_model_are_given_when_none_is_named(
     assert list(metric.compute()) == tiny_assessor.metrics
 
 
+def test_the_assessor_that_it_was_given_stays_where_it_is(
+    tiny_assessor: Assessor, batch: torch.Tensor
+) -> None:
+    metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
+    with pytest.raises(RuntimeError, match="meta"):
+        metric.update(batch.to("meta"))
+    assert tiny_assessor.device == torch.device("cpu")
+
+
 def test_processes_are_weighted_by_their_recordings(
     tiny_assessor: Assessor, batch: torch.Tensor
 ) -> None:

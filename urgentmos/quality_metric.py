@@ -1,5 +1,6 @@
 """Mean scores over a data set as a torchmetrics metric."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         Raises:
             ValueError: The waveform cannot be scored; see ``Assessor.score``.
         """
-        self._assessor.to(waveform.device)
+        if self._assessor.device != waveform.device:
+            # A copy: whoever gave the assessor, a loss say, may need it where it is.
+            self._assessor = copy.deepcopy(self._assessor).to(waveform.device)
         scores = self._assessor.score(waveform, sample_rate, lengths=lengths, metrics=self._metrics)
         totals = torch.stack([(scores[name] * _STEPS).round().long() for name in self._metrics])
         self.totals = self.totals + totals.sum(dim=1).to(self.totals.device)
