@@ -65,6 +65,14 @@ def test_where_every_pair_is_a_tie_to_be_dropped_that_is_said(rated: Path) -> No
     assert "the same reference_id and meta.corpus, and MOS more than 5 apart" in result.output
 
 
+def test_the_manifest_is_not_written_over(rated: Path) -> None:
+    before = rated.read_text()
+    result = runner.invoke(build_app(["pairs"]), ["pairs", str(rated), "-o", str(rated)])
+    assert result.exit_code == 2
+    assert "--output is the manifest itself" in result.output
+    assert rated.read_text() == before
+
+
 def test_a_manifest_that_does_not_exist_is_named(tmp_path: Path) -> None:
     arguments = ["pairs", "nowhere.jsonl", "-o", str(tmp_path / "pairs.jsonl")]
     result = runner.invoke(build_app(["pairs"]), arguments)

@@ -42,6 +42,8 @@ def pairs(
     from urgentmos.data.manifest import is_pair_manifest, read_manifest, read_pairs, write_pairs
     from urgentmos.data.pairs import cap_pairs, make_pairs, preference
 
+    if output.exists() and output.samefile(manifest):
+        raise typer.BadParameter("--output is the manifest itself, which it would replace")
     if is_pair_manifest(manifest):
         made = cap_pairs(
             read_pairs(manifest), cap=cap, drop_ties_within=drop_ties_within, seed=seed
