@@ -37,6 +37,7 @@ from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.sharding import copy_whole, divide, gather
 from urgentmos.training.start_from import start_from
 from urgentmos.training.validation import Validation
@@ -142,12 +143,12 @@ class Trainer:
             disable=not self.is_main,
         )
         with self.folder.curves() as curves, bar:
-            sums = _Sums()
+            means = RunningMeans()
             while self.state.step < last:
-                self._step(batches, sums)
+                self._step(batches, means)
                 bar.update()
                 if self.state.step % self._config.log_every == 0:
-                    self._log(sums, curves, bar)
+                    self._log(means, curves, bar)
                 finished = self.state.step == self._config.steps
                 stop = finished or self.state.step == last or self._is_late(began)
                 if finished or self.state.step % self._config.validate_every == 0:
@@ -160,7 +161,7 @@ class Trainer:
             self._export("final")
         return self.state
 
-    def _step(self, batches: Iterator[Batch], sums: "_Sums") -> None:
+    def _step(self, batches: Iterator[Batch], means: RunningMeans) -> None:
         optimizer = self._config.optimizer
         rate = learning_rate(self.state.step, config=optimizer, steps=self._config.steps)
         for group in self._optimizer.param_groups:
@@ -172,18 +173,20 @@ class Trainer:
                 with self._accelerator.autocast():
                     loss, terms = self._module(batch)
                 self._accelerator.backward(loss / optimizer.accumulate)
-            sums.add({"loss": loss.detach(), **terms}, seconds=batch.waveform.numel() / SAMPLE_RATE)
+            means.add(
+                {"loss": loss.detach(), **terms}, seconds=batch.waveform.numel() / SAMPLE_RATE
+            )
             self.state.epoch, self.state.batch = batch.after
         norm = self._accelerator.clip_grad_norm_(self._parameters, optimizer.clip)
-        sums.add({"gradient_norm": gather(norm.detach())}, seconds=0.0)
+        means.add({"gradient_norm": gather(norm.detach())}, seconds=0.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
         if self._average is not None:
             self._average.update(self.state.step)
 
-    def _log(self, sums: "_Sums", curves: Any, bar: "tqdm[Any]") -> None:
-        figures = sums.take()
+    def _log(self, means: RunningMeans, curves: Any, bar: "tqdm[Any]") -> None:
+        figures = means.take()
         if not math.isfinite(figures["loss"]) or not math.isfinite(figures["gradient_norm"]):
             raise TrainingError(
                 f"step {self.state.step}: loss {figures['loss']}, gradient norm "
@@ -440,30 +443,3 @@ def _check_layers(layers: list[int], encoder: Encoder) -> None:
                 f"teacher.layers: expected 0 to {encoder.num_layers - 1}, the hidden states the "
                 f"encoder gives; got {layer}"
             )
-
-
-class _Sums:
-    """Running sums kept as tensors: reading a number in every step would wait for the device."""
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def add(self, values: dict[str, Tensor], *, seconds: float) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
-        self._seconds += seconds
-
-    def take(self) -> dict[str, float]:
-        """Give the means since the last call, and start again."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        elapsed = time.monotonic() - self._began
-        means["audio_seconds_per_second"] = self._seconds / max(elapsed, 1e-9)
-        self._clear()
-        return means
-
-    def _clear(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._seconds = 0.0
-        self._began = time.monotonic()
