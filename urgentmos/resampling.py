@@ -62,9 +62,10 @@ def resample(
     )
     outputs = []
     for first in range(0, up, _PHASES_AT_ONCE):
-        positions = np.arange(first, min(first + _PHASES_AT_ONCE, up)) * down / up
-        start = int(positions[0])
-        taps = np.arange(start - half_width, int(positions[-1]) + half_width + 2)
+        phases = np.arange(first, min(first + _PHASES_AT_ONCE, up), dtype=np.float64)
+        positions = phases * down / up
+        start, last = int(positions[0]), int(positions[-1])
+        taps = np.arange(start - half_width, last + half_width + 2, dtype=np.float64)
         kernel = _windowed_sinc(taps - positions[:, None], cutoff=cutoff, half_width=half_width)
         # Rounded before it becomes a tensor: Apple's GPUs have no float64.
         precision = np.float64 if waveform.dtype == torch.float64 else np.float32

@@ -161,7 +161,7 @@ def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note_structure(encoder: S3prlEncoder, notes: Sequence[Any]) -> dict[str, Any]:
-    *_, folder, _ = type(encoder.tower.upstream).__module__.split(".")
+    folder = type(encoder.tower.upstream).__module__.split(".")[-2]
     if folder in FAMILIES and len(notes) == 1 and isinstance(notes[0], dict):
         structure = {
             "family": folder,
