@@ -204,3 +204,29 @@ def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, materia
     before = contents(tmp_path / "out")
     assert make(few, tmp_path / "out").num_made == 2
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"family_versions": [3, 9]}, "family_versions: expected 1 to 8"),
+        ({"family_versions": [0, 2]}, "family_versions: expected 1 to 8"),
+        ({"crops": 0}, "crops: expected at least 1"),
+        ({"shares": SourceShares(0.0, 0.0, 0.0)}, "shares: expected none below 0 and one above"),
+    ],
+)
+def test_settings_that_make_nothing_are_refused(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        SimulationConfig(**settings)
+
+
+def test_processed_speech_alone_needs_some(config, tmp_path):
+    alone = replace(config, shares=SourceShares(clean=0.0, processed=1.0, synthesised=0.0))
+    with pytest.raises(MissingMaterialError, match="nothing to start from: shares are"):
+        make(alone, tmp_path)
+
+
+def test_a_mixture_of_which_nothing_can_be_made_is_refused(config, tmp_path):
+    alone = replace(config, noise=[], weights={"recorded_noise": 1.0}, skip_missing=True)
+    with pytest.raises(MissingMaterialError, match="no distortion can be made"):
+        make(alone, tmp_path)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from urgentmos.config import ConfigError
 from urgentmos.simulate.kinds import DISTORTIONS
 
+MAX_VERSIONS = 8
+"""Most strengths in which one utterance comes."""
+
 DEFAULT_WEIGHTS: dict[str, float] = {
     **dict.fromkeys(DISTORTIONS, 1.0),
     # Recorded and background noise is met most often.
@@ -83,7 +86,7 @@ class SimulationConfig:
         extra_weights: Kind → weight, on top of ``weights``.
         severest: Largest strength of a distortion, above 0 (barely audible) and at most 1.
         family_share: Share of distorted utterances that come in several strengths.
-        family_versions: Fewest and most strengths.
+        family_versions: Fewest and most strengths, 1 to ``MAX_VERSIONS``.
         validation_share: Share of speakers, noises, responses and voices kept for validation.
         split_by_source: Folders whose speakers are not known apart; each is on one side whole.
         min_seconds: Shorter utterances are left out.
@@ -135,6 +138,16 @@ class SimulationConfig:
             pair = getattr(self, name)
             if pair is not None and (len(pair) != 2 or pair[0] > pair[1]):
                 raise ConfigError(f"{name}: expected [lowest, highest], got {pair}")
+        fewest, most = self.family_versions
+        if fewest < 1 or most > MAX_VERSIONS:
+            raise ConfigError(
+                f"family_versions: expected 1 to {MAX_VERSIONS}, got {self.family_versions}"
+            )
+        if self.crops < 1:
+            raise ConfigError(f"crops: expected at least 1, got {self.crops}")
+        shares = [self.shares.clean, self.shares.processed, self.shares.synthesised]
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ConfigError(f"shares: expected none below 0 and one above, got {shares}")
 
     @property
     def all_weights(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Which recordings to make: decided from the seed and the recording's group alone."""
 
 import hashlib
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,11 @@ from urgentmos.simulate.material import (
     split_sources,
     split_utterances,
 )
-from urgentmos.simulate.mixture import SimulationConfig
+from urgentmos.simulate.mixture import MAX_VERSIONS, SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 
-VERSION_LETTERS = "abcdefgh"
+VERSION_LETTERS = string.ascii_lowercase[:MAX_VERSIONS]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Plan:
         seed: Of all random choices.
         kinds: Distortions that names refer to.
         weights: Kind → weight, of the kinds that can run here.
-        utterances: Speech by source.
+        material: Speech, noises and responses, before the split.
         as_they_are: Recordings that come undistorted first.
         splits: Name of an utterance → its side.
         voices: Voices with their side.
@@ -189,13 +190,21 @@ def make_plan(
     """Split the material and fix everything that decides the recordings.
 
     Raises:
-        MissingMaterialError: A kind needs noise, responses or talkers that were not given.
+        MissingMaterialError: A kind needs noise, responses or talkers that were not given, no kind
+            is left, or there is no speech of the kinds that are asked for.
     """
     share = config.validation_share
     splits = split_utterances(material, validation_share=share)
     sources = split_sources(material, splits, validation_share=share)
     used = set(splits.values())
     weights = _usable_weights(config, kinds, [sources[split] for split in used])
+    shares = config.shares
+    if not (
+        shares.clean or (shares.processed and material.processed) or (shares.synthesised and voices)
+    ):
+        raise MissingMaterialError(
+            f"nothing to start from: shares are {shares}, and there is no speech of these kinds"
+        )
     return Plan(
         config=config,
         seed=seed,
@@ -266,7 +275,13 @@ def _usable_weights(
             f"{named}: give at least two of each (one is kept for validation; of speech, two "
             "speakers on each side), or state skip_missing=true, or weight 0"
         )
-    return {name: w for name, w in config.all_weights.items() if name not in lacking}
+    usable = {name: w for name, w in config.all_weights.items() if name not in lacking}
+    if not usable and sum(config.num_distortions[1:]) > 0:
+        raise MissingMaterialError(
+            "no distortion can be made: none has a weight above 0 and what it needs; give noise, "
+            "responses or tools, or state num_distortions=[1,0,0,0] for speech as it is"
+        )
+    return usable
 
 
 def _split_voices(
