@@ -60,8 +60,13 @@ class DataConfig:
             )
         if not 0 < self.min_share <= 1:
             raise ValueError(f"min_share: expected above 0, up to 1, got {self.min_share}")
-        if self.delta < 0:
-            raise ValueError(f"delta: expected 0 or more, got {self.delta}")
+        for name, value in (("delta", self.delta), ("min_seconds", self.min_seconds)):
+            if not value >= 0:
+                raise ValueError(f"{name}: expected 0 or more, got {value}")
+        if not self.max_seconds > 0:
+            raise ValueError(f"max_seconds: expected above 0, got {self.max_seconds}")
+        if self.workers < 0:
+            raise ValueError(f"workers: expected 0 or more, got {self.workers}")
         if self.batch_seconds < 2 * self.max_seconds:
             raise ValueError(
                 f"batch_seconds: {self.batch_seconds} s cannot hold two recordings of up to "
@@ -178,8 +183,12 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if self.lr <= 0 or self.clip <= 0:
+        if not (self.lr > 0 and self.clip > 0):
             raise ValueError(f"lr and clip: expected above 0, got {self.lr} and {self.clip}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: expected two of 0 to below 1, got {self.betas}")
         if self.accumulate < 1:
             raise ValueError(f"accumulate: expected at least 1, got {self.accumulate}")
         if self.warmup_steps < 0:
