@@ -54,19 +54,17 @@ class DataConfig:
                 raise ValueError(f"pairs: unknown matching {name!r}; known: {', '.join(MATCHINGS)}")
             if weight < 0:
                 raise ValueError(f"pairs.{name}: expected a weight of 0 or more, got {weight}")
-        if not 0 <= self.validation_share < 1:
-            raise ValueError(
-                f"validation_share: expected 0 to below 1, got {self.validation_share}"
-            )
-        if not 0 < self.min_share <= 1:
-            raise ValueError(f"min_share: expected above 0, up to 1, got {self.min_share}")
-        for name, value in (("delta", self.delta), ("min_seconds", self.min_seconds)):
-            if not value >= 0:
-                raise ValueError(f"{name}: expected 0 or more, got {value}")
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds: expected above 0, got {self.max_seconds}")
-        if self.workers < 0:
-            raise ValueError(f"workers: expected 0 or more, got {self.workers}")
+        ranges = {
+            "validation_share": (0 <= self.validation_share < 1, "0 to below 1"),
+            "min_share": (0 < self.min_share <= 1, "above 0, up to 1"),
+            "delta": (self.delta >= 0, "0 or more"),
+            "min_seconds": (self.min_seconds >= 0, "0 or more"),
+            "max_seconds": (self.max_seconds > 0, "above 0"),
+            "workers": (self.workers >= 0, "0 or more"),
+        }
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)}")
         if self.batch_seconds < 2 * self.max_seconds:
             raise ValueError(
                 f"batch_seconds: {self.batch_seconds} s cannot hold two recordings of up to "
