@@ -121,6 +121,24 @@ def nisqa(model: str, workers: int | None) -> Score:
     return score
 
 
+def labeller(name: str) -> Callable[[str, int | None], Score]:
+    """Give the maker that runs a tool of ``urgentmos label``, which fetches its weights once."""
+
+    def make(model: str, workers: int | None) -> Score:
+        from urgentmos.audio import read_audio
+        from urgentmos.labels.catalogue import LABELLERS
+
+        tool = LABELLERS[name].build("float32")
+
+        def score(paths: Sequence[Path]) -> None:
+            for path in paths:
+                tool.label(read_audio(path).waveform, None)
+
+        return score
+
+    return make
+
+
 def nisqa_has_weights() -> bool:
     """Tell whether NISQA's own weights are where ``torchmetrics`` keeps them."""
     return Path("~/.torchmetrics/NISQA/nisqa.tar").expanduser().exists()
@@ -132,6 +150,8 @@ PREDICTORS: dict[str, Callable[[str, int | None], Score]] = {
     "distill_mos": distill_mos,
     "dnsmos": dnsmos,
     "nisqa": nisqa,
+    "utmos": labeller("utmos"),
+    "scoreq": labeller("scoreq"),
     "wavlm": wavlm_variant,
 }
 """Makers by name, given the model to load and the number of decoding threads."""
