@@ -26,7 +26,9 @@ def load_assessor(model: str, device: str | None) -> "Assessor":
     try:
         torch.empty(0, device=wanted)
     except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise typer.BadParameter(f"no device {device!r} here: {error}") from error
+        # PyTorch goes on to list every backend that it knows.
+        reason = str(error).partition("\n")[0]
+        raise typer.BadParameter(f"no device {device!r} here: {reason}") from error
     return load_model(model, device=device)
 
 
