@@ -52,7 +52,8 @@ def simulate(
 
     changed = overrides or []
     if config is not None and "=" in config and not Path(config).exists():
-        config, changed = None, [config, *changed]
+        changed = [config, *changed]
+        config = None
     settings = load_config(SimulationConfig, config, changed)
     folders = {"speech": speech, "noise": noise, "responses": rir}
     changes: dict[str, Any] = {k: [str(p) for p in v] for k, v in folders.items() if v}
