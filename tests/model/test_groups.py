@@ -43,7 +43,10 @@ def test_frames_and_gradient_are_those_of_torch() -> None:
     features = torch.randn(2, 6, 8, requires_grad=True)
     mask = lengths_to_mask(torch.tensor([6, 3]), 6)
     ours = encoder(features, mask)[mask]
-    theirs = encoder.encoder(features, src_key_padding_mask=~mask)[mask]
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, batch_first=True)
+    reference = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    reference.load_state_dict(encoder.encoder.state_dict())
+    theirs = reference(features, src_key_padding_mask=~mask)[mask]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     (our_gradient,) = torch.autograd.grad(ours.square().sum(), features)
     (their_gradient,) = torch.autograd.grad(theirs.square().sum(), features)

@@ -8,7 +8,7 @@ from torch.nn import functional
 class GroupEncoder(nn.Module):
     """Post-norm Transformer encoder with ReLU and no positional encoding, as UrgentMOS has it.
 
-    A plain ``nn.TransformerEncoder`` inside, so that public weights fit by name.
+    An ``nn.TransformerEncoder`` inside, so that public weights fit by name.
     """
 
     def __init__(
@@ -16,7 +16,7 @@ class GroupEncoder(nn.Module):
     ) -> None:
         """Make the layers."""
         super().__init__()
-        layer = nn.TransformerEncoderLayer(
+        layer = _EncoderLayer(
             dim, heads, dim_feedforward=feedforward, dropout=dropout, batch_first=True
         )
         # Nested tensors would take the padding out, and warn that they are a prototype.
@@ -34,23 +34,30 @@ class GroupEncoder(nn.Module):
             mask: True on real frames.
         """
         # Attention without a mask is faster, and the same where there is no padding.
-        keep = None if bool(mask.all()) else mask[:, None, None, :]
+        padding = None if bool(mask.all()) else ~mask
         for layer in self.encoder.layers:
-            features = _run(layer, features, keep)
+            features = layer(features, src_key_padding_mask=padding)
         return features
 
 
-def _run(
-    layer: nn.TransformerEncoderLayer,
-    features: Float[Tensor, "batch frames dim"],
-    keep: Bool[Tensor, "batch 1 1 frames"] | None,
-) -> Float[Tensor, "batch frames dim"]:
-    """Run one layer: torch's own path without gradient is slow on a CPU where there is padding."""
-    attended = layer.dropout1(_attend(layer.self_attn, features, keep))
-    features = layer.norm1(features + attended)
-    inner = layer.dropout(functional.relu(layer.linear1(features)))
-    encoded: Tensor = layer.norm2(features + layer.dropout2(layer.linear2(inner)))
-    return encoded
+class _EncoderLayer(nn.TransformerEncoderLayer):
+    """torch's layer, computed here: its own path without gradient is slow on a CPU with padding."""
+
+    def forward(
+        self,
+        src: Float[Tensor, "batch frames dim"],
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Bool[Tensor, "batch frames"] | None = None,
+        is_causal: bool = False,
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Attend to every frame that is no padding, whatever its place, then transform each."""
+        if src_mask is not None or is_causal:
+            raise ValueError("a group's frames attend to all others: expected no src_mask")
+        keep = None if src_key_padding_mask is None else ~src_key_padding_mask[:, None, None]
+        src = self.norm1(src + self.dropout1(_attend(self.self_attn, src, keep)))
+        inner = self.dropout(functional.relu(self.linear1(src)))
+        encoded: Tensor = self.norm2(src + self.dropout2(self.linear2(inner)))
+        return encoded
 
 
 def _attend(
@@ -60,7 +67,8 @@ def _attend(
 ) -> Float[Tensor, "batch frames dim"]:
     projected = functional.linear(features, attention.in_proj_weight, attention.in_proj_bias)
     # (batch, frames, 3 * dim) to three of (batch, heads, frames, dim / heads)
-    query, key, value = projected.unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    parts = projected.view(*features.shape[:2], 3, attention.num_heads, -1)
+    query, key, value = parts.permute(2, 0, 3, 1, 4)
     found = functional.scaled_dot_product_attention(
         query,
         key,
