@@ -1,12 +1,14 @@
-"""Average the weights of a run's best and final model, and validate what comes out.
+"""Average the weights of models of one form, and validate what comes out.
 
 What is best on the mean over all metrics comes early, while the heads with few labels still hold;
-what is best on those with many comes last. Their mean keeps most of both. (Averaging along a run:
-Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".)
-``python recipes/default/average.py RUN`` writes ``RUN/averaged``.
+what is best on those with many comes last. Their mean keeps most of both, and the mean of where a
+run started and where it came to keeps most of what each knows. (Izmailov et al. 2018, "Averaging
+weights leads to wider optima and better generalization"; Wortsman et al. 2022, "Model soups".)
+``python recipes/default/average.py RUN MODEL MODEL...`` writes ``RUN/averaged``.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,24 +24,28 @@ from urgentmos.training.validation import Validation
 _BATCH_SECONDS = 60
 
 
-def mean_weights(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Average two states of one network, tensor by tensor."""
+def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Average the states of networks of one form, tensor by tensor."""
     return {
-        name: (value + b[name]) / 2 if value.is_floating_point() else value
-        for name, value in a.items()
+        name: sum((state[name] for state in states[1:]), start=value) / len(states)
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
     }
 
 
 def main() -> None:
     """Average and validate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="run folder of urgentmos train")
+    parser.add_argument("run", type=Path, help="run folder of urgentmos train: data and settings")
+    parser.add_argument("models", type=Path, nargs="+", help="model folders to average")
     arguments = parser.parse_args()
     run = load_config(RunConfig, arguments.run / "config.yaml")
     corpus = load_corpus(run.data, metrics=run.model.metrics)
-    assessor, final = (load_model(arguments.run / name) for name in ("best", "final"))
+    states = [load_model(folder).network.state_dict() for folder in arguments.models]
+    assessor = load_model(arguments.models[0])
     network = assessor.network
-    network.load_state_dict(mean_weights(network.state_dict(), final.network.state_dict()))
+    network.load_state_dict(mean_weights(states))
     validation = Validation(
         corpus.validation.recordings,
         corpus.validation.waveforms,
