@@ -205,6 +205,14 @@ def test_code_in_a_saved_structure_is_not_run(saved, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_number_without_end_in_a_saved_structure_is_not_computed(saved):
+    structure = state_options(saved)["structure"]
+    structure["checkpoint"]["cfg"]["conv_feature_layers"] = "9 ** 9 ** 9 ** 9"
+    state_options(saved, structure=structure)
+    with pytest.raises(CheckpointError, match="expected no code"):
+        load_model(saved)
+
+
 def test_code_in_a_checkpoint_is_not_run(wavlm, tmp_path):
     stored = torch.load(wavlm, weights_only=True)  # noqa: TID251 - written by the fixture
     stored["cfg"]["conv_feature_layers"] = f"open({str(tmp_path / 'ran')!r}, 'w')"

@@ -35,7 +35,10 @@ _HARMLESS = (
     ast.Attribute,
     ast.Load,
     ast.BinOp,
-    ast.operator,
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
     ast.UnaryOp,
     ast.unaryop,
 )
