@@ -148,6 +148,13 @@ def state_options(model: Path, **changes: object) -> dict[str, Any]:
     return before
 
 
+def state_convolutions(model: Path, setting: str) -> None:
+    """Put a string that s3prl evaluates into a saved model's structure."""
+    structure = state_options(model)["structure"]
+    structure["checkpoint"]["cfg"]["conv_feature_layers"] = setting
+    state_options(model, structure=structure)
+
+
 @pytest.fixture
 def saved(wavlm: Path, tiny_config: ModelConfig, tmp_path: Path) -> Path:
     return save(tmp_path / "saved", tiny_config, upstream="wavlm_local", checkpoint=str(wavlm))
@@ -196,19 +203,14 @@ def test_a_saved_model_that_leaves_its_upstream_to_a_download_is_refused(
 
 
 def test_code_in_a_saved_structure_is_not_run(saved, tmp_path):
-    structure = state_options(saved)["structure"]
-    touch = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
-    structure["checkpoint"]["cfg"]["conv_feature_layers"] = touch
-    state_options(saved, structure=structure)
+    state_convolutions(saved, f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()")
     with pytest.raises(CheckpointError, match="expected no code"):
         load_model(saved)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_number_without_end_in_a_saved_structure_is_not_computed(saved):
-    structure = state_options(saved)["structure"]
-    structure["checkpoint"]["cfg"]["conv_feature_layers"] = "9 ** 9 ** 9 ** 9"
-    state_options(saved, structure=structure)
+    state_convolutions(saved, "9 ** 9 ** 9 ** 9")
     with pytest.raises(CheckpointError, match="expected no code"):
         load_model(saved)
 
@@ -223,9 +225,7 @@ def test_code_in_a_checkpoint_is_not_run(wavlm, tmp_path):
 
 
 def test_a_structure_that_s3prl_cannot_build_is_refused(saved):
-    structure = state_options(saved)["structure"]
-    structure["checkpoint"]["cfg"]["conv_feature_layers"] = "nothing"
-    state_options(saved, structure=structure)
+    state_convolutions(saved, "nothing")
     with pytest.raises(CheckpointError, match="s3prl cannot make a wavlm upstream"):
         load_model(saved)
 
