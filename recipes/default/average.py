@@ -42,10 +42,9 @@ def main() -> None:
     arguments = parser.parse_args()
     run = load_config(RunConfig, arguments.run / "config.yaml")
     corpus = load_corpus(run.data, metrics=run.model.metrics)
-    states = [load_model(folder).network.state_dict() for folder in arguments.models]
-    assessor = load_model(arguments.models[0])
-    network = assessor.network
-    network.load_state_dict(mean_weights(states))
+    assessors = [load_model(folder) for folder in arguments.models]
+    network = assessors[0].network
+    network.load_state_dict(mean_weights([each.network.state_dict() for each in assessors]))
     validation = Validation(
         corpus.validation.recordings,
         corpus.validation.waveforms,
@@ -55,7 +54,7 @@ def main() -> None:
     )
     scores = validation.score(network.eval(), device=torch.device("cpu"))
     figures = validation.figures(scores.double().numpy())
-    save_model(arguments.run / "averaged", network, assessor.config, {"validation": figures})
+    save_model(arguments.run / "averaged", network, assessors[0].config, {"validation": figures})
     print({name: round(figure, 3) for name, figure in figures.items() if name.startswith("lcc")})
 
 
