@@ -19,6 +19,10 @@ from urgentmos.model.encoders.pretrained import PretrainedConfig
 from urgentmos.model.encoders.qwen3_omni import Qwen3OmniConfig, build_qwen3_omni
 from urgentmos.model.encoders.s3prl_upstream import S3prlConfig, build_s3prl
 from urgentmos.model.encoders.s3prl_upstream import as_saved as s3prl_as_saved
+from urgentmos.model.encoders.spectral_transformer import (
+    SpectralTransformerConfig,
+    build_spectral_transformer,
+)
 from urgentmos.model.encoders.torchaudio_pipelines import TorchaudioConfig, build_torchaudio
 from urgentmos.model.encoders.wav2vec2_bert import Wav2Vec2BertConfig, build_wav2vec2_bert
 from urgentmos.model.encoders.waveform_transformers import (
@@ -55,6 +59,9 @@ class EncoderFamily:
 ENCODERS: dict[str, EncoderFamily] = {
     "log_mel": EncoderFamily(LogMelConfig, build_log_mel),
     "complex_spectrum": EncoderFamily(ComplexSpectrumConfig, build_complex_spectrum),
+    "spectral_transformer": EncoderFamily(
+        SpectralTransformerConfig, build_spectral_transformer
+    ),
     "distill_mos": EncoderFamily(DistillMosConfig, build_distill_mos),
     **{
         name: EncoderFamily(WaveformTransformerConfig, build)

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urgentmos.extras import MissingExtraError
-from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.chunking import cut, join
 from urgentmos.model.encoders.encoder import EncoderOutput
-from urgentmos.model.encoders.framing import num_frames
+from urgentmos.model.encoders.framing import average_frames, num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
 from urgentmos.rates import SAMPLE_RATE
 
@@ -150,21 +149,6 @@ class DistillMosEncoder(PretrainedEncoder):
             torch.stack(states, dim=1), chunks, frame_lengths, chunk_frames=_COLUMNS
         )
         return average_frames(EncoderOutput(hidden_states, frame_lengths), self.averaged_frames)
-
-
-def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
-    """Average every ``count`` consecutive valid frames; the last mean can be over fewer."""
-    if count == 1:
-        return output
-    hidden, lengths = output
-    missing = -hidden.shape[2] % count
-    mask = lengths_to_mask(lengths, hidden.shape[2] + missing)[:, None, :, None].to(hidden.dtype)
-    hidden = functional.pad(hidden, (0, 0, 0, missing)) * mask
-    batch, layers, frames, dim = hidden.shape
-    totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
-    counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
-    lengths = torch.div(lengths + count - 1, count, rounding_mode="floor")
-    return EncoderOutput(totals / counted, lengths)
 
 
 def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:

@@ -1,9 +1,12 @@
-"""Short-time spectra whose frames depend on a recording's own samples alone."""
+"""Frames that depend on a recording's own samples alone: spectra, and means of a few."""
 
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+
+from urgentmos.masks import lengths_to_mask
+from urgentmos.model.encoders.encoder import EncoderOutput
 
 
 def num_frames(lengths: Int[Tensor, " batch"], hop: int) -> Int[Tensor, " batch"]:
@@ -40,3 +43,18 @@ class Spectrum(nn.Module):
         framed = padded.unfold(1, self.window_samples, self.hop_samples)
         spectrum: Tensor = torch.fft.rfft(framed * self.window)
         return spectrum
+
+
+def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
+    """Average every ``count`` consecutive valid frames; the last mean can be over fewer."""
+    if count == 1:
+        return output
+    hidden, lengths = output
+    missing = -hidden.shape[2] % count
+    mask = lengths_to_mask(lengths, hidden.shape[2] + missing)[:, None, :, None].to(hidden.dtype)
+    hidden = functional.pad(hidden, (0, 0, 0, missing)) * mask
+    batch, layers, frames, dim = hidden.shape
+    totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
+    counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
+    lengths = torch.div(lengths + count - 1, count, rounding_mode="floor")
+    return EncoderOutput(totals / counted, lengths)

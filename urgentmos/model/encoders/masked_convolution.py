@@ -5,7 +5,9 @@ what goes out. The zeros a convolution adds at the end of a lone recording then 
 it meets in a batch.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -59,8 +61,13 @@ def _half_kernel(stride: int) -> int:
     return max(1, (stride + 1) // 2)
 
 
-class ConvolutionStem(nn.Module):
-    """A stack of strided 2-D convolutions, then one vector per remaining frame."""
+class MaskedConv2dStack(nn.Module):
+    """Strided 2-D convolutions, then all channels and bins of a remaining frame in one vector.
+
+    Attributes:
+        time_stride: Stride in time over all layers.
+        out_features: Size of the vectors.
+    """
 
     def __init__(
         self,
@@ -70,9 +77,8 @@ class ConvolutionStem(nn.Module):
         channels: Sequence[int],
         time_strides: Sequence[int],
         frequency_strides: Sequence[int],
-        dim: int,
     ) -> None:
-        """Make the stack.
+        """Make the layers.
 
         Args:
             in_channels: Channels of the time-frequency input.
@@ -80,7 +86,6 @@ class ConvolutionStem(nn.Module):
             channels: Output channels of each convolution.
             time_strides: Stride in time of each.
             frequency_strides: Stride in frequency of each.
-            dim: Size of the vectors given.
 
         Raises:
             ValueError: The lists differ in length.
@@ -106,13 +111,13 @@ class ConvolutionStem(nn.Module):
             )
             in_channels = out_channels
             bins = -(-bins // frequency_stride)
-        self.projection = nn.Linear(in_channels * bins, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.time_stride = math.prod(time_strides)
+        self.out_features = in_channels * bins
 
     def forward(
         self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch out_frames dim"], Int[Tensor, " batch"]]:
-        """Give one normalised vector per remaining frame, and how many are valid.
+        """Give one vector per remaining frame, and how many are valid.
 
         Args:
             features: Zero or anything in the padding.
@@ -122,7 +127,23 @@ class ConvolutionStem(nn.Module):
         for layer in self.layers:
             features, lengths = layer(features, lengths)
         # (batch, channels, frames, bins) to (batch, frames, bins * channels)
-        vectors = features.permute(0, 2, 3, 1).flatten(2)
+        return features.permute(0, 2, 3, 1).flatten(2), lengths
+
+
+class ConvolutionStem(MaskedConv2dStack):
+    """The same, projected to one size and normalised."""
+
+    def __init__(self, *, dim: int, **stack: Any) -> None:
+        """Make the stack; ``dim`` is the size of the vectors given."""
+        super().__init__(**stack)
+        self.projection = nn.Linear(self.out_features, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch out_frames dim"], Int[Tensor, " batch"]]:
+        """Give one normalised vector per remaining frame, and how many are valid."""
+        vectors, lengths = super().forward(features, lengths)
         return self.norm(self.projection(vectors)), lengths
 
 
