@@ -13,7 +13,7 @@ from urgentmos.config import ConfigError, to_dict
 from urgentmos.data.dataset import BatchDataset
 from urgentmos.model.checkpoint import load_model
 from urgentmos.model.config import EncoderConfig
-from urgentmos.training.config import RunConfig
+from urgentmos.training.config import RunConfig, TeacherConfig
 from urgentmos.training.trainer import Trainer
 
 from .conftest import MakeRun
@@ -117,6 +117,48 @@ def test_a_run_with_a_teacher_resumes_to_the_bit(make_run: MakeRun, tmp_path: Pa
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
+def with_pupil(make_run: MakeRun, features: Path, *, layers: list[int], pupil: int) -> RunConfig:
+    run = make_run(data={"features": str(features)}, steps=30)
+    small = EncoderConfig(
+        "spectral_transformer", {"channels": [8] * 5, "time_strides": [2, 2, 2, 1, 1], "layers": 1}
+    )
+    return replace(
+        run,
+        model=replace(run.model, encoders=[*run.model.encoders, small]),
+        teacher=TeacherConfig(TRUNK, layers, pupil=pupil),
+        objectives=replace(run.objectives, imitation=1.0),
+    )
+
+
+def test_a_pupil_comes_nearer_to_the_teacher(make_run: MakeRun, tmp_path: Path) -> None:
+    run = with_pupil(make_run, tmp_path / "features", layers=[0, 7], pupil=2)
+    trainer = Trainer(run)
+    batch = trainer._dataset[next(trainer._sampler.plans())]
+    with torch.no_grad():
+        before = trainer._module(batch)[1]["imitation"]
+    trainer.train()
+    with torch.no_grad():
+        after = trainer._module(batch)[1]["imitation"]
+    assert after < 0.9 * before
+    saved = load_file(Path(run.output) / "final/model.safetensors")
+    assert not any("imitation" in name or "tower" in name for name in saved)
+
+
+@pytest.mark.parametrize(
+    ("layers", "pupil", "message"),
+    [
+        ([0, 4, 7], 2, "3 hidden states of size 200 cannot be those of the pupil, which gives 2 of"),
+        ([0, 7], 0, "2 hidden states of size 200 cannot be those of the pupil"),
+        ([0, 7], 3, r"teacher\.pupil: expected 0 to 2.*got 3"),
+    ],
+)
+def test_a_pupil_that_cannot_be_one_is_refused(
+    make_run: MakeRun, tmp_path: Path, layers: list[int], pupil: int, message: str
+) -> None:
+    with pytest.raises((ConfigError, ValueError), match=message):
+        Trainer(with_pupil(make_run, tmp_path / "features", layers=layers, pupil=pupil))
+
+
 def test_a_layer_the_teacher_lacks_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(
         teacher={"encoder": to_dict(TRUNK), "layers": [8]}, objectives={"distillation": 1.0},
@@ -129,8 +171,13 @@ def test_a_layer_the_teacher_lacks_is_refused(make_run: MakeRun, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": TEACHER}, "distillation is above 0 exactly where teacher is set"),
-        ({"objectives": {"distillation": 1.0}}, "distillation is above 0 exactly where teacher"),
+        ({"teacher": TEACHER}, "distillation or imitation is above 0 exactly where teacher is"),
+        ({"objectives": {"distillation": 1.0}}, "or imitation is above 0 exactly where teacher"),
+        ({"objectives": {"imitation": 1.0}}, "or imitation is above 0 exactly where teacher"),
+        (
+            {"teacher": {**TEACHER, "pupil": 0}, "objectives": {"distillation": 1.0}},
+            r"imitation is above 0 exactly where teacher\.pupil is set; got 0.0 and pupil 0",
+        ),
         (
             {"teacher": TEACHER, "objectives": {"distillation": 1.0}},
             "a teacher needs data.features",

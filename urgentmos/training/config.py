@@ -87,6 +87,7 @@ class ObjectivesConfig:
         bradley_terry: Weight of Bradley-Terry on differences of the ``mos`` score.
         qamro: Weight of QAMRO on the ``mos`` score.
         distillation: Weight of predicting the teacher's hidden states.
+        imitation: Weight of making the pupil's hidden states the teacher's.
         corpus_bias: Weight of the penalty on one learned offset per corpus of the ``mos`` labels in
             the absolute loss (`urgentmos.training.corpus_bias`); 0 learns no offsets.
         regression: Penalty of the absolute loss.
@@ -102,6 +103,7 @@ class ObjectivesConfig:
     bradley_terry: float = 0.0
     qamro: float = 0.0
     distillation: float = 0.0
+    imitation: float = 0.0
     corpus_bias: float = 0.0
     regression: Literal["mse", "l1", "huber"] = "mse"
     metric_weights: dict[str, float] = field(default_factory=dict)
@@ -131,6 +133,7 @@ class ObjectivesConfig:
             "bradley_terry": self.bradley_terry,
             "qamro": self.qamro,
             "distillation": self.distillation,
+            "imitation": self.imitation,
             "corpus_bias": self.corpus_bias,
         }
 
@@ -142,10 +145,13 @@ class TeacherConfig:
     Attributes:
         encoder: The encoder.
         layers: Hidden states that are learned, by number, the input embedding being 0.
+        pupil: Number of the model's encoder whose hidden states, in order, are to be these, which
+            must be as many and as wide; None has no encoder imitate the teacher.
     """
 
     encoder: EncoderConfig
     layers: list[int]
+    pupil: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is something to learn."""
@@ -251,13 +257,7 @@ class RunConfig:
                 f"untrained head must not be shipped; got {weights['preference']} and "
                 f"{'a' if self.model.preference else 'no'} preference head"
             )
-        if (self.teacher is not None) != (weights["distillation"] > 0):
-            raise ValueError(
-                "objectives.distillation is above 0 exactly where teacher is set; got "
-                f"{weights['distillation']} and {'a' if self.teacher else 'no'} teacher"
-            )
-        if self.teacher is not None and self.data.features is None:
-            raise ValueError("a teacher needs data.features, the folder its hidden states are in")
+        self._check_teacher()
         self._check_pairs()
         if (weights["bradley_terry"] or weights["qamro"]) and "mos" not in self.model.metrics:
             raise ValueError("bradley_terry and qamro rank the 'mos' score, which no group has")
@@ -266,6 +266,27 @@ class RunConfig:
         for name in self.objectives.metric_weights:
             if name not in self.model.metrics:
                 raise ValueError(f"objectives.metric_weights: the model does not predict {name!r}")
+
+    def _check_teacher(self) -> None:
+        distillation, imitation = self.objectives.distillation, self.objectives.imitation
+        if (self.teacher is not None) != (distillation > 0 or imitation > 0):
+            raise ValueError(
+                "objectives.distillation or imitation is above 0 exactly where teacher is set; got "
+                f"{distillation}, {imitation} and {'a' if self.teacher else 'no'} teacher"
+            )
+        pupil = None if self.teacher is None else self.teacher.pupil
+        if (pupil is not None) != (imitation > 0):
+            raise ValueError(
+                "objectives.imitation is above 0 exactly where teacher.pupil is set; got "
+                f"{imitation} and {'no pupil' if pupil is None else f'pupil {pupil}'}"
+            )
+        if pupil is not None and not 0 <= pupil < len(self.model.encoders):
+            raise ValueError(
+                f"teacher.pupil: expected 0 to {len(self.model.encoders) - 1}, the number of one "
+                f"of the model's encoders, got {pupil}"
+            )
+        if self.teacher is not None and self.data.features is None:
+            raise ValueError("a teacher needs data.features, the folder its hidden states are in")
 
     def _check_pairs(self) -> None:
         weights = self.objectives.weights

@@ -31,7 +31,7 @@ from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
-from urgentmos.training.distillation import build_distillation
+from urgentmos.training.distillation import build_distillation, build_imitation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
@@ -375,13 +375,17 @@ class Trainer:
         return encoded, teacher
 
     def _compose(self, network: AssessorNetwork) -> Objective:
-        distillation = None
-        if self._teacher is not None:
+        distillation, imitation, pupil = None, None, None
+        if self._teacher is not None and self._config.objectives.distillation:
             distillation = build_distillation(
                 self._teacher,
                 dim=self._config.model.fusion.dim,
                 from_group=network.preference is not None,
             )
+        if self._teacher is not None and self._config.teacher is not None:
+            pupil = self._config.teacher.pupil
+            if pupil is not None:
+                imitation = build_imitation(self._teacher, network.encoders[pupil])
         corpus_bias = None
         if self._config.objectives.corpus_bias:
             corpus_bias = build_corpus_bias(self.corpus.train.recordings)
@@ -389,6 +393,8 @@ class Trainer:
             network,
             self._config.objectives,
             distillation=distillation,
+            imitation=imitation,
+            pupil=pupil,
             corpus_bias=corpus_bias,
             num_processes=self._num_ranks,
         )
