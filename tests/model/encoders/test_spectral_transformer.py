@@ -12,6 +12,7 @@ from urgentmos.model.encoders.spectral_transformer import (
     SpectralTransformerEncoder,
     build_spectral_transformer,
     compress_with_magnitude,
+    frame_positions,
 )
 
 Speech = Callable[..., np.ndarray]
@@ -63,14 +64,19 @@ def test_frames_are_averaged(speech: Speech) -> None:
 def test_frames_know_their_place(speech: Speech) -> None:
     encoder = build()
     waveform = torch.from_numpy(np.tile(speech(0.2), 2))[None]
-    with torch.no_grad():
-        encoder.positions.zero_()
-    placeless = encoder(waveform, torch.tensor([6400])).hidden_states[0, -1]
-    torch.testing.assert_close(placeless[2], placeless[7])
-    with torch.no_grad():
-        encoder.positions.copy_(torch.randn(192, 8))
     placed = encoder(waveform, torch.tensor([6400])).hidden_states[0, -1]
     assert not torch.allclose(placed[2], placed[7], atol=1e-2)
+    encoder.positions.zero_()
+    placeless = encoder(waveform, torch.tensor([6400])).hidden_states[0, -1]
+    torch.testing.assert_close(placeless[2], placeless[7])
+
+
+def test_positions_are_those_of_the_teacher_averaged() -> None:
+    fine, coarse = (frame_positions(n, 6, frame_samples=320 * k) for n, k in ((8, 1), (2, 4)))
+    expected = [[np.sin(p * 768 ** (-k / 3)) for k in range(3)] for p in range(8)]
+    np.testing.assert_allclose(fine[:, 0::2], expected, atol=1e-6)
+    torch.testing.assert_close(fine[:, 1::2].square(), 1 - fine[:, 0::2].square())
+    torch.testing.assert_close(coarse, fine.unflatten(0, (2, 4)).mean(dim=1))
 
 
 @pytest.mark.parametrize("gain", [1e-3, 0.1, 30.0])

@@ -26,6 +26,9 @@ _COMPRESSION = 0.3
 # with a peak of one here.
 _FLOOR = 1e-8
 _PEAK_FLOOR = 1e-8
+# Distill-MOS's positions: one per 20 ms, and sinusoids of 2 pi to nearly 768 * 2 pi of them.
+_POSITION_SAMPLES = 320
+_LONGEST_WAVE = 768.0
 
 
 @dataclass
@@ -51,7 +54,7 @@ class SpectralTransformerConfig:
     layers: int = 7
     heads: int = 8
     feedforward: int = 400
-    window_frames: int = 192
+    window_frames: int = 136
     averaged_frames: int = 1
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class SpectralTransformerEncoder(Encoder):
     attends to padding, so batch-mates change nothing.
     """
 
+    positions: Tensor
+
     def __init__(
         self,
         *,
@@ -85,12 +90,13 @@ class SpectralTransformerEncoder(Encoder):
         self.spectrum = spectrum
         self.convolutions = convolutions
         self.projection = nn.Linear(convolutions.out_features, dim)
-        self.positions = nn.Parameter(0.02 * torch.randn(window_frames, dim))
+        self._frame_samples = spectrum.hop_samples * convolutions.time_stride
+        positions = frame_positions(window_frames, dim, frame_samples=self._frame_samples)
+        self.register_buffer("positions", positions, persistent=False)
         self.layers = nn.ModuleList(layers)
         self.dim = dim
         self.num_layers = len(layers) + 1
         self.averaged_frames = averaged_frames
-        self._frame_samples = spectrum.hop_samples * convolutions.time_stride
         self.frame_rate = SAMPLE_RATE / (self._frame_samples * averaged_frames)
 
     def forward(
@@ -125,6 +131,22 @@ class SpectralTransformerEncoder(Encoder):
         for layer in self.layers:
             states.append(layer(states[-1], src_key_padding_mask=padding))
         return torch.stack(states, dim=1)
+
+
+def frame_positions(
+    num_frames: int, dim: int, *, frame_samples: int
+) -> Float[Tensor, "num_frames dim"]:
+    """Say where each frame is: sine and cosine in turn of its place, at ``dim / 2`` wavelengths.
+
+    Frames longer than a position get the mean over the positions in them, which is what the mean
+    of a teacher's frames holds.
+    """
+    per_frame = max(1, frame_samples // _POSITION_SAMPLES)
+    steps = torch.arange(num_frames * per_frame) * (frame_samples / per_frame / _POSITION_SAMPLES)
+    rates = _LONGEST_WAVE ** (-torch.arange(0, dim, 2) / dim)
+    angles = steps[:, None] * rates
+    waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :dim]
+    return waves.unflatten(0, (num_frames, per_frame)).mean(dim=1)
 
 
 def compress_with_magnitude(
