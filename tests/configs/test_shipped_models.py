@@ -6,7 +6,8 @@ from urgentmos.config import load_config
 from urgentmos.model.checkpoint import find_model, load_model
 from urgentmos.training.config import RunConfig
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
 
 
 def test_the_default_model_is_what_its_config_says() -> None:
@@ -14,13 +15,21 @@ def test_the_default_model_is_what_its_config_says() -> None:
     assert load_model("default").config == model
 
 
-def test_the_accurate_model_is_the_default_one_and_the_trunk() -> None:
+def test_the_accurate_model_hears_through_the_trunk_that_the_default_one_imitates() -> None:
     default, accurate = (
         load_config(RunConfig, CONFIGS / f"{n}.yaml") for n in ("default", "accurate")
     )
-    assert accurate.model.encoders[:-1] == default.model.encoders
-    assert accurate.model.encoders[-1] == (default.teacher and default.teacher.encoder)
+    assert load_model("default").config.encoders[0] == accurate.model.encoders[0]
+    assert default.teacher is not None
+    assert accurate.model.encoders[-1] == default.teacher.encoder
     assert accurate.model.groups == default.model.groups
+
+
+def test_the_accurate_model_starts_from_its_encoders_trained_from_scratch() -> None:
+    scratch = load_config(RunConfig, ROOT / "recipes" / "default" / "from_scratch.yaml")
+    accurate = load_config(RunConfig, CONFIGS / "accurate.yaml")
+    assert accurate.model.encoders[:-1] == scratch.model.encoders
+    assert accurate.model.groups == scratch.model.groups
 
 
 def test_fast_is_another_name_of_the_default() -> None:
