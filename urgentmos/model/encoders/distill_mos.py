@@ -171,10 +171,7 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
             f"digest: the model was trained on weights of distillmos with SHA-256 {config.digest}, "
             f"and {path} has {digest}; install the version of distillmos it was trained with"
         )
-    stored = torch.load(  # noqa: TID251 - the package's own file, read as tensors only
-        path, map_location="cpu", weights_only=True
-    )
-    trunk.load_state_dict(_translate(stored["model"]), strict=True)
+    trunk.load_state_dict(_translate(load_package_weights()), strict=True)
     encoder = DistillMosEncoder(trunk, config=config)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
@@ -182,6 +179,18 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
     else:
         encoder.stored_options = {"pretrained": False}
     return encoder
+
+
+def load_package_weights() -> dict[str, Tensor]:
+    """Read all weights of Distill-MOS from the installed package, by the names they have there.
+
+    Raises:
+        MissingExtraError: ``distillmos`` is not installed.
+    """
+    stored: dict[str, dict[str, Tensor]] = torch.load(  # noqa: TID251 - tensors only
+        _find_weights(), map_location="cpu", weights_only=True
+    )
+    return stored["model"]
 
 
 def _convolutions() -> nn.Sequential:
