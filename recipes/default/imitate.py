@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--lr-layers", type=float, default=7e-4, help="of what the teacher began")
-    parser.add_argument("--verdict", type=float, default=0.3, help="weight beside the states")
+    parser.add_argument("--verdict", type=float, default=1.0, help="weight beside the states")
     arguments = parser.parse_args()
 
     config = load_config(RunConfig, arguments.config, overrides=arguments.overrides)
@@ -216,7 +216,7 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         average.update(step)
-        sums = {name: sums.get(name, 0.0) + float(error) for name, error in errors.items()}
+        sums = {name: sums.get(name, 0.0) + float(error.detach()) for name, error in errors.items()}
         if step % 100 == 0:
             shown = ", ".join(f"{name} {value / 100:.4f}" for name, value in sums.items())
             print(f"{step}: {shown}  {time.monotonic() - began:.0f} s", flush=True)
