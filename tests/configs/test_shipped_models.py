@@ -15,14 +15,15 @@ def test_the_default_model_is_what_its_config_says() -> None:
     assert load_model("default").config == model
 
 
-def test_the_accurate_model_hears_through_the_trunk_that_the_default_one_imitates() -> None:
+def test_the_default_model_is_the_accurate_one_with_a_copy_of_its_trunk() -> None:
     default, accurate = (
         load_config(RunConfig, CONFIGS / f"{n}.yaml") for n in ("default", "accurate")
     )
-    assert load_model("default").config.encoders[0] == accurate.model.encoders[0]
+    assert default.model.encoders[:-1] == accurate.model.encoders[:-1]
+    assert default.model.groups == accurate.model.groups
     assert default.teacher is not None
-    assert accurate.model.encoders[-1] == default.teacher.encoder
-    assert accurate.model.groups == default.model.groups
+    assert default.teacher.encoder == accurate.model.encoders[-1]
+    assert default.teacher.pupil == len(default.model.encoders) - 1
 
 
 def test_the_accurate_model_starts_from_its_encoders_trained_from_scratch() -> None:
