@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE of the run")
     parser.add_argument("--heads", required=True, help="model whose other weights are taken")
     parser.add_argument("--output", type=Path, required=True, help="run folder")
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--lr-layers", type=float, default=7e-4, help="of what the teacher began")
     parser.add_argument("--verdict", type=float, default=1.0, help="weight beside the states")
