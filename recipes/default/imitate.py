@@ -1,12 +1,12 @@
 """Teach one encoder of a model to be a small copy of its run's teacher, before anything else.
 
 The encoder alone is trained, on recordings without their labels: its hidden states are to be the
-teacher's, layer by layer (``teacher.layers``), and what the teacher's own output says of the last of
-them is to be what it says of its own. A model whose heads work on the teacher's hidden states then
-works on the copy's: ``RUN/model`` holds such a model's other weights beside the copy, and
+teacher's, layer by layer (``teacher.layers``), and what the teacher's own output says of the last
+of them is to be what it says of its own. A model whose heads work on the teacher's hidden states
+then works on the copy's: ``RUN/model`` holds such a model's other weights beside the copy, and
 ``urgentmos train`` goes on from there (``start_from``).
 
-``python recipes/default/imitate.py configs/default.yaml --heads accurate --output RUN [KEY=VALUE...]``
+``python recipes/default/imitate.py configs/default.yaml --heads accurate --output RUN``
 """
 
 import argparse

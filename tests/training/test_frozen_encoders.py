@@ -147,7 +147,11 @@ def test_a_pupil_comes_nearer_to_the_teacher(make_run: MakeRun, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("layers", "pupil", "message"),
     [
-        ([0, 4, 7], 2, "3 hidden states of size 200 cannot be those of the pupil, which gives 2 of"),
+        (
+            [0, 4, 7],
+            2,
+            "3 hidden states of size 200 cannot be those of the pupil, which gives 2 of",
+        ),
         ([0, 7], 0, "2 hidden states of size 200 cannot be those of the pupil"),
         ([0, 7], 3, r"teacher\.pupil: expected 0 to 2.*got 3"),
     ],

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -385,7 +385,7 @@ class Trainer:
         if self._teacher is not None and self._config.teacher is not None:
             pupil = self._config.teacher.pupil
             if pupil is not None:
-                imitation = build_imitation(self._teacher, network.encoders[pupil])
+                imitation = build_imitation(self._teacher, cast(Encoder, network.encoders[pupil]))
         corpus_bias = None
         if self._config.objectives.corpus_bias:
             corpus_bias = build_corpus_bias(self.corpus.train.recordings)

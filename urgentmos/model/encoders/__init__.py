@@ -59,9 +59,7 @@ class EncoderFamily:
 ENCODERS: dict[str, EncoderFamily] = {
     "log_mel": EncoderFamily(LogMelConfig, build_log_mel),
     "complex_spectrum": EncoderFamily(ComplexSpectrumConfig, build_complex_spectrum),
-    "spectral_transformer": EncoderFamily(
-        SpectralTransformerConfig, build_spectral_transformer
-    ),
+    "spectral_transformer": EncoderFamily(SpectralTransformerConfig, build_spectral_transformer),
     "distill_mos": EncoderFamily(DistillMosConfig, build_distill_mos),
     **{
         name: EncoderFamily(WaveformTransformerConfig, build)

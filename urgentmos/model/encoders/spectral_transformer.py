@@ -5,7 +5,6 @@ twelfth of its cost: narrower convolutions that thin out time early, and half as
 the Transformer. Made to be taught by that trunk (``recipes/default/compress.py``).
 """
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -146,7 +145,7 @@ def frame_positions(
     rates = _LONGEST_WAVE ** (-torch.arange(0, dim, 2) / dim)
     angles = steps[:, None] * rates
     waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :dim]
-    return waves.unflatten(0, (num_frames, per_frame)).mean(dim=1)
+    return waves.reshape(num_frames, per_frame, dim).mean(dim=1)
 
 
 def compress_with_magnitude(
