@@ -23,6 +23,11 @@ PSEUDO_MOS = (
     "a pseudo-MOS, no human rating: 2 Distill-MOS + 0.7 DNSMOS P.808 + PESQ, standardised, brought "
     "to the mean and spread of Distill-MOS (recipes/default/pseudo_mos.py)"
 )
+DISTILL_MOS = (
+    "Distill-MOS (microsoft/Distill-MOS), Copyright (c) Microsoft Corporation [MIT: permission is "
+    "granted to deal in it without restriction, provided that this notice goes with it; without "
+    "warranty]"
+)
 NOT_LEARNED = [
     "Speech synthesis, well: how far `mos` ranks synthesisers, see `listening`, lj_tts_mushra.",
     "Human ratings: none were trained on. `mos` follows the opinion of other predictors.",
@@ -46,9 +51,12 @@ def learned_besides(run: RunConfig) -> list[str]:
     besides = ["which of two recordings of one utterance carries the stronger distortion"]
     if run.teacher is not None:
         layers = ", ".join(map(str, run.teacher.layers))
-        besides.append(
-            f"hidden states {layers} of {run.teacher.encoder.family}, predicted in training only"
-        )
+        states = f"hidden states {layers} of {run.teacher.encoder.family}"
+        if run.objectives.distillation:
+            besides.append(f"{states}, predicted in training only")
+        if run.teacher.pupil is not None:
+            family = run.model.encoders[run.teacher.pupil].family
+            besides.append(f"{states}: {family} is a small copy, its first layers those of it")
     if run.start_from is not None:
         besides.append("first weights: those of an earlier run of the recipe")
     return besides
@@ -71,9 +79,12 @@ def sources_by_head(recordings: list[Recording], metrics: list[str], tools: dict
     }
 
 
-def attributions(folders: list[Path]) -> list[str]:
-    """List whose recordings were used, under which licence."""
-    found = set()
+def attributions(folders: list[Path], run: RunConfig) -> list[str]:
+    """List whose recordings, and whose weights, were used, under which licence."""
+    families = {encoder.family for encoder in run.model.encoders}
+    if run.teacher is not None:
+        families.add(run.teacher.encoder.family)
+    found = {DISTILL_MOS} if "distill_mos" in families else set()
     for audio in folders:
         manifest = audio / "manifest.jsonl"
         if not manifest.exists():
@@ -129,7 +140,7 @@ def main() -> None:
         "not_learned": NOT_LEARNED,
         "validation": validation_figures(arguments.run, assessor),
         "listening": listening_results(arguments.listening),
-        "attributions": attributions(arguments.audio),
+        "attributions": attributions(arguments.audio, run),
     }
     save_model(arguments.output, assessor.network, assessor.config, card, half=True)
     size = sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6
