@@ -1,8 +1,9 @@
 """Spectral Transformer: a compressed spectrum, strided convolutions, Transformer layers.
 
 The shape of Distill-MOS's trunk (Stahl and Gamper 2025, https://arxiv.org/abs/2502.05356) at a
-twelfth of its cost: narrower convolutions that thin out time early, and half as many frames for
-the Transformer. Made to be taught by that trunk (``recipes/default/compress.py``).
+fraction of its cost: narrower convolutions that thin out time early, and fewer frames for the
+Transformer. Made to be taught by that trunk (``recipes/default/imitate.py``); the default model's
+takes a thirtieth of its operations.
 """
 
 from dataclasses import dataclass, field
