@@ -158,7 +158,7 @@ def compress_with_magnitude(
     """
     power = spectrum.real.square() + spectrum.imag.square() + _FLOOR
     gain = power ** ((_COMPRESSION - 1) / 2)
-    parts = (spectrum.real * gain, spectrum.imag * gain, power * gain * power.rsqrt())
+    parts = (spectrum.real * gain, spectrum.imag * gain, power.sqrt() * gain)
     # Channels last, as the convolutions want them.
     return torch.stack(parts, dim=-1).permute(0, 3, 1, 2)
 
