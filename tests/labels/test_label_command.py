@@ -98,7 +98,7 @@ def test_wrong_usage_ends_with_2(manifest: Path, arguments: list[str], message: 
     ("label", "command"),
     [
         ("pesq", "pip install 'urgentmos[labels]'"),
-        ("pesqc2", "pip install --no-build-isolation --no-deps pesqc2"),
+        ("pesqc2", "pip install --use-pep517 --no-cache-dir --no-build-isolation --no-deps pesqc2"),
         ("sbert", "pip install 'urgentmos[encoders]'"),
     ],
 )

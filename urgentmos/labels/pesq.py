@@ -18,7 +18,10 @@ from urgentmos.labels.labeller import (
 
 NARROW_BAND_RATE = 8000
 
-INSTALL_PESQC2 = "pip install cython wheel && pip install --no-build-isolation --no-deps pesqc2"
+INSTALL_PESQC2 = (
+    "pip install cython wheel && pip install --use-pep517 --no-cache-dir --no-build-isolation "
+    "--no-deps pesqc2"
+)
 """Its metadata asks for numpy 1, although its source runs with numpy 2."""
 
 
