@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from urgentmos.audio import SAMPLE_RATE
 from urgentmos.config import load_config
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.waveforms import audio_digest, read_padded
@@ -34,9 +35,7 @@ from urgentmos.training.distillation import build_imitation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.optimization import MovingAverage
 
-RATE = 16_000
 WARMUP_STEPS = 100
-EMA_DECAY = 0.998
 POOL_BATCHES = 16  # recordings of like length are batched within so many batches' worth of them
 
 
@@ -124,13 +123,13 @@ def take_heads(network: AssessorNetwork, config: TeacherConfig, model: str) -> N
 def batches(split: Split, seconds: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Draw recordings in random order, those of like length together, for ever."""
     lengths = split.waveforms.lengths
-    pool = max(1, round(POOL_BATCHES * seconds * RATE / lengths.mean()))
+    pool = max(1, round(POOL_BATCHES * seconds * SAMPLE_RATE / lengths.mean()))
     while True:
         order = rng.permutation(len(lengths))
         for start in range(0, len(order), pool):
             ordered = order[start : start + pool]
             ordered = ordered[np.argsort(lengths[ordered], kind="stable")]
-            size = max(1, int(seconds * RATE / lengths[ordered].max()))
+            size = max(1, int(seconds * SAMPLE_RATE / lengths[ordered].max()))
             parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
             yield from (parts[i] for i in rng.permutation(len(parts)))
 
@@ -144,7 +143,9 @@ def validate(imitating: Imitating, split: Split, store: FeatureStore, seconds: f
     return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
 
 
-def open_store(config: RunConfig, corpus: Corpus, network: AssessorNetwork) -> FeatureStore:
+def open_store(
+    config: RunConfig, corpus: Corpus, network: AssessorNetwork, teacher: Encoder
+) -> FeatureStore:
     """Find the teacher's hidden states, or compute them."""
     stores = FeatureStores(
         Path(config.data.features),
@@ -152,7 +153,6 @@ def open_store(config: RunConfig, corpus: Corpus, network: AssessorNetwork) -> F
         audio_digest=audio_digest(corpus.recordings),
         precision=config.precision,
     )
-    teacher = build_encoder(config.teacher.encoder)
     return stores.find(
         teacher,
         config.teacher.encoder,
@@ -183,7 +183,7 @@ def main() -> None:
     pupil = network.encoders[config.teacher.pupil]
     teacher = build_encoder(config.teacher.encoder)
     start_from_teacher(pupil, teacher, config.teacher.layers)
-    whole = open_store(config, corpus, network)
+    whole = open_store(config, corpus, network, teacher)
     store, held_out = (whole.select(s.positions) for s in (corpus.train, corpus.validation))
     imitating = Imitating(network, pupil, whole)
 
@@ -199,7 +199,7 @@ def main() -> None:
         fused=True,
     )
     trained = [*fresh, *inherited]
-    average = MovingAverage(trained, decay=EMA_DECAY)
+    average = MovingAverage(trained, decay=config.optimizer.ema_decay)
     seconds = config.data.batch_seconds
     drawn = batches(corpus.train, seconds, np.random.default_rng(config.seed))
     arguments.output.mkdir(parents=True, exist_ok=True)

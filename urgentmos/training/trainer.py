@@ -375,17 +375,17 @@ class Trainer:
         return encoded, teacher
 
     def _compose(self, network: AssessorNetwork) -> Objective:
-        distillation, imitation, pupil = None, None, None
+        teacher = self._config.teacher
+        pupil = None if teacher is None else teacher.pupil
+        distillation, imitation = None, None
         if self._teacher is not None and self._config.objectives.distillation:
             distillation = build_distillation(
                 self._teacher,
                 dim=self._config.model.fusion.dim,
                 from_group=network.preference is not None,
             )
-        if self._teacher is not None and self._config.teacher is not None:
-            pupil = self._config.teacher.pupil
-            if pupil is not None:
-                imitation = build_imitation(self._teacher, cast(Encoder, network.encoders[pupil]))
+        if self._teacher is not None and pupil is not None:
+            imitation = build_imitation(self._teacher, cast(Encoder, network.encoders[pupil]))
         corpus_bias = None
         if self._config.objectives.corpus_bias:
             corpus_bias = build_corpus_bias(self.corpus.train.recordings)
