@@ -2,16 +2,16 @@
 
 The encoder alone is trained, on recordings without their labels: its hidden states are to be the
 teacher's, layer by layer (``teacher.layers``), and what the teacher's own output says of the last
-of them is to be what it says of its own. A model whose heads work on the teacher's hidden states
-then works on the copy's: ``RUN/model`` holds such a model's other weights beside the copy, and
-``urgentmos train`` goes on from there (``start_from``).
+of them is to be what it says of its own. All other weights are those of ``start_from``, a model
+whose heads work on the teacher's hidden states and then on the copy's, or an earlier copy to go on
+with. The configuration and the run folder are those of ``urgentmos train``, which goes on from
+``OUTPUT/final``; a killed run goes on with ``--resume``.
 
-``python recipes/default/imitate.py configs/default.yaml --heads accurate --output RUN``
+``python recipes/default/imitate.py configs/default.yaml start_from=accurate output=OUTPUT
+steps=7500 optimizer.lr=1e-3``
 """
 
 import argparse
-import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +19,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.config import load_config
+from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
-from urgentmos.data.waveforms import audio_digest, read_padded
+from urgentmos.data.sampler import BatchSampler, Progress, Window
+from urgentmos.data.waveforms import audio_digest
 from urgentmos.masks import lengths_to_mask
-from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model, save_model
+from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.distill_mos import load_package_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
@@ -33,10 +36,13 @@ from urgentmos.training.config import RunConfig, TeacherConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.distillation import build_imitation
 from urgentmos.training.feature_stores import FeatureStores
-from urgentmos.training.optimization import MovingAverage
+from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
+from urgentmos.training.run_folder import RunFolder
+from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.running_means import RunningMeans
+from urgentmos.training.start_from import start_from
 
-WARMUP_STEPS = 100
-POOL_BATCHES = 16  # recordings of like length are batched within so many batches' worth of them
+VALIDATION_BATCHES = 16
 
 
 class Verdict(nn.Module):
@@ -69,78 +75,58 @@ class Verdict(nn.Module):
         return 1 + 4 * self.output((weights[..., None] * normalised).sum(dim=1)).sigmoid()[:, 0]
 
 
-class Imitating(nn.Module):
-    """The copy, and how far it is from the teacher."""
+class Imitating:
+    """How far the copy is from the teacher."""
 
-    def __init__(self, network: AssessorNetwork, pupil: Encoder, store: FeatureStore) -> None:
+    def __init__(
+        self,
+        network: AssessorNetwork,
+        pupil: Encoder,
+        store: FeatureStore,
+        *,
+        verdict_weight: float,
+    ) -> None:
         """Take the network that the copy is a part of, and the teacher's hidden states."""
-        super().__init__()
         self.network, self.pupil = network, pupil
+        self.verdict_weight = verdict_weight
         self.imitation = build_imitation(store, pupil)
         self.verdict = Verdict()
 
-    def forward(self, split: Split, store: FeatureStore, batch: np.ndarray) -> dict[str, Tensor]:
-        """Give the error of the hidden states, and the squared one of the verdict."""
-        lengths = split.waveforms.lengths[batch]
-        waveform = torch.from_numpy(read_padded(split.waveforms, batch, lengths=lengths))
-        teacher = store.read(batch)
-        heard = self.network.prepare(waveform, torch.from_numpy(lengths))
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Give the error of the hidden states, the squared one of the verdict, and the loss."""
+        teacher = batch.teacher
+        heard = self.network.prepare(batch.waveform, batch.lengths)
         with torch.autocast("cpu", torch.bfloat16):
             given: EncoderOutput = self.pupil(*heard)
         given = EncoderOutput(given.hidden_states.float(), given.lengths)
         wanted = self.verdict(teacher.hidden_states[:, -1], teacher.lengths)
         found = self.verdict(given.hidden_states[:, -1], given.lengths)
-        return {
-            "states": self.imitation(given, teacher),
-            "verdict": (found - wanted).square().mean(),
-        }
+        states, verdict = self.imitation(given, teacher), (found - wanted).square().mean()
+        loss = states + self.verdict_weight * verdict
+        return {"loss": loss, "states": states, "verdict": verdict}
 
 
-def start_from_teacher(pupil: Encoder, teacher: Encoder, layers: list[int]) -> None:
-    """Begin the copy's Transformer layers with those of the teacher that end in the same states."""
-    for copy, number in zip(pupil.layers, layers[1:], strict=True):
-        copy.load_state_dict(teacher.layers[number - 1].state_dict())
-
-
-def take_heads(network: AssessorNetwork, config: TeacherConfig, model: str) -> None:
+def begin(network: AssessorNetwork, config: RunConfig, teacher: Encoder) -> None:
     """Take all weights but the copy's from a model whose encoder of that number is the teacher.
 
-    Of its layer mix, each hidden state of the copy gets the share of those up to its own.
+    The copy's Transformer layers begin as those of the teacher that end in the same states. Of the
+    model's layer mix, each hidden state of the copy gets the share of those up to its own. From an
+    earlier copy everything is taken.
     """
-    saved = load_file(find_model(model) / WEIGHTS_FILE)
-    mix = f"fusion.mixes.{config.pupil}.weights"
-    shares = saved[mix].float().softmax(dim=0)
-    bounds = [number + 1 for number in config.layers]
+    number, layers = config.teacher.pupil, config.teacher.layers
+    pupil, mix = f"encoders.{number}.", f"fusion.mixes.{number}.weights"
+    random = start_from(network, config.start_from).random
+    if not random:
+        return
+    odd = [name for name in random if not name.startswith(pupil) and name != mix]
+    if odd or not any(name.startswith(pupil) for name in random):
+        raise SystemExit(f"{config.start_from}: has no {(odd or random)[0]} for this model")
+    for copy, layer in zip(network.encoders[number].layers, layers[1:], strict=True):
+        copy.load_state_dict(teacher.layers[layer - 1].state_dict())
+    shares = load_file(find_model(config.start_from) / WEIGHTS_FILE)[mix].float().softmax(dim=0)
+    bounds = [layer + 1 for layer in layers]
     parts = [shares[a:b].sum() for a, b in zip([0, *bounds], bounds, strict=False)]
-    saved[mix] = torch.stack(parts).log()
-    own = network.state_dict()
-    prefix = f"encoders.{config.pupil}."
-    for name in own:
-        if not name.startswith(prefix):
-            own[name].copy_(saved[name])
-
-
-def batches(split: Split, seconds: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Draw recordings in random order, those of like length together, for ever."""
-    lengths = split.waveforms.lengths
-    pool = max(1, round(POOL_BATCHES * seconds * SAMPLE_RATE / lengths.mean()))
-    while True:
-        order = rng.permutation(len(lengths))
-        for start in range(0, len(order), pool):
-            ordered = order[start : start + pool]
-            ordered = ordered[np.argsort(lengths[ordered], kind="stable")]
-            size = max(1, int(seconds * SAMPLE_RATE / lengths[ordered].max()))
-            parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
-            yield from (parts[i] for i in rng.permutation(len(parts)))
-
-
-def validate(imitating: Imitating, split: Split, store: FeatureStore, seconds: float) -> str:
-    """Measure what is left on a sample of recordings kept out of training."""
-    drawn = batches(split, seconds, np.random.default_rng(0))
-    with torch.no_grad():
-        errors = [imitating(split, store, next(drawn)) for _ in range(8)]
-    means = {name: np.mean([float(error[name]) for error in errors]) for name in errors[0]}
-    return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+    network.state_dict()[mix].copy_(torch.stack(parts).log())
 
 
 def open_store(
@@ -153,25 +139,34 @@ def open_store(
         audio_digest=audio_digest(corpus.recordings),
         precision=config.precision,
     )
+    stated: TeacherConfig = config.teacher
     return stores.find(
-        teacher,
-        config.teacher.encoder,
-        network=network,
-        level=config.model.level,
-        layers=config.teacher.layers,
+        teacher, stated.encoder, network=network, level=config.model.level, layers=stated.layers
     )
+
+
+def batches(
+    split: Split, store: FeatureStore, config: RunConfig, start: Progress
+) -> Iterator[Batch]:
+    """Read recordings with the teacher's hidden states, in random order without end."""
+    sampler = BatchSampler(
+        split.waveforms.lengths,
+        [recording.uid for recording in split.recordings],
+        batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
+        window=Window(max_samples=round(config.data.max_seconds * SAMPLE_RATE)),
+        seed=config.seed,
+    )
+    labels = label_matrix(split.recordings, [])
+    dataset = BatchDataset(split.waveforms, labels, teacher=store.select(split.positions))
+    return map(dataset.__getitem__, sampler.plans(start))
 
 
 def main() -> None:
     """Train the copy."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path, help="run with a teacher and its pupil")
+    parser.add_argument("config", type=Path, help="run with a teacher, its pupil and start_from")
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE of the run")
-    parser.add_argument("--heads", required=True, help="model whose other weights are taken")
-    parser.add_argument("--output", type=Path, required=True, help="run folder")
-    parser.add_argument("--steps", type=int, default=7500)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--lr-layers", type=float, default=7e-4, help="of what the teacher began")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--verdict", type=float, default=1.0, help="weight beside the states")
     arguments = parser.parse_args()
 
@@ -179,54 +174,70 @@ def main() -> None:
     torch.manual_seed(config.seed)
     corpus = load_corpus(config.data, metrics=config.model.metrics)
     network = build_assessor(config.model)
-    take_heads(network, config.teacher, arguments.heads)
-    pupil = network.encoders[config.teacher.pupil]
     teacher = build_encoder(config.teacher.encoder)
-    start_from_teacher(pupil, teacher, config.teacher.layers)
-    whole = open_store(config, corpus, network, teacher)
-    store, held_out = (whole.select(s.positions) for s in (corpus.train, corpus.validation))
-    imitating = Imitating(network, pupil, whole)
+    begin(network, config, teacher)
+    pupil = network.encoders[config.teacher.pupil]
+    store = open_store(config, corpus, network, teacher)
+    imitating = Imitating(network, pupil, store, verdict_weight=arguments.verdict)
+    train(imitating, config, corpus, store, resume=arguments.resume)
 
-    inherited = list(pupil.layers.parameters())
-    known = set(map(id, inherited))
-    fresh = [p for p in pupil.parameters() if id(p) not in known]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": fresh, "peak": arguments.lr},
-            {"params": inherited, "peak": arguments.lr_layers},
-        ],
-        weight_decay=config.optimizer.weight_decay,
-        fused=True,
-    )
-    trained = [*fresh, *inherited]
-    average = MovingAverage(trained, decay=config.optimizer.ema_decay)
-    seconds = config.data.batch_seconds
-    drawn = batches(corpus.train, seconds, np.random.default_rng(config.seed))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    began, sums = time.monotonic(), {}
-    for step in range(1, arguments.steps + 1):
-        warm = min(1.0, step / WARMUP_STEPS)
-        for group in optimizer.param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * step / arguments.steps))
-            group["lr"] = group["peak"] * warm * cosine
-        errors = imitating(corpus.train, store, next(drawn))
-        loss = errors["states"] + arguments.verdict * errors["verdict"]
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, config.optimizer.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(step)
-        sums = {name: sums.get(name, 0.0) + float(error.detach()) for name, error in errors.items()}
-        if step % 100 == 0:
-            shown = ", ".join(f"{name} {value / 100:.4f}" for name, value in sums.items())
-            print(f"{step}: {shown}  {time.monotonic() - began:.0f} s", flush=True)
-            sums = {}
-        if step % 1000 == 0 or step == arguments.steps:
-            average.swap()
-            left = validate(imitating, corpus.validation, held_out, seconds)
-            print(f"{step}: left on validation: {left}", flush=True)
-            save_model(arguments.output / "model", network, config.model, {"imitation": left})
-            average.swap()
+
+def train(
+    imitating: Imitating, config: RunConfig, corpus: Corpus, store: FeatureStore, *, resume: bool
+) -> None:
+    """Train the copy, validate it, and keep checkpoints and the last model."""
+    pupil = imitating.pupil
+    optimizer = build_optimizer(pupil, config.optimizer)
+    average = MovingAverage(pupil.parameters(), decay=config.optimizer.ema_decay)
+    folder, state = RunFolder(Path(config.output), write=True), RunState()
+    checkpoint = {"module": pupil, "optimizer": optimizer, "average": average, "rank": 0}
+    if resume:
+        folder.check_resumable(digest=corpus.digest, num_processes=1)
+        state = load_run_state(folder.last, **checkpoint)
+    else:
+        folder.start(config, digest=corpus.digest, num_processes=1)
+    drawn = batches(corpus.train, store, config, state.progress)
+    bar = tqdm(total=config.steps, initial=state.step, desc="imitation", unit="step")
+    with folder.curves() as curves, bar:
+        means = RunningMeans()
+        while state.step < config.steps:
+            batch = next(drawn)
+            rate = learning_rate(state.step, config=config.optimizer, steps=config.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            errors = imitating(batch)
+            errors["loss"].backward()
+            nn.utils.clip_grad_norm_(pupil.parameters(), config.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            state.epoch, state.batch = batch.after
+            average.update(state.step)
+            heard = batch.waveform.numel() / SAMPLE_RATE
+            means.add({name: error.detach() for name, error in errors.items()}, seconds=heard)
+            bar.update()
+            last = state.step == config.steps
+            if state.step % config.log_every == 0:
+                for name, value in means.take().items():
+                    curves.add_scalar(f"train/{name}", value, state.step)
+            if last or state.step % config.validate_every == 0:
+                average.swap()
+                left = validate(imitating, batches(corpus.validation, store, config, Progress()))
+                folder.add_history(state.step, left)
+                shown = ", ".join(f"{name} {value:.4f}" for name, value in left.items())
+                tqdm.write(f"{state.step}: left on validation: {shown}")
+                if last:
+                    folder.export("final", imitating.network, config, {"imitation": left})
+                average.swap()
+            if last or state.step % config.save_every == 0:
+                save_run_state(folder.last, state, **checkpoint, barrier=lambda: None)
+
+
+def validate(imitating: Imitating, drawn: Iterator[Batch]) -> dict[str, float]:
+    """Measure what is left on a sample of recordings kept out of training."""
+    with torch.no_grad():
+        errors = [imitating(next(drawn)) for _ in range(VALIDATION_BATCHES)]
+    return {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
 
 
 if __name__ == "__main__":

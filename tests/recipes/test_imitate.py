@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from urgentmos.config import from_dict, save_config, to_dict
 from urgentmos.model.checkpoint import load_model, save_model
@@ -56,39 +57,81 @@ def write_run(folder: Path, model: ModelConfig, speech: Callable[..., np.ndarray
     return folder / "run.yaml"
 
 
-def imitate(run: Path, heads: Path, output: Path, *, steps: int) -> float:
-    """Run the recipe; what is left of the states' variance on the validation recordings."""
-    command = [
-        sys.executable, str(RECIPES / "default" / "imitate.py"), str(run), "--heads", str(heads),
-        "--output", str(output), "--steps", str(steps),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def imitate(run: Path, *overrides: str, resume: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the recipe."""
+    command = [sys.executable, str(RECIPES / "default" / "imitate.py"), str(run), *overrides]
+    command += ["--resume"] if resume else []
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def left(done: subprocess.CompletedProcess[str]) -> float:
+    """What is left of the states' variance on the validation recordings at the end."""
     assert done.returncode == 0, done.stderr
-    (left,) = re.findall(rf"^{steps}: left on validation: states ([\d.]+)", done.stdout, re.M)
-    return float(left)
+    return float(re.findall(r"left on validation: loss [\d.]+, states ([\d.]+)", done.stdout)[-1])
+
+
+@pytest.fixture
+def heads(tmp_path: Path, tiny_config: ModelConfig) -> Path:
+    """A model with the trunk as its third encoder."""
+    with_trunk = replace(tiny_config, encoders=[*tiny_config.encoders, TRUNK])
+    torch.manual_seed(0)
+    network = build_assessor(with_trunk)
+    with torch.no_grad():
+        network.fusion.mixes[2].weights.copy_(torch.linspace(-1, 1, 8))
+    save_model(tmp_path / "heads", network, with_trunk, {})
+    return tmp_path / "heads"
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_config: ModelConfig, speech: Callable[..., np.ndarray]) -> Path:
+    """A run whose model has a copy in the trunk's place."""
+    return write_run(tmp_path, replace(tiny_config, encoders=[*tiny_config.encoders, COPY]), speech)
 
 
 def test_the_copy_learns_and_the_rest_is_that_of_the_model_with_the_trunk(
-    tmp_path: Path, tiny_config: ModelConfig, speech: Callable[..., np.ndarray]
+    tmp_path: Path, run: Path, heads: Path
 ) -> None:
-    with_trunk = replace(tiny_config, encoders=[*tiny_config.encoders, TRUNK])
-    torch.manual_seed(0)
-    original = build_assessor(with_trunk)
-    with torch.no_grad():
-        original.fusion.mixes[2].weights.copy_(torch.linspace(-1, 1, 8))
-    save_model(tmp_path / "heads", original, with_trunk, {})
-    copied = replace(tiny_config, encoders=[*tiny_config.encoders, COPY])
-    run = write_run(tmp_path, copied, speech)
-
-    early = imitate(run, tmp_path / "heads", tmp_path / "early", steps=1)
-    late = imitate(run, tmp_path / "heads", tmp_path / "late", steps=60)
+    start = [f"start_from={heads}", "optimizer.lr=2e-3"]
+    early = left(imitate(run, *start, f"output={tmp_path}/early", "steps=1"))
+    late = left(imitate(run, *start, f"output={tmp_path}/late", "steps=60"))
     assert late < 0.9 * early
 
-    network = load_model(tmp_path / "late" / "model").network
-    theirs = original.state_dict()
+    network = load_model(tmp_path / "late" / "final").network
+    theirs = load_file(heads / "model.safetensors")
     for name, tensor in network.state_dict().items():
         if not name.startswith("encoders.2.") and name != "fusion.mixes.2.weights":
             assert torch.equal(tensor, theirs[name]), name
-    shares = original.fusion.mixes[2].weights.softmax(dim=0)
+    shares = theirs["fusion.mixes.2.weights"].softmax(dim=0)
     expected = torch.stack([shares[:1].sum(), shares[1:5].sum(), shares[5:].sum()])
     torch.testing.assert_close(network.fusion.mixes[2].weights.softmax(dim=0), expected)
+
+    further = left(
+        imitate(run, f"start_from={tmp_path}/late/final", f"output={tmp_path}/further", "steps=1")
+    )
+    assert further < 1.05 * late
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, run: Path, heads: Path) -> None:
+    stated = [f"start_from={heads}", "optimizer.lr=2e-3", "save_every=2"]
+    for output, steps in (("whole", [4]), ("halves", [2, 4])):
+        for number, last in enumerate(steps):
+            done = imitate(
+                run, *stated, f"output={tmp_path}/{output}", f"steps={last}", resume=number > 0
+            )
+            assert done.returncode == 0, done.stderr
+    whole, halves = (
+        load_file(tmp_path / output / "final" / "model.safetensors")
+        for output in ("whole", "halves")
+    )
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, halves[name]), name
+
+
+def test_a_model_without_the_heads_is_refused(
+    tmp_path: Path, run: Path, tiny_config: ModelConfig
+) -> None:
+    fewer = replace(tiny_config, encoders=tiny_config.encoders[:1])
+    save_model(tmp_path / "fewer", build_assessor(fewer), fewer, {})
+    done = imitate(run, f"start_from={tmp_path}/fewer", f"output={tmp_path}/run")
+    assert done.returncode == 1
+    assert "has no encoders.1." in done.stderr
