@@ -9,6 +9,8 @@ all. ``python recipes/default/pseudo_mos.py --help``.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -61,13 +63,26 @@ def pseudo_mos(labels: np.ndarray) -> np.ndarray:
     return np.clip(scaled + np.nanmean(anchor), LOW, HIGH)
 
 
+def read_all(manifests: Sequence[Path]) -> list[Recording]:
+    """Read manifests as one; a uid that an earlier one has gets the name of its folder."""
+    recordings: list[Recording] = []
+    for manifest in manifests:
+        known = {recording.uid for recording in recordings}
+        for recording in read_manifest(manifest):
+            uid = recording.uid
+            # One recording as it is can be in two sets.
+            new = f"{uid}@{manifest.parent.name}" if uid in known else uid
+            recordings.append(replace(recording, uid=new))
+    return recordings
+
+
 def main() -> None:
     """Add ``mos`` to labelled manifests and put them together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifests", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    recordings = [r for manifest in arguments.manifests for r in read_manifest(manifest)]
+    recordings = read_all(arguments.manifests)
     scores = pseudo_mos(label_matrix(recordings))
     for recording, score in zip(recordings, scores, strict=True):
         if np.isfinite(score):
