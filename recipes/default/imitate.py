@@ -26,16 +26,15 @@ from urgentmos.config import load_config
 from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import BatchSampler, Progress, Window
-from urgentmos.data.waveforms import audio_digest
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.distill_mos import load_package_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
-from urgentmos.training.config import RunConfig, TeacherConfig
+from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.distillation import build_imitation
-from urgentmos.training.feature_stores import FeatureStores
+from urgentmos.training.feature_stores import stores_of
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
@@ -129,22 +128,6 @@ def begin(network: AssessorNetwork, config: RunConfig, teacher: Encoder) -> None
     network.state_dict()[mix].copy_(torch.stack(parts).log())
 
 
-def open_store(
-    config: RunConfig, corpus: Corpus, network: AssessorNetwork, teacher: Encoder
-) -> FeatureStore:
-    """Find the teacher's hidden states, or compute them."""
-    stores = FeatureStores(
-        Path(config.data.features),
-        corpus.waveforms,
-        audio_digest=audio_digest(corpus.recordings),
-        precision=config.precision,
-    )
-    stated: TeacherConfig = config.teacher
-    return stores.find(
-        teacher, stated.encoder, network=network, level=config.model.level, layers=stated.layers
-    )
-
-
 def batches(
     split: Split, store: FeatureStore, config: RunConfig, start: Progress
 ) -> Iterator[Batch]:
@@ -177,7 +160,13 @@ def main() -> None:
     teacher = build_encoder(config.teacher.encoder)
     begin(network, config, teacher)
     pupil = network.encoders[config.teacher.pupil]
-    store = open_store(config, corpus, network, teacher)
+    store = stores_of(corpus, config).find(
+        teacher,
+        config.teacher.encoder,
+        network=network,
+        level=config.model.level,
+        layers=config.teacher.layers,
+    )
     imitating = Imitating(network, pupil, store, verdict_weight=arguments.verdict)
     train(imitating, config, corpus, store, resume=arguments.resume)
 

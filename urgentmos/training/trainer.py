@@ -23,7 +23,6 @@ from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Progress, Window
-from urgentmos.data.waveforms import audio_digest
 from urgentmos.extras import require
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
@@ -32,7 +31,7 @@ from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation, build_imitation
-from urgentmos.training.feature_stores import FeatureStores
+from urgentmos.training.feature_stores import stores_of
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
 from urgentmos.training.run_folder import RunFolder
@@ -350,12 +349,7 @@ class Trainer:
         config = self._config
         if config.data.features is None:
             return {}, None
-        stores = FeatureStores(
-            Path(config.data.features),
-            self.corpus.waveforms,
-            audio_digest=audio_digest(self.corpus.recordings),
-            precision=config.precision,
-        )
+        stores = stores_of(self.corpus, config)
         find = functools.partial(stores.find, network=network, level=config.model.level)
         teacher = None
         # One process makes them, the others then find them.
