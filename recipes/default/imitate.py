@@ -35,7 +35,7 @@ from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.distillation import build_imitation
 from urgentmos.training.feature_stores import stores_of
-from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
+from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
 from urgentmos.training.running_means import RunningMeans
@@ -160,7 +160,8 @@ def main() -> None:
     teacher = build_encoder(config.teacher.encoder)
     begin(network, config, teacher)
     pupil = network.encoders[config.teacher.pupil]
-    store = stores_of(corpus, config).find(
+    stores = stores_of(corpus, config.data.features, precision=config.precision)
+    store = stores.find(
         teacher,
         config.teacher.encoder,
         network=network,
@@ -191,9 +192,7 @@ def train(
         means = RunningMeans()
         while state.step < config.steps:
             batch = next(drawn)
-            rate = learning_rate(state.step, config=config.optimizer, steps=config.steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_learning_rate(optimizer, state.step, config=config.optimizer, steps=config.steps)
             errors = imitating(batch)
             errors["loss"].backward()
             nn.utils.clip_grad_norm_(pupil.parameters(), config.optimizer.clip)

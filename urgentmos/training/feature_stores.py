@@ -20,7 +20,6 @@ from urgentmos.data.waveforms import Waveforms, audio_digest, read_padded
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
-from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus
 
 # The waveforms of one batch; what an encoder makes of it is many times as large.
@@ -141,13 +140,13 @@ class FeatureStores:
         return torch.from_numpy(waveform), torch.from_numpy(lengths)
 
 
-def stores_of(corpus: Corpus, run: RunConfig) -> FeatureStores:
-    """Name the stores of a run's corpus, in the folder that ``data.features`` states."""
+def stores_of(corpus: Corpus, folder: str | Path, *, precision: str) -> FeatureStores:
+    """Name the stores of a corpus's recordings in a folder."""
     return FeatureStores(
-        Path(str(run.data.features)),
+        Path(folder),
         corpus.waveforms,
         audio_digest=audio_digest(corpus.recordings),
-        precision=run.precision,
+        precision=precision,
     )
 
 

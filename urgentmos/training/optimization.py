@@ -57,6 +57,15 @@ def learning_rate(step: int, *, config: OptimizerConfig, steps: int) -> float:
     return config.lr * factors[config.schedule]
 
 
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, step: int, *, config: OptimizerConfig, steps: int
+) -> None:
+    """Give every weight of an optimizer the learning rate of a step."""
+    rate = learning_rate(step, config=config, steps=steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 class MovingAverage:
     """Exponential moving average of trainable weights.
 

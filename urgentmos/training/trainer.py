@@ -33,7 +33,7 @@ from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation, build_imitation
 from urgentmos.training.feature_stores import stores_of
 from urgentmos.training.objective import Objective
-from urgentmos.training.optimization import MovingAverage, build_optimizer, learning_rate
+from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
 from urgentmos.training.running_means import RunningMeans
@@ -162,9 +162,9 @@ class Trainer:
 
     def _step(self, batches: Iterator[Batch], means: RunningMeans) -> None:
         optimizer = self._config.optimizer
-        rate = learning_rate(self.state.step, config=optimizer, steps=self._config.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(
+            self._optimizer, self.state.step, config=optimizer, steps=self._config.steps
+        )
         for micro in range(optimizer.accumulate):
             batch = next(batches).to(self._accelerator.device)
             last = micro + 1 == optimizer.accumulate
@@ -349,7 +349,7 @@ class Trainer:
         config = self._config
         if config.data.features is None:
             return {}, None
-        stores = stores_of(self.corpus, config)
+        stores = stores_of(self.corpus, config.data.features, precision=config.precision)
         find = functools.partial(stores.find, network=network, level=config.model.level)
         teacher = None
         # One process makes them, the others then find them.
