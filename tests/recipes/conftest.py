@@ -1,4 +1,6 @@
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,12 @@ def audio(corpus: Path) -> Callable[..., Path]:
 def prepare_corpus(corpus: Path, tmp_path: Path) -> Callable[[str], Prepared]:
     """Run a recipe on the miniature: ``prepare_corpus("bvcc")``; manifests go to ``manifests``."""
     return lambda name: prepare(load_recipe(name), corpus, tmp_path / "manifests")
+
+
+def run_script(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a script of a recipe, by its path in ``recipes``, and give its status and output."""
+    command = [sys.executable, RECIPES / script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def load_recipe(name: str) -> Recipe:

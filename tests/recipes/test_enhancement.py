@@ -1,8 +1,6 @@
 """The enhancement recipe runs from folders of audio to its tables."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +10,8 @@ import soundfile
 
 from urgentmos.data.manifest import read_manifest
 
-from .conftest import RECIPES
+from .conftest import run_script
 
-RECIPE = RECIPES / "enhancement"
 WAYS = """
 si_sdr: {sdr: 1.0}
 both: {sdr: 1.0, quality: {mos: 20.0}, smooth_db: [40.0, 60.0]}
@@ -40,12 +37,10 @@ def material(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
 
 
 def _call(script: str, sources: Path, model: Path, *options: str) -> str:
-    finished = subprocess.run(
-        [sys.executable, RECIPE / script, sources, "--audio", sources.parent,
-         "--work", sources.parent / "work", "--model", model, *options],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return finished.stdout
+    folders = ["--audio", sources.parent, "--work", sources.parent / "work"]
+    done = run_script(f"enhancement/{script}", sources, *folders, "--model", model, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_trains_each_way_once_and_judges_it(material: Path, tiny_model_dir: Path) -> None:
@@ -79,11 +74,11 @@ def test_outputs_of_the_networks_are_a_manifest_to_label(
     options += ["--batch", "1", "--seconds", "1", "--monitored", "1", "--width", "16"]
     _call("train.py", material, tiny_model_dir, *options)
     output = material.parent / "outputs"
-    subprocess.run(
-        [sys.executable, RECIPE / "outputs.py", material, "--audio", material.parent,
-         "--work", material.parent / "work", "--output", output, "--count", "10"],
-        check=True,
-    )  # fmt: skip
+    folders = ["--audio", material.parent, "--work", material.parent / "work"]
+    done = run_script(
+        "enhancement/outputs.py", material, *folders, "--output", output, "--count", "10"
+    )
+    assert done.returncode == 0, done.stderr
     recordings = read_manifest(output / "manifest.jsonl")
     assert [r.system_id for r in recordings] == ["si_sdr-0"] * 10 + ["start-0"] * 10
     assert [r.meta["split"] for r in recordings[:10]] == ["train"] * 9 + ["validation"]

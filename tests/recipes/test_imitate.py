@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from urgentmos.model.config import EncoderConfig, ModelConfig
 from urgentmos.model.network import build_assessor
 from urgentmos.training.config import RunConfig
 
-from .conftest import RECIPES
+from .conftest import run_script
 
 pytest.importorskip("distillmos", exc_type=ImportError)
 
@@ -59,9 +58,8 @@ def write_run(folder: Path, model: ModelConfig, speech: Callable[..., np.ndarray
 
 def imitate(run: Path, *overrides: str, resume: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the recipe."""
-    command = [sys.executable, str(RECIPES / "default" / "imitate.py"), str(run), *overrides]
-    command += ["--resume"] if resume else []
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ["--resume"] if resume else []
+    return run_script("default/imitate.py", run, *overrides, *options)
 
 
 def left(done: subprocess.CompletedProcess[str]) -> float:

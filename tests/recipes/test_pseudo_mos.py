@@ -1,13 +1,11 @@
 """The default recipe's pseudo-MOS: sets that share a recording become one manifest."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from urgentmos.data.manifest import read_manifest
 
-from .conftest import RECIPES
+from .conftest import run_script
 
 # Distill-MOS, DNSMOS P.808, PESQ
 LABELS = [
@@ -35,10 +33,7 @@ def write_set(folder: Path) -> Path:
 def test_sets_that_share_recordings_are_put_together(tmp_path: Path) -> None:
     sets = [write_set(tmp_path / name) for name in ("simulated", "systems")]
     output = tmp_path / "labelled.jsonl"
-    command = [sys.executable, str(RECIPES / "default" / "pseudo_mos.py"), *map(str, sets)]
-    done = subprocess.run(
-        [*command, "--output", str(output)], capture_output=True, text=True, check=False
-    )
+    done = run_script("default/pseudo_mos.py", *sets, "--output", output)
     assert done.returncode == 0, done.stderr
     assert "12 of 14 recordings have a pseudo-MOS" in done.stdout
 

@@ -1,31 +1,26 @@
 """The default recipe's further voices: other rates, and the side of what they were made of."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from .conftest import RECIPES
+from .conftest import run_script
 
 RATES = (0.88, 1.3)
 
 
 def make(audio: Path, output: Path) -> list[dict[str, str]]:
     """Prepare and make two voices of every recording; their list."""
-    for command in (
-        ["prepare.py", str(audio), "--output", str(audio.parent / "sources.jsonl")],
-        ["voices.py", str(audio.parent / "sources.jsonl"), "--audio", str(audio),
-         "--output", str(output), "--copies", "2"],
-    ):  # fmt: skip
-        script = str(RECIPES / "default" / command[0])
-        done = subprocess.run(
-            [sys.executable, script, *command[1:]], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    sources = audio.parent / "sources.jsonl"
+    prepared = run_script("default/prepare.py", audio, "--output", sources)
+    assert prepared.returncode == 0, prepared.stderr
+    made = run_script(
+        "default/voices.py", sources, "--audio", audio, "--output", output, "--copies", "2"
+    )
+    assert made.returncode == 0, made.stderr
     return [json.loads(line) for line in (output / "sources.jsonl").read_text().splitlines()]
 
 
