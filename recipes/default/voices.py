@@ -89,6 +89,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the voices")
     parser.add_argument("--copies", type=int, default=3, help="voices of each recording")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
 
@@ -98,7 +99,8 @@ def main() -> None:
         for row in rows(sources, audio)
     ]
     speech = enumerate(row for row in listed if row["kind"] in SPEECH)
-    jobs = [(row, number, copy) for number, row in speech for copy in range(arguments.copies)]
+    copies = range(arguments.first, arguments.first + arguments.copies)
+    jobs = [(row, number, copy) for number, row in speech for copy in copies]
     make = functools.partial(make_voice, output=arguments.output)
     with ProcessPoolExecutor(arguments.workers) as pool:
         voices = list(tqdm(pool.map(make, *zip(*jobs, strict=True), chunksize=16), total=len(jobs)))

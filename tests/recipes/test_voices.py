@@ -12,13 +12,21 @@ from .conftest import run_script
 RATES = (0.88, 1.3)
 
 
-def make(audio: Path, output: Path) -> list[dict[str, str]]:
-    """Prepare and make two voices of every recording; their list."""
+def make(audio: Path, output: Path, *options: str) -> list[dict[str, str]]:
+    """Prepare and make two voices of every recording, or as many as the options say; their list."""
     sources = audio.parent / "sources.jsonl"
     prepared = run_script("default/prepare.py", audio, "--output", sources)
     assert prepared.returncode == 0, prepared.stderr
     made = run_script(
-        "default/voices.py", sources, "--audio", audio, "--output", output, "--copies", "2"
+        "default/voices.py",
+        sources,
+        "--audio",
+        audio,
+        "--output",
+        output,
+        "--copies",
+        "2",
+        *options,
     )
     assert made.returncode == 0, made.stderr
     return [json.loads(line) for line in (output / "sources.jsonl").read_text().splitlines()]
@@ -64,3 +72,10 @@ def test_voices_are_faster_or_slower_and_keep_level_and_side(
         folder / voices[0]["path"] for folder in (tmp_path / "voices", tmp_path / "again")
     )
     assert first.read_bytes() == second.read_bytes()
+
+    # Copies are numbered, so that a later run makes others, or the same by itself.
+    later = make(audio, tmp_path / "later", "--copies", "1", "--first", "1")
+    voices_later = [row for row in later if row["kind"] == "clean"]
+    assert [row["path"] for row in voices_later] == [row["path"] for row in voices[1::2]]
+    same = (folder / voices[1]["path"] for folder in (tmp_path / "voices", tmp_path / "later"))
+    assert len({path.read_bytes() for path in same}) == 1

@@ -48,6 +48,7 @@ DISTORTIONS: dict[str, DistortionKind] = {
     "over_suppression": enhancement.OVER_SUPPRESSION,
     "griffin_lim": phase.GRIFFIN_LIM,
     "mel_griffin_lim": phase.MEL_GRIFFIN_LIM,
+    "predicted_spectrum": phase.PREDICTED_SPECTRUM,
     "wrong_phase": phase.WRONG_PHASE,
     "spectral_blur": phase.SPECTRAL_BLUR,
     "low_frame_rate": phase.LOW_FRAME_RATE,

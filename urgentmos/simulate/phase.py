@@ -100,6 +100,46 @@ def _apply_griffin_lim(
     return with_level_of(result, waveform)
 
 
+def _sample_predicted(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
+    return {
+        "window": int(rng.choice([400, 800, 1024])),
+        "mel_bands": int(rng.choice([40, 64, 80, 128])),
+        "frames": between_ratio(1.1, 10, strength),
+        "bands": between_ratio(1.0, 4, strength),
+        "power": float(rng.uniform(1.0, 1.5)),
+        "iterations": int(rng.choice([8, 30, 60])),
+        "momentum": float(rng.choice([0.0, 0.99])),
+    }
+
+
+def _apply_predicted(
+    waveform: Waveform, params: Params, rng: np.random.Generator, sources: Sources
+) -> Waveform:
+    """A mel spectrogram as a synthesiser predicts it, too smooth, sharpened, and inverted.
+
+    Raising the magnitude to a power before Griffin-Lim hides some of the smoothness (Wang et al.,
+    "Tacotron", 2017, §3.3).
+    """
+    window = params["window"]
+    magnitude = np.abs(stft(waveform, window_samples=window, hop_samples=window // 4))
+    filters = mel_filters(params["mel_bands"], num_bins=magnitude.shape[1])
+    bands = magnitude @ filters.T
+    logs = np.log(np.maximum(bands, 1e-5 * bands.max() + 1e-9))
+    logs = _blurred(logs, params["frames"])
+    logs = _blurred(logs.T, params["bands"]).T
+    inverse = np.linalg.pinv(filters).astype(np.float32)
+    smooth = np.maximum(np.exp(logs) @ inverse.T, 0) ** params["power"]
+    result = griffin_lim(
+        smooth,
+        _random_phase(smooth.shape, rng),
+        hop_samples=window // 4,
+        num_samples=len(waveform),
+        iterations=params["iterations"],
+        momentum=params["momentum"],
+    )
+    return with_level_of(result, waveform)
+
+
 def _sample_phase(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
     return {
         "share": between(0.05, 1.0, strength),
@@ -293,6 +333,7 @@ def _stretched(
 
 GRIFFIN_LIM = DistortionKind(_sample_griffin_lim, _apply_griffin_lim, stage=4)
 MEL_GRIFFIN_LIM = DistortionKind(_sample_mel, _apply_griffin_lim, stage=4)
+PREDICTED_SPECTRUM = DistortionKind(_sample_predicted, _apply_predicted, stage=4)
 WRONG_PHASE = DistortionKind(_sample_phase, _apply_phase, stage=4)
 SPECTRAL_BLUR = DistortionKind(_sample_blur, _apply_blur, stage=4)
 LOW_FRAME_RATE = DistortionKind(_sample_low_rate, _apply_low_rate, stage=4)
