@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from urgentmos.config import ConfigError, load_config
-from urgentmos.data.manifest import ManifestError, read_labels, read_manifest
+from urgentmos.data.label_table import read_labels
+from urgentmos.data.manifest import ManifestError, read_manifest
 from urgentmos.model.checkpoint import CheckpointError, load_model
 from urgentmos.model.config import ModelConfig
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
+from urgentmos.data.label_table import read_labels, write_labels
 from urgentmos.data.manifest import (
     ManifestError,
     Pair,
     Recording,
     is_pair_manifest,
-    read_labels,
     read_manifest,
     read_pairs,
-    write_labels,
     write_manifest,
     write_pairs,
 )

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import typer
 
-from urgentmos.data.manifest import (
-    Recording,
-    read_labels,
-    read_manifest,
-    write_labels,
-    write_manifest,
-)
+from urgentmos.data.label_table import read_labels, write_labels
+from urgentmos.data.manifest import Recording, read_manifest, write_manifest
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.runner import label_manifest

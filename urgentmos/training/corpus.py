@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from urgentmos.data.manifest import (
-    ManifestError,
-    Pair,
-    Recording,
-    merge_labels,
-    read_manifest,
-    read_pairs,
-)
+from urgentmos.data.label_table import merge_labels
+from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
 from urgentmos.data.pairs import NativePairs
 from urgentmos.data.waveforms import (
     DecodedWaveforms,
