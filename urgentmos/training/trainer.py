@@ -2,14 +2,13 @@
 
 import contextlib
 import copy
-import functools
 import math
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +18,14 @@ from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.config import ConfigError
-from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
-from urgentmos.data.features import FeatureStore
-from urgentmos.data.pairs import PairTable
-from urgentmos.data.sampler import BatchSampler, Progress, Window
+from urgentmos.data.dataset import Batch, label_matrix
+from urgentmos.data.sampler import Progress
 from urgentmos.extras import require
-from urgentmos.model.encoders import Encoder, build_encoder
-from urgentmos.model.encoders.pretrained import PretrainedEncoder
-from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.network import build_assessor
+from urgentmos.training.assembly import compose_objective, open_stores, plan_training
 from urgentmos.training.config import RunConfig
-from urgentmos.training.corpus import Corpus, Split, load_corpus
-from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
-from urgentmos.training.distillation import build_distillation, build_imitation
-from urgentmos.training.feature_stores import stores_of
+from urgentmos.training.corpus import Corpus, load_corpus
+from urgentmos.training.corpus_bias import number_corpora
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
@@ -87,8 +81,12 @@ class Trainer:
         self.started_from = (
             None if config.start_from is None else start_from(network, config.start_from)
         )
-        self._encoded, self._teacher = self._open_stores(network)
-        objective = self._compose(network)
+        # One process makes them, the others then find them.
+        with self._accelerator.main_process_first():
+            stores = open_stores(config, self.corpus, network, device=self._accelerator.device)
+        objective = compose_objective(
+            config, self.corpus, network, stores, num_processes=self._num_ranks
+        )
         # Of divided weights a whole copy is validated and exported; it waits outside the device.
         self.network = copy.deepcopy(network).cpu().eval() if config.sharded else network
         # From here on the processes draw different dropout.
@@ -98,14 +96,16 @@ class Trainer:
         self._parameters = [p for p in self._module.parameters() if p.requires_grad]
         decay = config.optimizer.ema_decay
         self._average = MovingAverage(self._parameters, decay=decay) if decay else None
-        self._sampler, self._dataset = self._plan_training(metrics)
+        self._sampler, self._dataset = plan_training(
+            config, self.corpus, stores, rank=self._rank, num_ranks=self._num_ranks
+        )
         self._validation = Validation(
             self.corpus.validation.recordings,
             self.corpus.validation.waveforms,
             metrics=metrics,
             batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
             delta=config.data.delta,
-            encoded=_select(self._encoded, self.corpus.validation),
+            encoded=stores.select(self.corpus.validation).encoded,
             rank=self._rank,
             num_ranks=self._num_ranks,
         )
@@ -311,88 +311,6 @@ class Trainer:
         with self._accelerator.main_process_first():
             return load_corpus(self._config.data, metrics=metrics)
 
-    def _plan_training(self, metrics: list[str]) -> tuple[BatchSampler, BatchDataset]:
-        data, train = self._config.data, self.corpus.train
-        native, table = self.corpus.native, None
-        if data.matching or native is not None:
-            table = PairTable(train.recordings, delta=data.delta, native=native)
-        sampler = BatchSampler(
-            train.waveforms.lengths,
-            [recording.uid for recording in train.recordings],
-            batch_samples=round(data.batch_seconds * SAMPLE_RATE),
-            window=Window(
-                max_samples=round(data.max_seconds * SAMPLE_RATE),
-                min_samples=round(data.min_seconds * SAMPLE_RATE),
-                min_share=data.min_share,
-            ),
-            seed=self._config.seed,
-            table=table,
-            matching=data.matching,
-            rank=self._rank,
-            num_ranks=self._num_ranks,
-        )
-        labels = label_matrix(train.recordings, metrics)
-        dataset = BatchDataset(
-            train.waveforms,
-            labels,
-            table=table,
-            encoded=_select(self._encoded, train),
-            teacher=None if self._teacher is None else self._teacher.select(train.positions),
-            corpora=number_corpora(train.recordings)[1],
-        )
-        return sampler, dataset
-
-    def _open_stores(
-        self, network: AssessorNetwork
-    ) -> tuple[dict[int, FeatureStore], FeatureStore | None]:
-        """Give the stores of the model's frozen encoders, by number, and the teacher's."""
-        config = self._config
-        if config.data.features is None:
-            return {}, None
-        stores = stores_of(self.corpus, config.data.features, precision=config.precision)
-        find = functools.partial(stores.find, network=network, level=config.model.level)
-        teacher = None
-        # One process makes them, the others then find them.
-        with self._accelerator.main_process_first():
-            network.to(self._accelerator.device)
-            encoded = {
-                index: find(encoder, stated)
-                for index, (encoder, stated) in enumerate(
-                    zip(network.encoders, config.model.encoders, strict=True)
-                )
-                if isinstance(encoder, PretrainedEncoder) and encoder.frozen
-            }
-            if config.teacher is not None:
-                encoder = build_encoder(config.teacher.encoder, where="teacher.encoder")
-                _check_layers(config.teacher.layers, encoder)
-                teacher = find(encoder, config.teacher.encoder, layers=config.teacher.layers)
-        return encoded, teacher
-
-    def _compose(self, network: AssessorNetwork) -> Objective:
-        teacher = self._config.teacher
-        pupil = None if teacher is None else teacher.pupil
-        distillation, imitation = None, None
-        if self._teacher is not None and self._config.objectives.distillation:
-            distillation = build_distillation(
-                self._teacher,
-                dim=self._config.model.fusion.dim,
-                from_group=network.preference is not None,
-            )
-        if self._teacher is not None and pupil is not None:
-            imitation = build_imitation(self._teacher, cast(Encoder, network.encoders[pupil]))
-        corpus_bias = None
-        if self._config.objectives.corpus_bias:
-            corpus_bias = build_corpus_bias(self.corpus.train.recordings)
-        return Objective(
-            network,
-            self._config.objectives,
-            distillation=distillation,
-            imitation=imitation,
-            pupil=pupil,
-            corpus_bias=corpus_bias,
-            num_processes=self._num_ranks,
-        )
-
     def _distribute(self, objective: Objective) -> tuple[Any, Any]:
         """Set the objective up for several processes, and make its optimizer."""
         if not self._config.sharded:
@@ -430,16 +348,3 @@ class Trainer:
         flag = torch.tensor(float(late), device=self._accelerator.device)
         # The clocks differ; all processes must stop at one step.
         return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
-
-
-def _select(stores: dict[int, FeatureStore], split: Split) -> dict[int, FeatureStore]:
-    return {index: store.select(split.positions) for index, store in stores.items()}
-
-
-def _check_layers(layers: list[int], encoder: Encoder) -> None:
-    for layer in layers:
-        if not 0 <= layer < encoder.num_layers:
-            raise ConfigError(
-                f"teacher.layers: expected 0 to {encoder.num_layers - 1}, the hidden states the "
-                f"encoder gives; got {layer}"
-            )

@@ -1,0 +1,146 @@
+"""What a run is put together from: stores of hidden states, the objective, batches."""
+
+import functools
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+
+from urgentmos.audio import SAMPLE_RATE
+from urgentmos.config import ConfigError
+from urgentmos.data.dataset import BatchDataset, label_matrix
+from urgentmos.data.features import FeatureStore
+from urgentmos.data.pairs import PairTable
+from urgentmos.data.sampler import BatchSampler, Window
+from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.encoders.pretrained import PretrainedEncoder
+from urgentmos.model.network import AssessorNetwork
+from urgentmos.training.config import RunConfig
+from urgentmos.training.corpus import Corpus, Split
+from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
+from urgentmos.training.distillation import build_distillation, build_imitation
+from urgentmos.training.feature_stores import stores_of
+from urgentmos.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Hidden states on disk.
+
+    Attributes:
+        encoded: Those of the model's frozen encoders, by the encoder's number.
+        teacher: Those that are learnt; None without a teacher.
+    """
+
+    encoded: dict[int, FeatureStore] = field(default_factory=dict)
+    teacher: FeatureStore | None = None
+
+    def select(self, split: Split) -> "Stores":
+        """Give those of one side's recordings."""
+        return Stores(
+            {number: store.select(split.positions) for number, store in self.encoded.items()},
+            None if self.teacher is None else self.teacher.select(split.positions),
+        )
+
+
+def open_stores(
+    config: RunConfig, corpus: Corpus, network: AssessorNetwork, *, device: torch.device
+) -> Stores:
+    """Find the stores that a run reads, or make them, on a device that the network moves to.
+
+    Raises:
+        ConfigError: The teacher has no such layer.
+    """
+    if config.data.features is None:
+        return Stores()
+    stores = stores_of(corpus, config.data.features, precision=config.precision)
+    network.to(device)
+    find = functools.partial(stores.find, network=network, level=config.model.level)
+    encoded = {
+        number: find(encoder, stated)
+        for number, (encoder, stated) in enumerate(
+            zip(network.encoders, config.model.encoders, strict=True)
+        )
+        if isinstance(encoder, PretrainedEncoder) and encoder.frozen
+    }
+    if config.teacher is None:
+        return Stores(encoded)
+    encoder = build_encoder(config.teacher.encoder, where="teacher.encoder")
+    _check_layers(config.teacher.layers, encoder)
+    teacher = find(encoder, config.teacher.encoder, layers=config.teacher.layers)
+    return Stores(encoded, teacher)
+
+
+def _check_layers(layers: list[int], encoder: Encoder) -> None:
+    for layer in layers:
+        if not 0 <= layer < encoder.num_layers:
+            raise ConfigError(
+                f"teacher.layers: expected 0 to {encoder.num_layers - 1}, the hidden states the "
+                f"encoder gives; got {layer}"
+            )
+
+
+def compose_objective(
+    config: RunConfig,
+    corpus: Corpus,
+    network: AssessorNetwork,
+    stores: Stores,
+    *,
+    num_processes: int,
+) -> Objective:
+    """Put the network and the losses of a run together."""
+    distillation, imitation, corpus_bias = None, None, None
+    pupil = None if config.teacher is None else config.teacher.pupil
+    if stores.teacher is not None and config.objectives.distillation:
+        distillation = build_distillation(
+            stores.teacher,
+            dim=config.model.fusion.dim,
+            from_group=network.preference is not None,
+        )
+    if stores.teacher is not None and pupil is not None:
+        imitation = build_imitation(stores.teacher, cast(Encoder, network.encoders[pupil]))
+    if config.objectives.corpus_bias:
+        corpus_bias = build_corpus_bias(corpus.train.recordings)
+    return Objective(
+        network,
+        config.objectives,
+        distillation=distillation,
+        imitation=imitation,
+        pupil=pupil,
+        corpus_bias=corpus_bias,
+        num_processes=num_processes,
+    )
+
+
+def plan_training(
+    config: RunConfig, corpus: Corpus, stores: Stores, *, rank: int, num_ranks: int
+) -> tuple[BatchSampler, BatchDataset]:
+    """Say which batches a process trains on, and make what turns their plans into batches."""
+    data, train, table = config.data, corpus.train, None
+    if data.matching or corpus.native is not None:
+        table = PairTable(train.recordings, delta=data.delta, native=corpus.native)
+    sampler = BatchSampler(
+        train.waveforms.lengths,
+        [recording.uid for recording in train.recordings],
+        batch_samples=round(data.batch_seconds * SAMPLE_RATE),
+        window=Window(
+            max_samples=round(data.max_seconds * SAMPLE_RATE),
+            min_samples=round(data.min_seconds * SAMPLE_RATE),
+            min_share=data.min_share,
+        ),
+        seed=config.seed,
+        table=table,
+        matching=data.matching,
+        rank=rank,
+        num_ranks=num_ranks,
+    )
+    own = stores.select(train)
+    dataset = BatchDataset(
+        train.waveforms,
+        label_matrix(train.recordings, config.model.metrics),
+        table=table,
+        encoded=own.encoded,
+        teacher=own.teacher,
+        corpora=number_corpora(train.recordings)[1],
+    )
+    return sampler, dataset
