@@ -1,11 +1,10 @@
-"""Make the demo's recordings: one spoken sentence, and the same sentence damaged four ways.
+"""Make the demo's damaged recordings out of its clean one.
 
-Needs the extra ``simulate``, espeak-ng and sox; the README beside this file has the command.
+Needs the extra ``simulate`` and sox; the README beside this file has the command, and says where
+the clean recording comes from.
 """
 
 import argparse
-import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from urgentmos.simulate.distortion import SAMPLE_RATE
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.sources import Sources, read_mono
 
-SENTENCE = "The ferry leaves at seven, so bring a warm coat."
 SEED = 2
 
 # File name → kind of distortion and its strength, from 0 (barely audible) to 1 (severe).
@@ -28,24 +26,13 @@ VERSIONS = {
 
 
 def main() -> None:
-    """Write the sentence and its damaged versions as FLAC files at 16 kHz."""
+    """Write four damaged versions of ``clean.flac`` beside it, as FLAC files at 16 kHz."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="where clean.flac is")
     folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    clean = speak(SENTENCE)
-    write(folder / "clean.flac", clean)
+    clean = read_mono(folder / "clean.flac", sample_rate=SAMPLE_RATE)
     for name, (kind, strength) in VERSIONS.items():
         write(folder / f"{name}.flac", degrade(clean, kind=kind, strength=strength))
-
-
-def speak(sentence: str) -> np.ndarray:
-    """Read a sentence out with espeak-ng, at 16 kHz."""
-    with tempfile.TemporaryDirectory() as scratch:
-        spoken = Path(scratch) / "spoken.wav"
-        subprocess.run(["espeak-ng", "-v", "en-us", "-w", str(spoken), sentence], check=True)
-        waveform = read_mono(spoken, sample_rate=SAMPLE_RATE)
-    return 0.5 * waveform / np.abs(waveform).max()
 
 
 def degrade(waveform: np.ndarray, *, kind: str, strength: float) -> np.ndarray:
