@@ -60,8 +60,29 @@ def _random_phase(shape: tuple[int, ...], rng: np.random.Generator) -> Spectrogr
 def _through_mel(magnitude: Magnitude, num_bands: int) -> Magnitude:
     """Reduce to a mel spectrogram and back by the pseudo-inverse."""
     filters = mel_filters(num_bands, num_bins=magnitude.shape[1])
+    return _from_mel(magnitude @ filters.T, filters)
+
+
+def _from_mel(
+    mel: Float[NDArray[Any], "frames bands"], filters: Float[NDArray[Any], "bands bins"]
+) -> Magnitude:
     inverse = np.linalg.pinv(filters).astype(np.float32)
-    return np.asarray(np.maximum((magnitude @ filters.T) @ inverse.T, 0))
+    return np.asarray(np.maximum(mel @ inverse.T, 0))
+
+
+def _inverted(
+    magnitude: Magnitude, waveform: Waveform, params: Params, rng: np.random.Generator
+) -> Waveform:
+    """Find phases by Griffin-Lim, from random ones on, and give the result the input's level."""
+    result = griffin_lim(
+        magnitude,
+        _random_phase(magnitude.shape, rng),
+        hop_samples=params["window"] // 4,
+        num_samples=len(waveform),
+        iterations=params["iterations"],
+        momentum=params["momentum"],
+    )
+    return with_level_of(result, waveform)
 
 
 def _sample_griffin_lim(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -89,15 +110,7 @@ def _apply_griffin_lim(
     magnitude = np.abs(stft(waveform, window_samples=window, hop_samples=window // 4))
     if params["mel_bands"] is not None:
         magnitude = _through_mel(magnitude, params["mel_bands"])
-    result = griffin_lim(
-        magnitude,
-        _random_phase(magnitude.shape, rng),
-        hop_samples=window // 4,
-        num_samples=len(waveform),
-        iterations=params["iterations"],
-        momentum=params["momentum"],
-    )
-    return with_level_of(result, waveform)
+    return _inverted(magnitude, waveform, params, rng)
 
 
 def _sample_predicted(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -127,17 +140,8 @@ def _apply_predicted(
     logs = np.log(np.maximum(bands, 1e-5 * bands.max() + 1e-9))
     logs = _blurred(logs, params["frames"])
     logs = _blurred(logs.T, params["bands"]).T
-    inverse = np.linalg.pinv(filters).astype(np.float32)
-    smooth = np.maximum(np.exp(logs) @ inverse.T, 0) ** params["power"]
-    result = griffin_lim(
-        smooth,
-        _random_phase(smooth.shape, rng),
-        hop_samples=window // 4,
-        num_samples=len(waveform),
-        iterations=params["iterations"],
-        momentum=params["momentum"],
-    )
-    return with_level_of(result, waveform)
+    smooth = _from_mel(np.exp(logs), filters) ** params["power"]
+    return _inverted(smooth, waveform, params, rng)
 
 
 def _sample_phase(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
