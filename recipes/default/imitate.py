@@ -31,10 +31,10 @@ from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.distill_mos import load_package_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.training.assembly import open_stores
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
 from urgentmos.training.distillation import build_imitation
-from urgentmos.training.feature_stores import stores_of
 from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
@@ -105,7 +105,7 @@ class Imitating:
         return {"loss": loss, "states": states, "verdict": verdict}
 
 
-def begin(network: AssessorNetwork, config: RunConfig, teacher: Encoder) -> None:
+def begin(network: AssessorNetwork, config: RunConfig) -> None:
     """Take all weights but the copy's from a model whose encoder of that number is the teacher.
 
     The copy's Transformer layers begin as those of the teacher that end in the same states. Of the
@@ -120,6 +120,7 @@ def begin(network: AssessorNetwork, config: RunConfig, teacher: Encoder) -> None
     odd = [name for name in random if not name.startswith(pupil) and name != mix]
     if odd or not any(name.startswith(pupil) for name in random):
         raise SystemExit(f"{config.start_from}: has no {(odd or random)[0]} for this model")
+    teacher = build_encoder(config.teacher.encoder)
     for copy, layer in zip(network.encoders[number].layers, layers[1:], strict=True):
         copy.load_state_dict(teacher.layers[layer - 1].state_dict())
     shares = load_file(find_model(config.start_from) / WEIGHTS_FILE)[mix].float().softmax(dim=0)
@@ -157,17 +158,9 @@ def main() -> None:
     torch.manual_seed(config.seed)
     corpus = load_corpus(config.data, metrics=config.model.metrics)
     network = build_assessor(config.model)
-    teacher = build_encoder(config.teacher.encoder)
-    begin(network, config, teacher)
+    begin(network, config)
     pupil = network.encoders[config.teacher.pupil]
-    stores = stores_of(corpus, config.data.features, precision=config.precision)
-    store = stores.find(
-        teacher,
-        config.teacher.encoder,
-        network=network,
-        level=config.model.level,
-        layers=config.teacher.layers,
-    )
+    store = open_stores(config, corpus, network, device=torch.device("cpu")).teacher
     imitating = Imitating(network, pupil, store, verdict_weight=arguments.verdict)
     train(imitating, config, corpus, store, resume=arguments.resume)
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,6 +13,7 @@ from urgentmos.data.dataset import BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Window
+from urgentmos.data.waveforms import audio_digest
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
 from urgentmos.model.network import AssessorNetwork
@@ -19,7 +21,7 @@ from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split
 from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation, build_imitation
-from urgentmos.training.feature_stores import stores_of
+from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
 
 
@@ -53,7 +55,12 @@ def open_stores(
     """
     if config.data.features is None:
         return Stores()
-    stores = stores_of(corpus, config.data.features, precision=config.precision)
+    stores = FeatureStores(
+        Path(config.data.features),
+        corpus.waveforms,
+        audio_digest=audio_digest(corpus.recordings),
+        precision=config.precision,
+    )
     network.to(device)
     find = functools.partial(stores.find, network=network, level=config.model.level)
     encoded = {

@@ -16,11 +16,10 @@ from tqdm import tqdm
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.features import FeatureStore, open_features
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import Waveforms, audio_digest, read_padded
+from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
-from urgentmos.training.corpus import Corpus
 
 # The waveforms of one batch; what an encoder makes of it is many times as large.
 _BATCH_SECONDS = 40
@@ -138,16 +137,6 @@ class FeatureStores:
         lengths = self._waveforms.lengths[batch]
         waveform = read_padded(self._waveforms, batch, lengths=lengths)
         return torch.from_numpy(waveform), torch.from_numpy(lengths)
-
-
-def stores_of(corpus: Corpus, folder: str | Path, *, precision: str) -> FeatureStores:
-    """Name the stores of a corpus's recordings in a folder."""
-    return FeatureStores(
-        Path(folder),
-        corpus.waveforms,
-        audio_digest=audio_digest(corpus.recordings),
-        precision=precision,
-    )
 
 
 def _made(index: Path, *, num_recordings: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
