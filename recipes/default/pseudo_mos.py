@@ -10,7 +10,6 @@ all. ``python recipes/default/pseudo_mos.py --help``.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -69,10 +68,10 @@ def read_all(manifests: Sequence[Path]) -> list[Recording]:
     for manifest in manifests:
         known = {recording.uid for recording in recordings}
         for recording in read_manifest(manifest):
-            uid = recording.uid
             # One recording as it is can be in two sets.
-            new = f"{uid}@{manifest.parent.name}" if uid in known else uid
-            recordings.append(replace(recording, uid=new))
+            if recording.uid in known:
+                recording.uid += f"@{manifest.parent.name}"
+            recordings.append(recording)
     return recordings
 
 
