@@ -24,6 +24,7 @@ from scipy.signal import firwin2, oaconvolve, resample_poly
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
+from urgentmos.simulate.levels import SILENCE, with_level_of
 from urgentmos.simulate.sources import read_mono
 
 RATES = (0.88, 1.3)  # below, little is left of the band up to 8 kHz
@@ -64,10 +65,9 @@ def make_voice(row: dict[str, Any], number: int, copy: int, *, output: Path) -> 
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     rate = float(np.exp(rng.uniform(*np.log(RATES))))
     speech = read_mono(source)[: round(LONGEST_S * rate * SAMPLE_RATE)]
-    voice = through_microphone(play_at(speech, rate), rng)
     # As loud as it was, but never clipped.
-    voice *= np.sqrt(np.mean(speech**2) / max(np.mean(voice**2), 1e-12))
-    voice *= min(1.0, 0.99 / max(np.abs(voice).max(), 1e-12))
+    voice = with_level_of(through_microphone(play_at(speech, rate), rng), speech)
+    voice = voice * min(1.0, 0.99 / max(np.abs(voice).max(), SILENCE))
     path = Path(row["source"], f"{source.stem}_{number}_{copy}.flac")
     (output / path).parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(output / path, voice, SAMPLE_RATE)
