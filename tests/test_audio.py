@@ -249,6 +249,18 @@ def test_a_reader_leaves_no_open_file(tmp_path: Path) -> None:
     assert after == before
 
 
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000, 96000])
+def test_blocks_last_about_half_a_second_and_end_where_frames_of_flac_do(
+    tmp_path: Path, rate: int
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(rate), rate)
+    with AudioReader(path, sample_rate=rate) as reader:
+        block = next(reader.blocks())
+    assert 0.4 < len(block) / rate < 0.6
+    assert len(block) % 4096 == 0
+
+
 def test_blocks_joined_are_the_whole(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.wav", _noise(3.0, 44100, channels=2), 44100)
     with AudioReader(path) as reader:

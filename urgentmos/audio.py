@@ -28,8 +28,9 @@ _CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
 MIN_DURATION_S = 0.025
 """Shorter recordings hold less than one analysis window and are refused."""
 
-# Of a damaged file the block in which decoding fails is lost, so blocks are short.
-_BLOCK_FRAMES, _MAX_BLOCK_SAMPLES = 1 << 13, 1 << 18
+# Of a damaged file the block in which decoding fails is lost, so blocks are short. And they are
+# whole frames of FLAC, as its encoders write them: a frame that is cut is decoded twice.
+_BLOCK_S, _FLAC_FRAME, _MAX_BLOCK_SAMPLES = 0.5, 1 << 12, 1 << 18
 # Floats that hold 32-bit integers reach it. Beyond it the power of a recording overflows.
 _MAX_LEVEL = 2.0**31
 _SILENT_LEVEL = 10 ** (-70 / 20)
@@ -166,7 +167,8 @@ class AudioReader:
             )
 
     def _decode(self) -> Iterator[NDArray[np.float32]]:
-        num_frames = min(_BLOCK_FRAMES, max(1, _MAX_BLOCK_SAMPLES // self.channels))
+        whole = _FLAC_FRAME * max(1, round(_BLOCK_S * self.sample_rate / _FLAC_FRAME))
+        num_frames = min(whole, max(1, _MAX_BLOCK_SAMPLES // self.channels))
         buffer = np.empty((num_frames, self.channels), np.float32)
         while True:
             try:
