@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+import urgentmos.data.waveforms as waveforms_module
+from urgentmos.audio import Audio
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.data.waveforms import DecodedWaveforms, SelectedWaveforms, open_cache
 
@@ -38,30 +40,31 @@ def test_a_part_is_the_slice_of_the_whole(recordings: list[Recording], tmp_path:
         np.testing.assert_array_equal(row, waveforms.read(1)[250:350])
 
 
-def test_the_cache_is_read_without_the_audio_files(
-    recordings: list[Recording], tmp_path: Path
-) -> None:
-    open_cache(tmp_path / "cache", recordings)
-    before = (tmp_path / "cache").stat().st_mtime_ns
-    open_cache(tmp_path / "cache", recordings)
-    assert (tmp_path / "cache").stat().st_mtime_ns == before
-
-
-def test_a_cache_of_other_recordings_is_refused(
-    recordings: list[Recording], tmp_path: Path
+def test_a_recording_is_decoded_once_whatever_else_is_heard(
+    recordings: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_cache(tmp_path / "cache", recordings[:2])
-    with pytest.raises(ManifestError, match="made from other recordings"):
-        open_cache(tmp_path / "cache", recordings)
+    decoded = []
+    read = waveforms_module.read_audio
+
+    def counted(path: Path, **options: int) -> Audio:
+        decoded.append(path)
+        return read(path, **options)
+
+    monkeypatch.setattr(waveforms_module, "read_audio", counted)
+    cached = open_cache(tmp_path / "cache", recordings[::-1])
+    assert decoded == [recordings[2].audio_path]
+    assert cached.lengths.tolist() == [1600, 8000, 4000]
+    expected = DecodedWaveforms(recordings).read(0)
+    np.testing.assert_allclose(cached.read(2), expected, atol=1 / 32767)
 
 
-def test_an_unreadable_recording_is_named_and_leaves_no_cache(
-    recordings: list[Recording], tmp_path: Path
-) -> None:
+def test_an_unreadable_recording_is_named(recordings: list[Recording], tmp_path: Path) -> None:
     recordings[1].audio_path.write_bytes(b"not audio")
     with pytest.raises(ManifestError, match=r"1\.wav: cannot be used for training"):
         open_cache(tmp_path / "cache", recordings)
-    assert not (tmp_path / "cache").exists()
+    soundfile.write(recordings[1].audio_path, np.zeros(800), RATE)
+    assert open_cache(tmp_path / "cache", recordings).lengths.tolist() == [4000, 800, 1600]
 
 
 def test_a_file_shorter_than_its_manifest_says_is_told(recordings: list[Recording]) -> None:

@@ -1,15 +1,11 @@
 """Hidden states of a frozen encoder, computed once and read from disk in every epoch.
 
-A store is two files. ``NAME.f16`` holds the hidden states of all recordings end to end, as
-little-endian float16 of shape (frames, layers, dim), in the order they were computed. ``NAME.json``
-says ``layers``, ``dim`` and, for each recording in manifest order, its first frame (``begins``) and
-its number of ``frames``.
+They lie in a store (`urgentmos.data.array_store`), as little-endian float16 of shape
+(frames, layers, dim).
 """
 
 import copy
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+
+from urgentmos.data.array_store import StoredArrays
 
 
 class StoredStates(NamedTuple):
@@ -42,29 +40,14 @@ class FeatureStore:
     """Read one encoder's hidden states.
 
     Args:
-        path: The ``.f16`` file.
-        begins: First frame of each recording.
-        frames: Frames of each recording.
-        layers: Hidden states per frame.
-        dim: Size of each.
+        states: Rows of shape (layers, dim), a frame each.
         selected: Layers that are read, by number; all when None.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        begins: NDArray[np.int64],
-        frames: NDArray[np.int64],
-        layers: int,
-        dim: int,
-        selected: Sequence[int] | None = None,
-    ) -> None:
+    def __init__(self, states: StoredArrays, *, selected: Sequence[int] | None = None) -> None:
+        _, layers, self.dim = states.rows.shape
         self.selected = list(range(layers)) if selected is None else list(selected)
-        self.dim = dim
-        self._begins = begins
-        self._frames = frames
-        self._states = np.memmap(path, dtype="<f2", mode="r").reshape(-1, layers, dim)
+        self._states, self._begins, self._frames = states
 
     def select(self, positions: NDArray[np.int64]) -> "FeatureStore":
         """A part of the recordings, renumbered from 0."""
@@ -100,22 +83,9 @@ class FeatureStore:
         self, *, max_frames: int = 100_000
     ) -> tuple[Float[Tensor, "layers dim"], Float[Tensor, "layers dim"]]:
         """Give mean and standard deviation of every feature over evenly chosen frames."""
-        step = max(1, len(self._states) // max_frames)
-        chosen = torch.from_numpy(self._states[::step][:, self.selected]).float()
-        return chosen.mean(dim=0), chosen.std(dim=0)
-
-
-def open_features(path: Path, *, selected: Sequence[int] | None = None) -> FeatureStore | None:
-    """Open a store by its path without ending; None if it is not there yet."""
-    index = path.with_name(f"{path.name}.json")
-    if not index.exists():
-        return None
-    content = json.loads(index.read_text(encoding="utf-8"))
-    return FeatureStore(
-        path.with_name(f"{path.name}.f16"),
-        begins=np.array(content["begins"], dtype=np.int64),
-        frames=np.array(content["frames"], dtype=np.int64),
-        layers=content["layers"],
-        dim=content["dim"],
-        selected=selected,
-    )
+        ends = np.cumsum(self._frames)
+        chosen = np.arange(0, ends[-1], max(1, ends[-1] // max_frames))
+        recordings = np.searchsorted(ends, chosen, side="right")
+        rows = chosen + (self._begins + self._frames - ends)[recordings]
+        states = torch.from_numpy(self._states[rows][:, self.selected]).float()
+        return states.mean(dim=0), states.std(dim=0)

@@ -1,8 +1,7 @@
 """Waveforms of a manifest: decoded as they are asked for, or once into one file.
 
-The cache is two files: ``NAME`` holds all waveforms end to end (mono, 16 kHz, little-endian 16-bit
-integers), ``NAME.json`` their lengths in manifest order and a digest of what was decoded. A cache
-of other recordings is refused, not overwritten.
+A cache is a store (`urgentmos.data.array_store`) of mono waveforms at 16 kHz in 16-bit integers. It
+grows by the recordings of each run.
 
 Digital silence at the edges stays in, though scoring leaves it out: batches are planned by the
 lengths that manifests and caches state, and stored hidden states are cut by time. The RMS level is
@@ -10,10 +9,7 @@ then taken over the silence too, so training hears the rest of such a recording 
 does: by 3 dB where half of it is silence.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -24,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE, AudioError, read_audio
+from urgentmos.data.array_store import Made, StoredArrays, open_arrays, recording_keys
 from urgentmos.data.manifest import ManifestError, Recording
 
 _FULL_SCALE = 32767
@@ -87,10 +84,9 @@ class DecodedWaveforms:
 class CachedWaveforms:
     """Read recordings from a cache file that the operating system keeps in memory."""
 
-    def __init__(self, path: Path, lengths: NDArray[np.int64]) -> None:
-        self.lengths = lengths
-        self._ends = np.cumsum(lengths)
-        self._samples = np.memmap(path, dtype="<i2", mode="r")
+    def __init__(self, samples: StoredArrays) -> None:
+        self.lengths = samples.counts
+        self._samples = samples
 
     def read(self, position: int) -> NDArray[np.float32]:
         """Return one recording."""
@@ -100,8 +96,9 @@ class CachedWaveforms:
 
     def read_into(self, row: NDArray[np.float32], position: int, *, start: int) -> None:
         """Copy a part of one recording."""
-        begin = self._ends[position] - self.lengths[position] + start
-        np.multiply(self._samples[begin : begin + len(row)], np.float32(1 / _FULL_SCALE), out=row)
+        begin = self._samples.begins[position] + start
+        part = self._samples.rows[begin : begin + len(row)]
+        np.multiply(part, np.float32(1 / _FULL_SCALE), out=row)
 
 
 class SelectedWaveforms:
@@ -145,46 +142,29 @@ def read_padded(
 
 
 def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWaveforms:
-    """Open the cache of these recordings, decoding them first if it does not exist.
+    """Open a cache, decoding what it lacks of these recordings first.
 
     Raises:
-        ManifestError: A recording cannot be decoded, or the cache holds other recordings.
+        ManifestError: A recording cannot be decoded; what was decoded before it is kept.
+        FileLockedError: Another run is adding to the cache.
     """
-    path = Path(path)
-    index = path.with_name(path.name + ".json")
-    digest = audio_digest(recordings)
-    if not index.exists():
-        _build(path, index, recordings, digest=digest)
-    content = json.loads(index.read_text(encoding="utf-8"))
-    if content["digest"] != digest:
-        raise ManifestError(
-            f"{path}: this cache was made from other recordings, or they have changed since; "
-            f"delete it and {index.name} to make it again, or name another cache"
-        )
-    return CachedWaveforms(path, np.array(content["lengths"], dtype=np.int64))
+    paths = [recording.audio_path for recording in recordings]
+
+    def decode(missing: NDArray[np.int64]) -> Made:
+        positions = iter(missing.tolist())
+        bar = tqdm(total=len(missing), desc="caching audio", unit="file")
+        # A few at a time: a plain map would decode the whole corpus ahead of the writer.
+        with ThreadPoolExecutor() as pool, bar:
+            while block := list(islice(positions, 256)):
+                decoded = pool.map(_decode, [paths[position] for position in block])
+                yield zip(block, map(_to_16_bits, decoded), strict=True)
+                bar.update(len(block))
+
+    return CachedWaveforms(open_arrays(Path(path), recording_keys(recordings), decode, dtype="<i2"))
 
 
-def _build(path: Path, index: Path, recordings: Sequence[Recording], *, digest: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lengths = []
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        decoded = _decode_all([recording.audio_path for recording in recordings])
-        for waveform in tqdm(decoded, total=len(recordings), desc="caching audio", unit="file"):
-            scaled = np.clip(waveform, -1, 1) * _FULL_SCALE
-            file.write(np.rint(scaled).astype("<i2").tobytes())
-            lengths.append(len(waveform))
-    os.replace(partial, path)
-    content = {"digest": digest, "sample_rate": SAMPLE_RATE, "lengths": lengths}
-    index.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _decode_all(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
-    # A few at a time: a plain map would decode the whole corpus ahead of the writer.
-    remaining = iter(paths)
-    with ThreadPoolExecutor() as pool:
-        while block := list(islice(remaining, 256)):
-            yield from pool.map(_decode, block)
+def _to_16_bits(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.rint(np.clip(waveform, -1, 1) * _FULL_SCALE)
 
 
 def _decode(path: Path) -> NDArray[np.float32]:
@@ -192,19 +172,3 @@ def _decode(path: Path) -> NDArray[np.float32]:
         return read_audio(path, sample_rate=SAMPLE_RATE).waveform
     except AudioError as error:
         raise ManifestError(f"{path}: cannot be used for training: {error}") from error
-
-
-def audio_digest(recordings: Sequence[Recording]) -> str:
-    """Digest names and file sizes of recordings: it changes when their audio is replaced.
-
-    Raises:
-        ManifestError: A file is not there.
-    """
-    digest = hashlib.sha256()
-    for recording in recordings:
-        try:
-            size = recording.audio_path.stat().st_size
-        except OSError as error:
-            raise ManifestError(f"{recording.audio_path}: {error.strerror}") from error
-        digest.update(f"{recording.uid}\0{recording.audio_path.name}\0{size}\n".encode())
-    return digest.hexdigest()

@@ -9,11 +9,11 @@ import torch
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.config import ConfigError
+from urgentmos.data.array_store import recording_keys
 from urgentmos.data.dataset import BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Window
-from urgentmos.data.waveforms import audio_digest
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
 from urgentmos.model.network import AssessorNetwork
@@ -58,7 +58,7 @@ def open_stores(
     stores = FeatureStores(
         Path(config.data.features),
         corpus.waveforms,
-        audio_digest=audio_digest(corpus.recordings),
+        keys=recording_keys(corpus.recordings),
         precision=config.precision,
     )
     network.to(device)

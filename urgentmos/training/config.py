@@ -19,9 +19,11 @@ class DataConfig:
             those that ``pairs`` draws; their recordings have no other partner and no labels.
         validation_share: Share of the contents (``reference_id``) held out where ``meta.split``
             says neither ``train`` nor ``validation``.
-        cache: File that holds all decoded waveforms; made once. None decodes in every epoch.
-        features: Folder of the hidden states of frozen encoders, each computed once (see
-            `urgentmos.data.features`). None runs them in every step; a teacher needs a folder.
+        cache: File of decoded waveforms (see `urgentmos.data.waveforms`): a recording is decoded
+            once, by the first run that hears it. None decodes in every epoch.
+        features: Folder of the hidden states of frozen encoders (see `urgentmos.data.features`),
+            computed once for each recording. None runs them in every step; a teacher needs a
+            folder.
         max_seconds: Longest part of a recording heard at once; the rest is cut at random.
         min_seconds: Shortest part heard when recordings are cut at random.
         min_share: Smallest share of a recording heard; 1 cuts only what is too long.

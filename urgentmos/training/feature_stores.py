@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
-from urgentmos.data.features import FeatureStore, open_features
+from urgentmos.data.array_store import Made, open_arrays
+from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import plan_whole_recordings
 from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.config import EncoderConfig
@@ -35,16 +35,16 @@ class FeatureStores:
     Args:
         folder: Where the stores are.
         waveforms: All recordings that are trained or validated on.
-        audio_digest: Digest of these recordings.
+        keys: Key of each of them (`urgentmos.data.array_store.recording_keys`).
         precision: ``bf16`` runs the encoders in bfloat16; stores hold float16 in any case.
     """
 
     def __init__(
-        self, folder: Path, waveforms: Waveforms, *, audio_digest: str, precision: str
+        self, folder: Path, waveforms: Waveforms, *, keys: Sequence[str], precision: str
     ) -> None:
         self._folder = folder
         self._waveforms = waveforms
-        self._audio_digest = audio_digest
+        self._keys = keys
         self._precision = precision
 
     def find(
@@ -56,9 +56,9 @@ class FeatureStores:
         level: str,
         layers: list[int] | None = None,
     ) -> FeatureStore:
-        """Open the store of an encoder, making it first where there is none.
+        """Open the store of an encoder, computing first what it lacks of these recordings.
 
-        A run that was killed while making one goes on where it stood.
+        A run that was killed while at it goes on where it stood.
 
         Args:
             encoder: Frozen encoder.
@@ -69,50 +69,23 @@ class FeatureStores:
 
         Raises:
             ManifestError: A recording cannot be decoded.
+            FileLockedError: Another run is adding to the store.
         """
         key = hashlib.sha256(_weights_digest(encoder))
-        setting = [asdict(config), level, network.min_samples, self._precision, self._audio_digest]
+        setting = [asdict(config), level, network.min_samples, self._precision]
         key.update(json.dumps(setting, sort_keys=True).encode())
-        path = self._folder / f"{config.family}-{key.hexdigest()[:16]}"
-        store = open_features(path, selected=layers)
-        if store is None:
-            self._make(path, encoder, network)
-            store = open_features(path, selected=layers)
-        if store is None:
-            raise FileNotFoundError(f"{path}.json was made and is gone")
-        return store
+        path = self._folder / f"{config.family}-{key.hexdigest()[:16]}.f16"
 
-    def _make(self, path: Path, encoder: Encoder, network: AssessorNetwork) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial, index = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.made")
+        def encode(missing: NDArray[np.int64]) -> Made:
+            description = f"hidden states of {type(encoder).__name__}"
+            with tqdm(total=len(missing), desc=description) as bar:
+                for batch, states in self._encode(encoder, network, missing):
+                    yield zip(batch.tolist(), states, strict=True)
+                    bar.update(len(batch))
+
         shape = (encoder.num_layers, encoder.dim)
-        begins, frames = _made(index, num_recordings=len(self._waveforms.lengths))
-        partial.touch()
-        end = int(frames.sum())
-        os.truncate(partial, end * 2 * shape[0] * shape[1])
-        missing = np.flatnonzero(frames == 0)
-        description = f"hidden states of {type(encoder).__name__}"
-        bar = tqdm(total=len(frames), initial=len(frames) - len(missing), desc=description)
-        with partial.open("ab") as states_file, index.open("a") as index_file, bar:
-            for batch, states in self._encode(encoder, network, missing):
-                for position, recording_states in zip(batch.tolist(), states, strict=True):
-                    begins[position], frames[position] = end, len(recording_states)
-                    end += len(recording_states)
-                    states_file.write(recording_states.tobytes())
-                states_file.flush()
-                lines = [f"{i} {begins[i]} {frames[i]}\n" for i in batch.tolist()]
-                index_file.write("".join(lines))
-                index_file.flush()
-                bar.update(len(batch))
-        os.replace(partial, path.with_name(f"{path.name}.f16"))
-        content = {
-            "layers": shape[0],
-            "dim": shape[1],
-            "begins": begins.tolist(),
-            "frames": frames.tolist(),
-        }
-        index.write_text(json.dumps(content))
-        os.replace(index, path.with_name(f"{path.name}.json"))
+        arrays = open_arrays(path, self._keys, encode, dtype="<f2", row_shape=shape)
+        return FeatureStore(arrays, selected=layers)
 
     def _encode(
         self, encoder: Encoder, network: AssessorNetwork, positions: NDArray[np.int64]
@@ -137,19 +110,6 @@ class FeatureStores:
         lengths = self._waveforms.lengths[batch]
         waveform = read_padded(self._waveforms, batch, lengths=lengths)
         return torch.from_numpy(waveform), torch.from_numpy(lengths)
-
-
-def _made(index: Path, *, num_recordings: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Read what an interrupted run made: first frame and frames of each recording, 0 of others."""
-    begins, frames = np.zeros(num_recordings, np.int64), np.zeros(num_recordings, np.int64)
-    lines = index.read_text().splitlines(keepends=True) if index.exists() else []
-    # A line without its end was cut by the kill, and what it speaks of is computed again.
-    whole = [line for line in lines if line.endswith("\n")]
-    for position, begin, count in (map(int, line.split()) for line in whole):
-        begins[position], frames[position] = begin, count
-    if len(whole) < len(lines):
-        index.write_text("".join(whole))
-    return begins, frames
 
 
 def _weights_digest(encoder: Encoder) -> bytes:

@@ -1,0 +1,145 @@
+"""One array per recording, made once and kept on disk: decoded audio, hidden states of encoders.
+
+A store is two files. ``NAME`` holds the arrays end to end, in the order they were made. The first
+line of ``NAME.index`` states their dtype and the shape of a row; each line after it is the key of a
+recording, the first row of its array and its number of rows. What is missing is appended, so that
+every run over a recording finds the same array, whatever else it hears, and a run that was killed
+while making arrays goes on after the last whole one.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from urgentmos.data.manifest import ManifestError, Recording
+from urgentmos.file_lock import lock_file
+
+# Arrays by the position of their recording, a few at a time.
+Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
+
+
+class StoredArrays(NamedTuple):
+    """The arrays of some recordings.
+
+    Attributes:
+        rows: All rows of the store, those of other recordings among them.
+        begins: First row of each recording.
+        counts: Rows of each recording.
+    """
+
+    rows: NDArray[np.generic]
+    begins: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def recording_keys(recordings: Sequence[Recording]) -> list[str]:
+    """Give a key of each recording's audio: its uid, and its file's name, size and time of change.
+
+    Folders may be moved, where times are kept.
+
+    Raises:
+        ManifestError: A file is not there.
+    """
+    return [_key(recording) for recording in recordings]
+
+
+def _key(recording: Recording) -> str:
+    try:
+        stat = recording.audio_path.stat()
+    except OSError as error:
+        raise ManifestError(f"{recording.audio_path}: {error.strerror}") from error
+    # Whole seconds: what archives and other file systems keep of a time.
+    identity = f"{recording.uid}\0{recording.audio_path.name}\0{stat.st_size}\0{int(stat.st_mtime)}"
+    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def open_arrays(
+    path: Path,
+    keys: Sequence[str],
+    make: Callable[[NDArray[np.int64]], Made],
+    *,
+    dtype: DTypeLike,
+    row_shape: tuple[int, ...] = (),
+) -> StoredArrays:
+    """Read the arrays of recordings, making those first that are not there.
+
+    Args:
+        path: Store; it is made where there is none.
+        keys: Key of each recording.
+        make: Turns positions among the keys into their arrays, at least a row each.
+        dtype: Type of the values.
+        row_shape: Shape of an array without its first axis.
+
+    Raises:
+        ManifestError: The store holds other rows.
+        FileLockedError: Another run is adding to it.
+    """
+    index = path.with_name(f"{path.name}.index")
+    header = " ".join([np.dtype(dtype).str, *map(str, row_shape)])
+    places = _read_index(index, header)
+    missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
+    if len(missing):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with index.open("a+", encoding="ascii") as lines:
+            lock_file(lines.fileno(), index)
+            _add(path, index, lines, header, keys=keys, missing=missing, make=make)
+        places = _read_index(index, header)
+    at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
+    rows = np.memmap(path, dtype=dtype, mode="r").reshape(-1, *row_shape)
+    return StoredArrays(rows, at[:, 0], at[:, 1])
+
+
+def _add(
+    path: Path,
+    index: Path,
+    lines: IO[str],
+    header: str,
+    *,
+    keys: Sequence[str],
+    missing: NDArray[np.int64],
+    make: Callable[[NDArray[np.int64]], Made],
+) -> None:
+    dtype, *shape = header.split()
+    row_bytes = np.dtype(dtype).itemsize * int(np.prod([int(size) for size in shape]))
+    end = max((begin + count for begin, count in _read_index(index, header).values()), default=0)
+    _cut_broken_line(index)
+    if index.stat().st_size == 0:
+        lines.write(f"{header}\n")
+    with path.open("ab") as data:
+        # What a kill left beyond the last whole array.
+        os.truncate(path, end * row_bytes)
+        for arrays in make(missing):
+            added = []
+            for position, array in arrays:
+                data.write(np.ascontiguousarray(array, dtype=dtype).tobytes())
+                added.append(f"{keys[position]} {end} {len(array)}\n")
+                end += len(array)
+            # The index speaks of what is on disk.
+            data.flush()
+            lines.write("".join(added))
+            lines.flush()
+
+
+def _read_index(index: Path, header: str) -> dict[str, tuple[int, int]]:
+    """Give first row and number of rows by key; a last line that was cut off is left out."""
+    text = index.read_text(encoding="ascii") if index.exists() else ""
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    if whole and whole[0] != header:
+        raise ManifestError(
+            f"{index}: rows of {whole[0]!r} are kept there, not of {header!r}; name another place"
+        )
+    places = {}
+    for line in whole[1:]:
+        key, begin, count = line.split()
+        places[key] = int(begin), int(count)
+    return places
+
+
+def _cut_broken_line(index: Path) -> None:
+    content = index.read_bytes()
+    os.truncate(index, content.rfind(b"\n") + 1)
