@@ -72,6 +72,7 @@ def test_a_kill_in_the_middle_of_writing_costs_the_last_array(path: Path, cut: i
     # All of the array is there, of its line a part.
     os.truncate(index, min(whole + cut, index.stat().st_size - 1))
     os.truncate(path, data + cut)
+    assert arrays(open_store(path, "ba")) == ["bb", "a"]
     assert arrays(open_store(path, "bcad")) == ["bb", "ccc", "a", "dddd"]
 
 

@@ -90,7 +90,8 @@ def open_arrays(
             _add(path, index, lines, header, keys=keys, missing=missing, make=make)
         places = _read_index(index, header)
     at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
-    rows = np.memmap(path, dtype=dtype, mode="r").reshape(-1, *row_shape)
+    # Not what another run is writing beyond the last whole array, or a kill has left there.
+    rows = np.memmap(path, dtype=dtype, mode="r", shape=(_end(places), *row_shape))
     return StoredArrays(rows, at[:, 0], at[:, 1])
 
 
@@ -106,7 +107,7 @@ def _add(
 ) -> None:
     dtype, *shape = header.split()
     row_bytes = np.dtype(dtype).itemsize * int(np.prod([int(size) for size in shape]))
-    end = max((begin + count for begin, count in _read_index(index, header).values()), default=0)
+    end = _end(_read_index(index, header))
     _cut_broken_line(index)
     if index.stat().st_size == 0:
         lines.write(f"{header}\n")
@@ -138,6 +139,10 @@ def _read_index(index: Path, header: str) -> dict[str, tuple[int, int]]:
         key, begin, count = line.split()
         places[key] = int(begin), int(count)
     return places
+
+
+def _end(places: dict[str, tuple[int, int]]) -> int:
+    return max((begin + count for begin, count in places.values()), default=0)
 
 
 def _cut_broken_line(index: Path) -> None:
