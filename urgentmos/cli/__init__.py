@@ -108,7 +108,7 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(EXIT_SOME_FAILED) from error
         except OSError as error:
             typer.echo(f"urgentmos: {_in_words(error)}", err=True)
-            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
             raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
         except (ValueError, ImportError) as error:
             if not type(error).__module__.startswith("urgentmos."):
