@@ -129,6 +129,10 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         (".flac", {}),
         (".ogg", {}),
         (".opus", {"format": "OGG", "subtype": "OPUS"}),
+        (".aiff", {}),
+        (".au", {}),
+        (".w64", {}),
+        (".rf64", {}),
     ):
         whole = _write(
             tmp_path / f"whole{suffix}", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, **options
@@ -140,6 +144,18 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         audio = read_audio(half)
         assert audio.flags[0] == "truncated"
         assert 0.5 < audio.duration_s < 2.5
+
+
+@pytest.mark.parametrize(("suffix", "chunk"), [(".aiff", b"SSND"), (".au", b".snd")])
+def test_what_sox_wrote_to_a_pipe_is_whole(tmp_path: Path, suffix: str, chunk: bytes) -> None:
+    path = _write(tmp_path / f"a{suffix}", _noise(1.0, SAMPLE_RATE), SAMPLE_RATE)
+    content = bytearray(path.read_bytes())
+    length_at = content.index(chunk) + (4 if suffix == ".aiff" else 8)
+    content[length_at : length_at + 4] = {".aiff": b"\x7f\0\0\x08", ".au": b"\xff" * 4}[suffix]
+    path.write_bytes(content)
+    audio = read_audio(path)
+    assert audio.flags == ()
+    assert audio.duration_s == pytest.approx(1.0)
 
 
 def test_a_wav_that_was_written_to_a_pipe_is_whole(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_the_direction_of_a_metric_counts(loss: QualityLoss, read) -> None:
         assert read(monitor, {"mos": 3.0, "lsd": 6.0}) == {"lsd": pytest.approx(0.1)}
 
 
+@pytest.mark.parametrize("name", ["mos", "estoi"])
+def test_a_reading_with_nan_hides_no_later_fall(loss: QualityLoss, read, name: str) -> None:
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    assert not read(monitor, {"mos": 2.0, "estoi": 0.9} | {name: float("nan")})
+    assert not read(monitor, {"mos": 2.0, "estoi": 0.8})
+    with pytest.warns(HeadsPartedWarning):
+        assert read(monitor, {"mos": 3.0, "estoi": 0.7}) == {"estoi": pytest.approx(0.1)}
+
+
 def test_a_fall_after_a_rise_is_seen(loss: QualityLoss, read) -> None:
     monitor = LossMonitor(loss, held_out=["estoi"])
     assert not read(monitor, {"mos": 2.0, "estoi": 0.5})

@@ -36,9 +36,13 @@ _MAX_LEVEL = 2.0**31
 _SILENT_LEVEL = 10 ** (-70 / 20)
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
-# Programs that write WAV to a pipe cannot know the length and write a huge one.
-_UNKNOWN_LENGTH = 0x7FFF0000
-_WAV_LENGTHS = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Programs that write to a pipe cannot know the length and write a huge one: SoX 0x7F000000 or so
+# into AIFF, others more.
+_UNKNOWN_LENGTH = 0x7EFF0000
+# As libsndfile tells them of WAV, AIFF, Wave64, AU and RF64.
+_LENGTHS = re.compile(
+    r"^ *(?:data|SSND|riff|Data Size|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
 _OGG_BROKEN_OFF = "lacks an end-of-stream bit"
 
 
@@ -200,7 +204,7 @@ class AudioReader:
 
     def _header_claims_more(self) -> bool:
         log = self._file.extra_info
-        lengths = _WAV_LENGTHS.search(log)
+        lengths = _LENGTHS.search(log)
         if lengths is not None:
             claimed, present = int(lengths[1]), int(lengths[2])
             return present < claimed < _UNKNOWN_LENGTH

@@ -146,7 +146,13 @@ class LossMonitor:
         history = [reading.scores for reading in self.readings] + [scores]
         parted = {}
         for name in self.held_out:
-            best = min(history, key=lambda heard, name=name: _distance(name, heard))  # type: ignore[misc]
+            # A reading with NaN, as of a measure that fails on silence, would pass for the best.
+            finite = [
+                heard
+                for heard in history
+                if math.isfinite(_distance(name, heard) + self._loss_distance(heard))
+            ]
+            best = min(finite, key=lambda heard: _distance(name, heard), default=scores)
             worse = _distance(name, scores) - _distance(name, best)
             gained = self._loss_distance(best) - self._loss_distance(scores)
             if worse > self.tolerance and gained > self.tolerance:

@@ -1,8 +1,13 @@
+import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import urgentmos
 from urgentmos.cli import COMMANDS, build_app
@@ -61,3 +66,37 @@ def test_the_version_is_given_without_a_command() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, f"urgentmos {urgentmos.__version__}\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_closed_stops_nothing(
+    tmp_path: Path, tiny_model_dir: Path, speech: Callable[..., np.ndarray], closed: str
+) -> None:
+    soundfile.write(tmp_path / "a.wav", speech(0.5, seed=0), 16000)
+    rows = tmp_path / "rows.csv"
+    command = [sys.executable, "-m", "urgentmos", "score", tmp_path / "a.wav", "-o", rows]
+    line = shlex.join(map(str, [*command, "--model", tiny_model_dir]))
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], cwd=_ROOT, check=False)
+    assert done.returncode == 0
+    assert len(rows.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["score", "--help"], ["score", "voz_ñ.wav", "--format", "table"]],
+    ids=["help", "table"],
+)
+def test_what_the_encoding_of_stdout_lacks_is_escaped(
+    tiny_model_dir: Path, arguments: list[str]
+) -> None:
+    model = [] if "--help" in arguments else ["--model", str(tiny_model_dir)]
+    done = subprocess.run(
+        [sys.executable, "-m", "urgentmos", *arguments, *model],
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert ("\\u2026" if "--help" in arguments else "voz_\\xf1.wav") in done.stdout

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from urgentmos.scoring.score_files import score_files
 Invoke = Callable[..., Result]
 Spawn = Callable[..., subprocess.Popen[bytes]]
 Rows = list[dict[str, str]]
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def _read(path: Path) -> Rows:
@@ -331,6 +334,20 @@ def test_a_reader_that_closes_the_pipe_ends_the_run_with_a_message(
         assert process.wait() == 1
     assert b"the reader of the output closed it" in stderr
     assert b"Traceback" not in stderr
+
+
+def test_an_output_that_may_not_grow_keeps_whole_rows_and_says_so(
+    recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.csv"
+    arguments = ["score", recordings, "--model", tiny_model_dir, "-o", output]
+    command = shlex.join(map(str, [sys.executable, "-m", "urgentmos", *arguments]))
+    limited = ["sh", "-c", f"ulimit -f 2; {command}"]
+    done = subprocess.run(limited, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{output}: a file may not become larger here; the rows written so" in done.stderr
+    assert 0 < len(_read(output)) < 30
+    assert output.read_bytes().endswith(b"\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from urgentmos.model.assessor import Assessor, combine_orders
 from urgentmos.scoring import compare_files
 
 Speech = Callable[..., np.ndarray]
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_one_recording_scores_as_in_a_batch(tiny_assessor: Assessor, speech: Speech) -> None:
@@ -81,6 +85,21 @@ def test_a_waveform_that_cannot_be_scored_is_refused_by_its_shape(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_assessor.score(waveform, 16000)
+
+
+def test_what_is_no_array_is_refused_in_words(tiny_model_dir: Path) -> None:
+    # In a process of its own: the type checks of the tests would come first.
+    code = (
+        "import sys, urgentmos\n"
+        "assessor = urgentmos.load(sys.argv[1])\n"
+        "for call in (assessor.score, lambda *a: assessor.compare(a[0], *a)):\n"
+        "    try: call([0.1] * 8000, 16000)\n"
+        "    except TypeError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model_dir)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+    expected = "expected a waveform as a NumPy array or a tensor, got list"
+    assert done.stdout.splitlines() == [expected] * 2
 
 
 def test_a_rate_in_khz_is_refused(tiny_assessor: Assessor, speech: Speech) -> None:

@@ -3,6 +3,7 @@
 import errno
 import functools
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -30,8 +31,19 @@ EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run the command line; the exit status is 0, 1 (some inputs failed), 2 (usage) or 130."""
+    _prepare_streams()
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
     build_app(called or COMMANDS)()
+
+
+def _prepare_streams() -> None:
+    """Let neither a stream that the caller closed nor a name that has no encoding stop a run."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # At once, since the next file opened takes the stream's number, and its messages.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def build_app(names: Iterable[str]) -> typer.Typer:
@@ -96,7 +108,7 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(EXIT_SOME_FAILED) from error
         except OSError as error:
             typer.echo(f"urgentmos: {_in_words(error)}", err=True)
-            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
             raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
         except (ValueError, ImportError) as error:
             if not type(error).__module__.startswith("urgentmos."):

@@ -125,8 +125,9 @@ class Assessor:
             Scores of each recording in the metric's unit, inside its range; no gradient.
 
         Raises:
-            ValueError: The waveform is empty, not finite, or has another shape or type, or the
-                rate cannot be one.
+            TypeError: The waveform is no array or tensor, or the rate no whole number.
+            ValueError: The waveform is empty, not finite, or has another shape or sample type, or
+                the rate cannot be one.
             UnknownMetricError: The model does not predict one of the metrics.
         """
         with self._inference():
@@ -150,6 +151,7 @@ class Assessor:
             sample_rate: Rate of both in Hz.
 
         Raises:
+            TypeError: A waveform is no array or tensor, or the rate no whole number.
             ValueError: A waveform cannot be scored, or the model has no preference head.
         """
         with self._inference():
@@ -193,6 +195,7 @@ class Assessor:
         Raises:
             ValueError: The waveform cannot be compared.
         """
+        _check_type(waveform)
         if waveform.ndim != 1:
             raise ValueError(
                 f"expected one recording of shape (samples,), got {tuple(waveform.shape)}"
@@ -305,7 +308,15 @@ def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:
     return a / total, tie / total, b / total
 
 
+def _check_type(waveform: object) -> None:
+    if not isinstance(waveform, np.ndarray | Tensor):
+        raise TypeError(
+            f"expected a waveform as a NumPy array or a tensor, got {type(waveform).__name__}"
+        )
+
+
 def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
+    _check_type(waveform)
     shape = tuple(waveform.shape)
     if isinstance(waveform, np.ndarray):
         # torch takes no negative strides, and warns of arrays that may not be written.
