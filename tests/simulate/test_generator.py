@@ -10,6 +10,7 @@ from urgentmos.data.manifest import read_manifest
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.material import read_material
 from urgentmos.simulate.mixture import SimulationConfig, SourceShares
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
@@ -194,6 +195,31 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert made[0]["reference_id"] == made[3]["reference_id"]
     assert made[0]["meta"]["corpus"] == "undistorted"
     assert all(row["meta"]["reference_path"] for row in made)
+
+
+def test_recordings_of_like_names_keep_their_own_reference(config, tmp_path, speech):
+    places = ["one/wav/a/b.wav", "one/wav/a_b.wav", "one/wav/a/b.flac", "two/wav/a/b.wav"]
+    for number, place in enumerate(places):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / place, speech(2.2, seed=number), 16000)
+    folders = [str(tmp_path / "one" / "wav"), str(tmp_path / "two" / "wav")]
+    weights = {"mnru": 1.0}
+    config = replace(config, speech=folders, weights=weights, num_distortions=[1.0, 0.0, 0.0, 0.0])
+    make(config, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert len({row["reference_id"] for row in rows}) == len(places)
+    for row in rows:
+        pair = (row["audio_path"], row["meta"]["reference_path"])
+        audio, reference = ((tmp_path / "out" / path).read_bytes() for path in pair)
+        assert audio == reference
+
+
+def test_noise_of_like_names_is_all_used(config, tmp_path):
+    for place in ("one/noise", "two/noise"):
+        (tmp_path / place).mkdir(parents=True)
+        soundfile.write(tmp_path / place / "1.wav", 0.1 * np.ones(1600), 16000)
+    folders = [str(tmp_path / "one" / "noise"), str(tmp_path / "two" / "noise")]
+    assert len(read_material(replace(config, noise=folders)).noises) == 2
 
 
 def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, material, tmp_path):

@@ -1,9 +1,12 @@
 """Which recordings to make: decided from the seed and the recording's group alone."""
 
 import hashlib
+import itertools
+import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -70,6 +73,7 @@ class Plan:
         material: Speech, noises and responses, before the split.
         as_they_are: Recordings that come undistorted first.
         splits: Name of an utterance → its side.
+        reference_names: Key of an utterance → name of its reference, before the crop's number.
         voices: Voices with their side.
         sentences: Language → sentences.
         sources: Noises, responses and talkers of each side.
@@ -82,6 +86,7 @@ class Plan:
     material: Material
     as_they_are: Sequence[tuple[Utterance, int]]
     splits: Mapping[str, Split]
+    reference_names: Mapping[str, str]
     voices: Mapping[Split, Mapping[str, Sequence[Voice]]]
     sentences: Mapping[str, Sequence[str]]
     sources: Mapping[Split, Sources]
@@ -213,6 +218,7 @@ def make_plan(
         material=material,
         as_they_are=_as_they_are(config, material) if config.as_they_are else [],
         splits=splits,
+        reference_names=_reference_names([*material.clean, *material.processed]),
         voices=_split_voices(voices, share),
         sentences=sentences,
         sources=sources,
@@ -222,6 +228,23 @@ def make_plan(
 def utterance_key(utterance: Utterance) -> str:
     """Return what decides an utterance's crops: systems with one reference are cut alike."""
     return utterance.reference_name or utterance.name
+
+
+def slug(name: str) -> str:
+    """Return a name as one word that can be part of a file name."""
+    return re.sub(r"[^\w.@+-]+", "_", name).strip("_")
+
+
+def _reference_names(utterances: Iterable[Utterance]) -> dict[str, str]:
+    """Name the references; a second one that would have the name of another gets a number."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in dict.fromkeys(map(utterance_key, utterances)):
+        own = slug(str(Path(key).with_suffix("")))
+        numbered = (f"{own}_{number}" for number in itertools.count(2))
+        names[key] = next(n for n in itertools.chain([own], numbered) if n not in taken)
+        taken.add(names[key])
+    return names
 
 
 def crop_bounds(

@@ -1,7 +1,6 @@
 """Making one planned recording: read, crop, distort, write, describe."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from urgentmos.simulate.plan import (
     Prompt,
     crop_bounds,
     crop_generator,
+    slug,
     utterance_key,
 )
 from urgentmos.simulate.sources import read_mono
@@ -122,7 +122,7 @@ def _spoken(prompt: Prompt, plan: Plan) -> Start:
         waveform=waveform * _level_gain(waveform, key, 0, plan),
         reference=None,
         reference_id=f"text_{prompt.language}_{prompt.number}",
-        system=_slug(f"{prompt.voice.engine}_{prompt.voice.name}"),
+        system=slug(f"{prompt.voice.engine}_{prompt.voice.name}"),
     )
 
 
@@ -144,8 +144,8 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
     return Start(
         waveform=waveform[:shared] * gain,
         reference=reference * gain if has_reference else None,
-        reference_id=f"{_slug(str(Path(key).with_suffix('')))}_{crop}",
-        system=_slug(utterance.system) if utterance.system else None,
+        reference_id=f"{plan.reference_names[key]}_{crop}",
+        system=slug(utterance.system) if utterance.system else None,
     )
 
 
@@ -158,10 +158,6 @@ def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float
     gain = 10 ** ((wanted_db - speech_level_db(waveform)) / 20)
     peak = max(float(np.abs(waveform).max(initial=0.0)), 1e-6)
     return np.float32(min(gain, LOUDEST_REFERENCE / peak))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.@+-]+", "_", name).strip("_")
 
 
 def _write(path: Path, waveform: Waveform) -> None:
