@@ -197,6 +197,21 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert all(row["meta"]["reference_path"] for row in made)
 
 
+def test_speech_as_it_is_needs_nothing_else(config, tmp_path, speech):
+    soundfile.write(tmp_path / "vocoded.wav", speech(2.2), 16000)
+    row = {"path": "vocoded.wav", "kind": "processed", "speaker": "s", "system": "vocoder"}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row) + "\n")
+    config = SimulationConfig(
+        num_recordings=30,
+        manifest=str(tmp_path / "list.jsonl"),
+        speech=config.speech,
+        shares=SourceShares(clean=0.5, processed=0.5, synthesised=0.0),
+        num_distortions=[1.0, 0.0, 0.0, 0.0],
+    )
+    assert make(config, tmp_path / "out").num_made == 30
+    assert {row["system_id"] for row in rows_of(tmp_path / "out")} == {"clean", "vocoder"}
+
+
 def test_recordings_of_like_names_keep_their_own_reference(config, tmp_path, speech):
     places = ["one/wav/a/b.wav", "one/wav/a_b.wav", "one/wav/a/b.flac", "two/wav/a/b.wav"]
     for number, place in enumerate(places):

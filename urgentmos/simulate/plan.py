@@ -177,9 +177,9 @@ class Plan:
         weights = np.array(self.config.num_distortions)
         clean = isinstance(start, Utterance) and start.system is None
         if not clean:
-            if rng.uniform() >= self.config.distorted_share:
-                return 0
             weights[0] = 0.0
+            if rng.uniform() >= self.config.distorted_share or not weights.any():
+                return 0
         return int(rng.choice(4, p=weights / weights.sum()))
 
 
