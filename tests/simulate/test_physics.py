@@ -40,6 +40,13 @@ def test_noise_colors_differ_in_their_slope(color, speech):
     assert low < slope_db < high
 
 
+def test_dropouts_are_as_many_as_drawn_in_a_long_recording():
+    params = {"per_second": 8.0, "gap_ms": 10.0, "fade_ms": 0.2}
+    result = DISTORTIONS["dropouts"].apply(np.ones(60 * 16000), params, rng(), Sources())
+    # A gap of 10 ms; the 480 of them overlap a little.
+    assert np.mean(result == 0) == pytest.approx(8 * 0.010, rel=0.1)
+
+
 def test_an_interfering_talker_is_never_the_speaker(sources):
     without = sources.without_speaker("speaker2")
     names = without.draw_talkers(rng(), count=200)
