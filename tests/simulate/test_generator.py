@@ -1,4 +1,9 @@
 import json
+import multiprocessing
+import os
+import select
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +180,24 @@ def test_a_kind_without_its_tool_is_refused_or_left_out(config, tmp_path):
 def test_a_kind_without_its_material_is_named(config, tmp_path):
     with pytest.raises(MissingMaterialError, match="measured_room needs response"):
         make(replace(config, responses=[]), tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_workers_do_not_outlive_a_killed_run(config, tmp_path):
+    many = replace(config, num_recordings=2000, weights={"mnru": 1.0}, skip_missing=True)
+    alive, held = os.pipe()
+    context = multiprocessing.get_context("fork")
+    run = context.Process(target=make, args=(many, tmp_path), kwargs={"workers": 2})
+    run.start()
+    os.close(held)
+    while not (tmp_path / "audio").exists():
+        time.sleep(0.05)
+    run.kill()
+    # The other end is held by the run and its workers; when the last has ended there is nothing
+    # more to read.
+    ended, _, _ = select.select([alive], [], [], 60)
+    os.close(alive)
+    assert ended
 
 
 def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material, tmp_path, speech):

@@ -1,5 +1,6 @@
 """Making all recordings of a plan: over processes, resumable, the same whatever their number."""
 
+import contextlib
 import json
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
@@ -185,7 +186,7 @@ def _run(
     processes: dict[Connection, BaseProcess] = {}
     for number in range(workers):
         reader, writer = context.Pipe(duplex=False)
-        arguments = (todo[number::workers], plan, output, writer)
+        arguments = (todo[number::workers], plan, output, reader, writer)
         processes[reader] = context.Process(target=_work, args=arguments, daemon=True)
         processes[reader].start()
         writer.close()
@@ -213,12 +214,19 @@ def _collect(processes: Mapping[Connection, BaseProcess]) -> Iterator[Attempt]:
 
 
 def _work(
-    recordings: Sequence[PlannedRecording], plan: Plan, output: Path, writer: Connection
+    recordings: Sequence[PlannedRecording],
+    plan: Plan,
+    output: Path,
+    reader: Connection,
+    writer: Connection,
 ) -> None:
-    for recording in recordings:
-        writer.send(_attempt(recording, plan, output))
-    writer.send(None)
-    writer.close()
+    # So that a worker whose parent was killed cannot send, and ends: while it held this end itself,
+    # it would wait for ever once the pipe is full.
+    reader.close()
+    with contextlib.suppress(BrokenPipeError):
+        for recording in recordings:
+            writer.send(_attempt(recording, plan, output))
+        writer.send(None)
 
 
 def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
