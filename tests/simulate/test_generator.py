@@ -182,6 +182,21 @@ def test_a_kind_without_its_material_is_named(config, tmp_path):
         make(replace(config, responses=[]), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        (np.zeros(35200), "ValueError: wav/0.wav is silent from 0.0 to 2.2 s"),
+        (np.full(35200, np.nan), f"wav{os.sep}0.wav: NaN samples, the first at 0.000 s"),
+    ],
+)
+def test_speech_that_cannot_be_used_is_named(samples, told, config, tmp_path):
+    (tmp_path / "wav").mkdir()
+    soundfile.write(tmp_path / "wav" / "0.wav", samples, 16000, subtype="FLOAT")
+    config = replace(config, speech=[str(tmp_path / "wav")], num_distortions=[1.0, 0.0, 0.0, 0.0])
+    (reason,) = set(make(config, tmp_path / "out").failed.values())
+    assert reason.endswith(told)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 def test_workers_do_not_outlive_a_killed_run(config, tmp_path):
     many = replace(config, num_recordings=2000, weights={"mnru": 1.0}, skip_missing=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from urgentmos.simulate.alignment import aligned
 from urgentmos.simulate.amplitude import MNRU
@@ -38,6 +39,14 @@ def test_noise_colors_differ_in_their_slope(color, speech):
     expected = {"white": (-1, 1), "pink": (5, 12), "brown": (12, 24), "speech_shaped": (3, 60)}
     low, high = expected[color]
     assert low < slope_db < high
+
+
+def test_silent_noise_is_refused(speech, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", np.zeros(16000), 16000)
+    silent = Sources(noises={"noise.wav": tmp_path / "noise.wav"})
+    params = {"noise": "noise.wav", "start": 0.5, "snr_db": 10.0}
+    with pytest.raises(ValueError, match=r"noise noise\.wav is silent from 0\.5 s on"):
+        DISTORTIONS["recorded_noise"].apply(speech(1.0), params, rng(), silent)
 
 
 def test_dropouts_are_as_many_as_drawn_in_a_long_recording():

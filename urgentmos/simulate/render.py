@@ -10,7 +10,7 @@ import soundfile
 
 from urgentmos.simulate.chain import apply_chain, chain_name
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
-from urgentmos.simulate.levels import speech_level_db
+from urgentmos.simulate.levels import SILENCE, speech_level_db
 from urgentmos.simulate.material import Utterance
 from urgentmos.simulate.plan import (
     Plan,
@@ -138,6 +138,8 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
     begin, length = crop_bounds(key, crop, seconds=seconds, config=plan.config)
     part = slice(int(begin * SAMPLE_RATE), int((begin + length) * SAMPLE_RATE))
     waveform, reference = waveform[part], reference[part]
+    if not np.any(np.abs(reference) > SILENCE):
+        raise ValueError(f"{key} is silent from {begin:.1f} to {begin + length:.1f} s")
     gain = _level_gain(reference, key, crop, plan)
     shared = min(len(waveform), len(reference))
     has_reference = utterance.system is None or utterance.reference is not None

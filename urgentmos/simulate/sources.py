@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from jaxtyping import Float
 from numpy.typing import NDArray
+
+from urgentmos.audio import AudioError, read_audio
 
 
 class MissingMaterialError(ValueError):
@@ -79,13 +79,16 @@ class Sources:
         return self._decoded[path]
 
 
-def read_mono(path: Path, *, sample_rate: int = 16000) -> Float[NDArray[Any], " samples"]:
-    """Read an audio file as the mean of its channels at the wanted rate."""
-    channels, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    waveform = channels.mean(axis=1)
-    if file_rate != sample_rate:
-        waveform = soxr.resample(waveform, file_rate, sample_rate)
-    return np.ascontiguousarray(waveform, dtype=np.float32)
+def read_mono(path: Path) -> Float[NDArray[Any], " samples"]:
+    """Read an audio file as the mean of its channels at 16 kHz.
+
+    Raises:
+        AudioError: It cannot be used; the message names it.
+    """
+    try:
+        return read_audio(path).waveform
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
 
 
 def _draw(names: list[str], rng: np.random.Generator, *, what: str) -> str:
