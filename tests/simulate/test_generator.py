@@ -182,6 +182,12 @@ def test_a_kind_without_its_material_is_named(config, tmp_path):
         make(replace(config, responses=[]), tmp_path)
 
 
+def test_a_kind_left_out_for_its_material_is_told(config, tmp_path):
+    few = replace(config, responses=[], num_recordings=2, skip_missing=True)
+    lacking = {"measured_room": ["responses for training and validation"]}
+    assert make(few, tmp_path).skipped == lacking
+
+
 @pytest.mark.parametrize(
     ("samples", "told"),
     [

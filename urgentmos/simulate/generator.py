@@ -46,7 +46,8 @@ class Outcome:
         manifest: The manifest written.
         num_made: Recordings in it.
         failed: Identifier → reason of each recording that could not be made.
-        skipped: Kind or engine → tools it lacks, left out because of ``skip_missing``.
+        skipped: Kind or engine → tools or material it lacks, left out because of
+            ``skip_missing``.
     """
 
     manifest: Path
@@ -106,7 +107,8 @@ def generate(
     _write_lines(
         output / "failed.jsonl", [{"id": name, "reason": why} for name, why in failed.items()]
     )
-    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=skipped)
+    left_out = {**skipped, **plan.lacking}
+    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=left_out)
 
 
 def plan_simulation(

@@ -25,6 +25,11 @@ from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 
 VERSION_LETTERS = string.ascii_lowercase[:MAX_VERSIONS]
+NEEDED = {
+    "noise": "noise for training and validation",
+    "response": "responses for training and validation",
+    "speech": "speech of two speakers each for training and validation",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Plan:
         seed: Of all random choices.
         kinds: Distortions that names refer to.
         weights: Kind → weight, of the kinds that can run here.
+        lacking: Kind left out because of ``skip_missing`` → material it lacks.
         material: Speech, noises and responses, before the split.
         as_they_are: Recordings that come undistorted first.
         splits: Name of an utterance → its side.
@@ -83,6 +89,7 @@ class Plan:
     seed: int
     kinds: Mapping[str, DistortionKind]
     weights: Mapping[str, float]
+    lacking: Mapping[str, Sequence[str]]
     material: Material
     as_they_are: Sequence[tuple[Utterance, int]]
     splits: Mapping[str, Split]
@@ -202,7 +209,7 @@ def make_plan(
     splits = split_utterances(material, validation_share=share)
     sources = split_sources(material, splits, validation_share=share)
     used = set(splits.values())
-    weights = _usable_weights(config, kinds, [sources[split] for split in used])
+    weights, lacking = _usable_weights(config, kinds, [sources[split] for split in used])
     shares = config.shares
     if not (
         shares.clean or (shares.processed and material.processed) or (shares.synthesised and voices)
@@ -215,6 +222,7 @@ def make_plan(
         seed=seed,
         kinds=kinds,
         weights=weights,
+        lacking=lacking,
         material=material,
         as_they_are=_as_they_are(config, material) if config.as_they_are else [],
         splits=splits,
@@ -281,22 +289,23 @@ def _as_they_are(config: SimulationConfig, material: Material) -> list[tuple[Utt
 
 def _usable_weights(
     config: SimulationConfig, kinds: Mapping[str, DistortionKind], sides: Sequence[Sources]
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Return the weights of the kinds that have their material, and what the others lack."""
     have = {
         "noise": all(side.noises for side in sides),
         "response": all(side.responses for side in sides),
         "speech": all(len({t.speaker for t in side.speech.values()}) > 1 for side in sides),
     }
     lacking = {
-        name: [material for material in kinds[name].material if not have[material]]
+        name: [NEEDED[material] for material in kinds[name].material if not have[material]]
         for name in config.all_weights
     }
     lacking = {name: material for name, material in lacking.items() if material}
     if lacking and not config.skip_missing:
         named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
         raise MissingMaterialError(
-            f"{named}: give at least two of each (one is kept for validation; of speech, two "
-            "speakers on each side), or state skip_missing=true, or weight 0"
+            f"{named}. A part of each is kept for validation: give at least two, of speech four "
+            "speakers, or state skip_missing=true, or weight 0"
         )
     usable = {name: w for name, w in config.all_weights.items() if name not in lacking}
     if not usable and sum(config.num_distortions[1:]) > 0:
@@ -304,7 +313,7 @@ def _usable_weights(
             "no distortion can be made: none has a weight above 0 and what it needs; give noise, "
             "responses or tools, or state num_distortions=[1,0,0,0] for speech as it is"
         )
-    return usable
+    return usable, lacking
 
 
 def _split_voices(
