@@ -1,5 +1,7 @@
 """What a parameter says is what the recording has."""
 
+import weakref
+
 import numpy as np
 import pytest
 import soundfile
@@ -39,6 +41,17 @@ def test_noise_colors_differ_in_their_slope(color, speech):
     expected = {"white": (-1, 1), "pink": (5, 12), "brown": (12, 24), "speech_shaped": (3, 60)}
     low, high = expected[color]
     assert low < slope_db < high
+
+
+def test_sources_do_not_stay_in_memory(tmp_path):
+    noises = {str(number): tmp_path / f"{number}.wav" for number in range(50)}
+    for path in noises.values():
+        soundfile.write(path, np.ones(1600), 16000)
+    sources = Sources(noises=noises)
+    first = weakref.ref(sources.noise("0"))
+    for name in noises:
+        sources.noise(name)
+    assert first() is None
 
 
 def test_silent_noise_is_refused(speech, tmp_path):
