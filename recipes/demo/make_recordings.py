@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path, help="where clean.flac is")
     folder = parser.parse_args().folder
-    clean = read_mono(folder / "clean.flac", sample_rate=SAMPLE_RATE)
+    clean = read_mono(folder / "clean.flac")
     for name, (kind, strength) in VERSIONS.items():
         write(folder / f"{name}.flac", degrade(clean, kind=kind, strength=strength))
 

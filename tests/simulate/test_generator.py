@@ -1,4 +1,9 @@
 import json
+import multiprocessing
+import os
+import select
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +15,7 @@ from urgentmos.data.manifest import read_manifest
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.material import read_material
 from urgentmos.simulate.mixture import SimulationConfig, SourceShares
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
@@ -176,6 +182,45 @@ def test_a_kind_without_its_material_is_named(config, tmp_path):
         make(replace(config, responses=[]), tmp_path)
 
 
+def test_a_kind_left_out_for_its_material_is_told(config, tmp_path):
+    few = replace(config, responses=[], num_recordings=2, skip_missing=True)
+    lacking = {"measured_room": ["responses for training and validation"]}
+    assert make(few, tmp_path).skipped == lacking
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        (np.zeros(35200), "ValueError: wav/0.wav is silent from 0.0 to 2.2 s"),
+        (np.full(35200, np.nan), f"wav{os.sep}0.wav: NaN samples, the first at 0.000 s"),
+    ],
+)
+def test_speech_that_cannot_be_used_is_named(samples, told, config, tmp_path):
+    (tmp_path / "wav").mkdir()
+    soundfile.write(tmp_path / "wav" / "0.wav", samples, 16000, subtype="FLOAT")
+    config = replace(config, speech=[str(tmp_path / "wav")], num_distortions=[1.0, 0.0, 0.0, 0.0])
+    (reason,) = set(make(config, tmp_path / "out").failed.values())
+    assert reason.endswith(told)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_workers_do_not_outlive_a_killed_run(config, tmp_path):
+    many = replace(config, num_recordings=2000, weights={"mnru": 1.0}, skip_missing=True)
+    alive, held = os.pipe()
+    context = multiprocessing.get_context("fork")
+    run = context.Process(target=make, args=(many, tmp_path), kwargs={"workers": 2})
+    run.start()
+    os.close(held)
+    while not (tmp_path / "audio").exists():
+        time.sleep(0.05)
+    run.kill()
+    # The other end is held by the run and its workers; when the last has ended there is nothing
+    # more to read.
+    ended, _, _ = select.select([alive], [], [], 60)
+    os.close(alive)
+    assert ended
+
+
 def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material, tmp_path, speech):
     manifest = tmp_path / "list.jsonl"
     rows = []
@@ -194,6 +239,46 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert made[0]["reference_id"] == made[3]["reference_id"]
     assert made[0]["meta"]["corpus"] == "undistorted"
     assert all(row["meta"]["reference_path"] for row in made)
+
+
+def test_speech_as_it_is_needs_nothing_else(config, tmp_path, speech):
+    soundfile.write(tmp_path / "vocoded.wav", speech(2.2), 16000)
+    row = {"path": "vocoded.wav", "kind": "processed", "speaker": "s", "system": "vocoder"}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row) + "\n")
+    config = SimulationConfig(
+        num_recordings=30,
+        manifest=str(tmp_path / "list.jsonl"),
+        speech=config.speech,
+        shares=SourceShares(clean=0.5, processed=0.5, synthesised=0.0),
+        num_distortions=[1.0, 0.0, 0.0, 0.0],
+    )
+    assert make(config, tmp_path / "out").num_made == 30
+    assert {row["system_id"] for row in rows_of(tmp_path / "out")} == {"clean", "vocoder"}
+
+
+def test_recordings_of_like_names_keep_their_own_reference(config, tmp_path, speech):
+    places = ["one/wav/a/b.wav", "one/wav/a_b.wav", "one/wav/a/b.flac", "two/wav/a/b.wav"]
+    for number, place in enumerate(places):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / place, speech(2.2, seed=number), 16000)
+    folders = [str(tmp_path / "one" / "wav"), str(tmp_path / "two" / "wav")]
+    weights = {"mnru": 1.0}
+    config = replace(config, speech=folders, weights=weights, num_distortions=[1.0, 0.0, 0.0, 0.0])
+    make(config, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert len({row["reference_id"] for row in rows}) == len(places)
+    for row in rows:
+        pair = (row["audio_path"], row["meta"]["reference_path"])
+        audio, reference = ((tmp_path / "out" / path).read_bytes() for path in pair)
+        assert audio == reference
+
+
+def test_noise_of_like_names_is_all_used(config, tmp_path):
+    for place in ("one/noise", "two/noise"):
+        (tmp_path / place).mkdir(parents=True)
+        soundfile.write(tmp_path / place / "1.wav", 0.1 * np.ones(1600), 16000)
+    folders = [str(tmp_path / "one" / "noise"), str(tmp_path / "two" / "noise")]
+    assert len(read_material(replace(config, noise=folders)).noises) == 2
 
 
 def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, material, tmp_path):

@@ -1,7 +1,10 @@
 """What a parameter says is what the recording has."""
 
+import weakref
+
 import numpy as np
 import pytest
+import soundfile
 
 from urgentmos.simulate.alignment import aligned
 from urgentmos.simulate.amplitude import MNRU
@@ -38,6 +41,32 @@ def test_noise_colors_differ_in_their_slope(color, speech):
     expected = {"white": (-1, 1), "pink": (5, 12), "brown": (12, 24), "speech_shaped": (3, 60)}
     low, high = expected[color]
     assert low < slope_db < high
+
+
+def test_sources_do_not_stay_in_memory(tmp_path):
+    noises = {str(number): tmp_path / f"{number}.wav" for number in range(50)}
+    for path in noises.values():
+        soundfile.write(path, np.ones(1600), 16000)
+    sources = Sources(noises=noises)
+    first = weakref.ref(sources.noise("0"))
+    for name in noises:
+        sources.noise(name)
+    assert first() is None
+
+
+def test_silent_noise_is_refused(speech, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", np.zeros(16000), 16000)
+    silent = Sources(noises={"noise.wav": tmp_path / "noise.wav"})
+    params = {"noise": "noise.wav", "start": 0.5, "snr_db": 10.0}
+    with pytest.raises(ValueError, match=r"noise noise\.wav is silent from 0\.5 s on"):
+        DISTORTIONS["recorded_noise"].apply(speech(1.0), params, rng(), silent)
+
+
+def test_dropouts_are_as_many_as_drawn_in_a_long_recording():
+    params = {"per_second": 8.0, "gap_ms": 10.0, "fade_ms": 0.2}
+    result = DISTORTIONS["dropouts"].apply(np.ones(60 * 16000), params, rng(), Sources())
+    # A gap of 10 ms; the 480 of them overlap a little.
+    assert np.mean(result == 0) == pytest.approx(8 * 0.010, rel=0.1)
 
 
 def test_an_interfering_talker_is_never_the_speaker(sources):

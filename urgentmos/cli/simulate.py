@@ -1,5 +1,6 @@
 """``urgentmos simulate``: degrade clean speech in known ways."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,10 +65,11 @@ def simulate(
         output,
         seed=seed,
         workers=workers,
+        progress=sys.stderr.isatty(),
     )
     typer.echo(f"{outcome.num_made} recordings in {outcome.manifest}", err=True)
-    for name, tools in outcome.skipped.items():
-        typer.echo(f"left out: {name}, which needs {', '.join(tools)}", err=True)
+    for name, needs in outcome.skipped.items():
+        typer.echo(f"left out: {name}, which needs {', '.join(needs)}", err=True)
     if outcome.failed:
         name, reason = next(iter(outcome.failed.items()))
         typer.echo(

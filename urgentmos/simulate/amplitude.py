@@ -105,12 +105,12 @@ def _apply_gaps(
     waveform: Waveform, params: Params, rng: np.random.Generator, sources: Sources
 ) -> Waveform:
     num_samples = len(waveform)
-    # The order of the places is fixed, so that a stronger version adds gaps to a weaker one's.
-    places = rng.uniform(size=400)
     count = max(1, round(params["per_second"] * num_samples / SAMPLE_RATE))
+    # The order of the places is fixed, so that a stronger version adds gaps to a weaker one's.
+    places = rng.uniform(size=count)
     half = params["gap_ms"] * SAMPLE_RATE / 2000
     fade = params["fade_ms"] * SAMPLE_RATE / 1000
-    centres = np.sort(places[:count]) * num_samples
+    centres = np.sort(places) * num_samples
     steps = np.arange(num_samples)
     after = np.clip(np.searchsorted(centres, steps), 0, count - 1)
     before = np.clip(after - 1, 0, count - 1)

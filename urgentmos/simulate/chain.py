@@ -56,6 +56,8 @@ def draw_chain(
     names = sorted(name for name, weight in weights.items() if weight > 0)
     share = np.array([weights[name] for name in names])
     length = min(length, len(names))
+    if length == 0:
+        return []
     drawn = rng.choice(names, size=length, replace=False, p=share / share.sum()).tolist()
     if rng.uniform() < IN_ORDER_SHARE:
         drawn.sort(key=lambda name: kinds[name].stage)

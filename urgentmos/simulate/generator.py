@@ -1,5 +1,6 @@
 """Making all recordings of a plan: over processes, resumable, the same whatever their number."""
 
+import contextlib
 import json
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ class Outcome:
         manifest: The manifest written.
         num_made: Recordings in it.
         failed: Identifier → reason of each recording that could not be made.
-        skipped: Kind or engine → tools it lacks, left out because of ``skip_missing``.
+        skipped: Kind or engine → tools or material it lacks, left out because of
+            ``skip_missing``.
     """
 
     manifest: Path
@@ -105,7 +107,8 @@ def generate(
     _write_lines(
         output / "failed.jsonl", [{"id": name, "reason": why} for name, why in failed.items()]
     )
-    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=skipped)
+    left_out = {**skipped, **plan.lacking}
+    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=left_out)
 
 
 def plan_simulation(
@@ -185,7 +188,7 @@ def _run(
     processes: dict[Connection, BaseProcess] = {}
     for number in range(workers):
         reader, writer = context.Pipe(duplex=False)
-        arguments = (todo[number::workers], plan, output, writer)
+        arguments = (todo[number::workers], plan, output, reader, writer)
         processes[reader] = context.Process(target=_work, args=arguments, daemon=True)
         processes[reader].start()
         writer.close()
@@ -213,12 +216,19 @@ def _collect(processes: Mapping[Connection, BaseProcess]) -> Iterator[Attempt]:
 
 
 def _work(
-    recordings: Sequence[PlannedRecording], plan: Plan, output: Path, writer: Connection
+    recordings: Sequence[PlannedRecording],
+    plan: Plan,
+    output: Path,
+    reader: Connection,
+    writer: Connection,
 ) -> None:
-    for recording in recordings:
-        writer.send(_attempt(recording, plan, output))
-    writer.send(None)
-    writer.close()
+    # So that a worker whose parent was killed cannot send, and ends: while it held this end itself,
+    # it would wait for ever once the pipe is full.
+    reader.close()
+    with contextlib.suppress(BrokenPipeError):
+        for recording in recordings:
+            writer.send(_attempt(recording, plan, output))
+        writer.send(None)
 
 
 def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:

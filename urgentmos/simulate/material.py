@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,14 +88,14 @@ def read_material(config: SimulationConfig) -> Material:
         manifest = Path(config.manifest)
         root = manifest.parent if config.manifest_root is None else Path(config.manifest_root)
         _add_manifest(material, manifest, root=root, config=config)
-    for folder in config.speech:
-        material.clean.extend(_folder_utterances(Path(folder)))
+    for collection, folder in _collections(config.speech):
+        material.clean.extend(_folder_utterances(folder, collection))
     for folders, target in (
         (config.noise, material.noises),
         (config.responses, material.responses),
     ):
-        for folder in folders:
-            for name, path in _audio_files(Path(folder)).items():
+        for collection, folder in _collections(folders):
+            for name, path in _audio_files(folder, collection).items():
                 target[name] = path
                 material.groups[name] = name
     for utterances in (material.clean, material.processed):
@@ -157,7 +158,14 @@ def _row_utterance(row: Mapping[str, Any], root: Path, config: SimulationConfig)
     )
 
 
-def _folder_utterances(folder: Path) -> list[Utterance]:
+def _collections(folders: Iterable[str]) -> list[tuple[str, Path]]:
+    """Name each folder: by its last part, or by its path where another one ends alike."""
+    paths = list(map(Path, folders))
+    alike = Counter(path.name for path in set(paths))
+    return [(path.name if alike[path.name] == 1 else path.as_posix(), path) for path in paths]
+
+
+def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
     return [
         Utterance(
             name=name,
@@ -168,7 +176,7 @@ def _folder_utterances(folder: Path) -> list[Utterance]:
             language=None,
             seconds=_duration_s(path),
         )
-        for name, path in _audio_files(folder).items()
+        for name, path in _audio_files(folder, collection).items()
     ]
 
 
@@ -181,14 +189,14 @@ def _duration_s(path: Path) -> float:
         ) from error
 
 
-def _audio_files(folder: Path) -> dict[str, Path]:
+def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise MissingMaterialError(f"{folder} is not a folder")
     try:
         paths = find_audio(folder)
     except AudioError as error:
         raise MissingMaterialError(str(error)) from error
-    return {f"{folder.name}/{path.relative_to(folder).as_posix()}": path for path in paths}
+    return {f"{collection}/{path.relative_to(folder).as_posix()}": path for path in paths}
 
 
 def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str, Split]:

@@ -153,5 +153,7 @@ class SimulationConfig:
 
     @property
     def all_weights(self) -> dict[str, float]:
-        """Weights of the kinds that can be drawn."""
+        """Weights of the kinds that can be drawn; none where nothing is to be distorted."""
+        if not any(self.num_distortions[1:]):
+            return {}
         return {k: w for k, w in (self.weights | self.extra_weights).items() if w > 0}

@@ -9,7 +9,7 @@ from urgentmos.simulate.distortion import (
     Waveform,
     between,
 )
-from urgentmos.simulate.levels import add_noise, at_speech_level, excerpt
+from urgentmos.simulate.levels import SILENCE, add_noise, at_speech_level, excerpt
 from urgentmos.simulate.sources import Sources
 from urgentmos.simulate.spectrum import filtered, stft
 
@@ -32,9 +32,17 @@ def sample_recorded(strength: float, rng: np.random.Generator, sources: Sources)
 
 
 def recorded_noise(params: Params, *, num_samples: int, sources: Sources) -> Waveform:
-    """Return the drawn stretch of recorded noise, at its own level."""
+    """Return the drawn stretch of recorded noise, at its own level.
+
+    Raises:
+        ValueError: It is silent, and no gain brings it to a signal-to-noise ratio.
+    """
     noise = sources.noise(params["noise"])
-    return excerpt(noise, start=int(params["start"] * len(noise)), num_samples=num_samples)
+    start = int(params["start"] * len(noise))
+    stretch = excerpt(noise, start=start, num_samples=num_samples)
+    if not np.any(np.abs(stretch) > SILENCE):
+        raise ValueError(f"noise {params['noise']} is silent from {start / SAMPLE_RATE:.1f} s on")
+    return stretch
 
 
 def _apply_recorded(

@@ -1,9 +1,12 @@
 """Which recordings to make: decided from the seed and the recording's group alone."""
 
 import hashlib
+import itertools
+import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +25,11 @@ from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 
 VERSION_LETTERS = string.ascii_lowercase[:MAX_VERSIONS]
+NEEDED = {
+    "noise": "noise for training and validation",
+    "response": "responses for training and validation",
+    "speech": "speech of two speakers each for training and validation",
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,11 @@ class Plan:
         seed: Of all random choices.
         kinds: Distortions that names refer to.
         weights: Kind → weight, of the kinds that can run here.
+        lacking: Kind left out because of ``skip_missing`` → material it lacks.
         material: Speech, noises and responses, before the split.
         as_they_are: Recordings that come undistorted first.
         splits: Name of an utterance → its side.
+        reference_names: Key of an utterance → name of its reference, before the crop's number.
         voices: Voices with their side.
         sentences: Language → sentences.
         sources: Noises, responses and talkers of each side.
@@ -79,9 +89,11 @@ class Plan:
     seed: int
     kinds: Mapping[str, DistortionKind]
     weights: Mapping[str, float]
+    lacking: Mapping[str, Sequence[str]]
     material: Material
     as_they_are: Sequence[tuple[Utterance, int]]
     splits: Mapping[str, Split]
+    reference_names: Mapping[str, str]
     voices: Mapping[Split, Mapping[str, Sequence[Voice]]]
     sentences: Mapping[str, Sequence[str]]
     sources: Mapping[Split, Sources]
@@ -172,9 +184,9 @@ class Plan:
         weights = np.array(self.config.num_distortions)
         clean = isinstance(start, Utterance) and start.system is None
         if not clean:
-            if rng.uniform() >= self.config.distorted_share:
-                return 0
             weights[0] = 0.0
+            if rng.uniform() >= self.config.distorted_share or not weights.any():
+                return 0
         return int(rng.choice(4, p=weights / weights.sum()))
 
 
@@ -197,7 +209,7 @@ def make_plan(
     splits = split_utterances(material, validation_share=share)
     sources = split_sources(material, splits, validation_share=share)
     used = set(splits.values())
-    weights = _usable_weights(config, kinds, [sources[split] for split in used])
+    weights, lacking = _usable_weights(config, kinds, [sources[split] for split in used])
     shares = config.shares
     if not (
         shares.clean or (shares.processed and material.processed) or (shares.synthesised and voices)
@@ -210,9 +222,11 @@ def make_plan(
         seed=seed,
         kinds=kinds,
         weights=weights,
+        lacking=lacking,
         material=material,
         as_they_are=_as_they_are(config, material) if config.as_they_are else [],
         splits=splits,
+        reference_names=_reference_names([*material.clean, *material.processed]),
         voices=_split_voices(voices, share),
         sentences=sentences,
         sources=sources,
@@ -222,6 +236,23 @@ def make_plan(
 def utterance_key(utterance: Utterance) -> str:
     """Return what decides an utterance's crops: systems with one reference are cut alike."""
     return utterance.reference_name or utterance.name
+
+
+def slug(name: str) -> str:
+    """Return a name as one word that can be part of a file name."""
+    return re.sub(r"[^\w.@+-]+", "_", name).strip("_")
+
+
+def _reference_names(utterances: Iterable[Utterance]) -> dict[str, str]:
+    """Name the references; a second one that would have the name of another gets a number."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in dict.fromkeys(map(utterance_key, utterances)):
+        own = slug(str(Path(key).with_suffix("")))
+        numbered = (f"{own}_{number}" for number in itertools.count(2))
+        names[key] = next(n for n in itertools.chain([own], numbered) if n not in taken)
+        taken.add(names[key])
+    return names
 
 
 def crop_bounds(
@@ -258,22 +289,23 @@ def _as_they_are(config: SimulationConfig, material: Material) -> list[tuple[Utt
 
 def _usable_weights(
     config: SimulationConfig, kinds: Mapping[str, DistortionKind], sides: Sequence[Sources]
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Return the weights of the kinds that have their material, and what the others lack."""
     have = {
         "noise": all(side.noises for side in sides),
         "response": all(side.responses for side in sides),
         "speech": all(len({t.speaker for t in side.speech.values()}) > 1 for side in sides),
     }
     lacking = {
-        name: [material for material in kinds[name].material if not have[material]]
+        name: [NEEDED[material] for material in kinds[name].material if not have[material]]
         for name in config.all_weights
     }
     lacking = {name: material for name, material in lacking.items() if material}
     if lacking and not config.skip_missing:
         named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
         raise MissingMaterialError(
-            f"{named}: give at least two of each (one is kept for validation; of speech, two "
-            "speakers on each side), or state skip_missing=true, or weight 0"
+            f"{named}. A part of each is kept for validation: give at least two, of speech four "
+            "speakers, or state skip_missing=true, or weight 0"
         )
     usable = {name: w for name, w in config.all_weights.items() if name not in lacking}
     if not usable and sum(config.num_distortions[1:]) > 0:
@@ -281,7 +313,7 @@ def _usable_weights(
             "no distortion can be made: none has a weight above 0 and what it needs; give noise, "
             "responses or tools, or state num_distortions=[1,0,0,0] for speech as it is"
         )
-    return usable
+    return usable, lacking
 
 
 def _split_voices(

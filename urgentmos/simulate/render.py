@@ -1,7 +1,6 @@
 """Making one planned recording: read, crop, distort, write, describe."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import soundfile
 
 from urgentmos.simulate.chain import apply_chain, chain_name
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
-from urgentmos.simulate.levels import speech_level_db
+from urgentmos.simulate.levels import SILENCE, speech_level_db
 from urgentmos.simulate.material import Utterance
 from urgentmos.simulate.plan import (
     Plan,
@@ -19,6 +18,7 @@ from urgentmos.simulate.plan import (
     Prompt,
     crop_bounds,
     crop_generator,
+    slug,
     utterance_key,
 )
 from urgentmos.simulate.sources import read_mono
@@ -122,7 +122,7 @@ def _spoken(prompt: Prompt, plan: Plan) -> Start:
         waveform=waveform * _level_gain(waveform, key, 0, plan),
         reference=None,
         reference_id=f"text_{prompt.language}_{prompt.number}",
-        system=_slug(f"{prompt.voice.engine}_{prompt.voice.name}"),
+        system=slug(f"{prompt.voice.engine}_{prompt.voice.name}"),
     )
 
 
@@ -138,14 +138,16 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
     begin, length = crop_bounds(key, crop, seconds=seconds, config=plan.config)
     part = slice(int(begin * SAMPLE_RATE), int((begin + length) * SAMPLE_RATE))
     waveform, reference = waveform[part], reference[part]
+    if not np.any(np.abs(reference) > SILENCE):
+        raise ValueError(f"{key} is silent from {begin:.1f} to {begin + length:.1f} s")
     gain = _level_gain(reference, key, crop, plan)
     shared = min(len(waveform), len(reference))
     has_reference = utterance.system is None or utterance.reference is not None
     return Start(
         waveform=waveform[:shared] * gain,
         reference=reference * gain if has_reference else None,
-        reference_id=f"{_slug(str(Path(key).with_suffix('')))}_{crop}",
-        system=_slug(utterance.system) if utterance.system else None,
+        reference_id=f"{plan.reference_names[key]}_{crop}",
+        system=slug(utterance.system) if utterance.system else None,
     )
 
 
@@ -158,10 +160,6 @@ def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float
     gain = 10 ** ((wanted_db - speech_level_db(waveform)) / 20)
     peak = max(float(np.abs(waveform).max(initial=0.0)), 1e-6)
     return np.float32(min(gain, LOUDEST_REFERENCE / peak))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.@+-]+", "_", name).strip("_")
 
 
 def _write(path: Path, waveform: Waveform) -> None:

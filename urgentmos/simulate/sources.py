@@ -1,15 +1,16 @@
-"""Noises, impulse responses and other talkers that distortions draw on, decoded once."""
+"""Noises, impulse responses and other talkers that distortions draw on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from jaxtyping import Float
 from numpy.typing import NDArray
+
+from urgentmos.audio import AudioError, read_audio
 
 
 class MissingMaterialError(ValueError):
@@ -26,7 +27,7 @@ class Talker:
 
 @dataclass(frozen=True)
 class Sources:
-    """Recordings that distortions draw on, by name; each is decoded when first used.
+    """Recordings that distortions draw on, by name; each is decoded when it is used.
 
     Attributes:
         noises: Name → file of recorded noise.
@@ -39,7 +40,6 @@ class Sources:
     responses: Mapping[str, Path] = field(default_factory=dict)
     speech: Mapping[str, Talker] = field(default_factory=dict)
     excluded_speaker: str | None = None
-    _decoded: dict[Path, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def without_speaker(self, speaker: str | None) -> "Sources":
         """Return the same sources, with a talker that is never drawn as interference."""
@@ -62,30 +62,32 @@ class Sources:
 
     def noise(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return a noise at 16 kHz."""
-        return self.read(self.noises[name])
+        return _read_again(self.noises[name])
 
     def response(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return an impulse response at 16 kHz."""
-        return self.read(self.responses[name])
+        return _read_again(self.responses[name])
 
     def talker(self, name: str) -> Float[NDArray[Any], " samples"]:
         """Return a recording of speech at 16 kHz."""
-        return self.read(self.speech[name].path)
-
-    def read(self, path: Path) -> Float[NDArray[Any], " samples"]:
-        """Decode a file to mono at 16 kHz, once."""
-        if path not in self._decoded:
-            self._decoded[path] = read_mono(path)
-        return self._decoded[path]
+        return _read_again(self.speech[name].path)
 
 
-def read_mono(path: Path, *, sample_rate: int = 16000) -> Float[NDArray[Any], " samples"]:
-    """Read an audio file as the mean of its channels at the wanted rate."""
-    channels, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    waveform = channels.mean(axis=1)
-    if file_rate != sample_rate:
-        waveform = soxr.resample(waveform, file_rate, sample_rate)
-    return np.ascontiguousarray(waveform, dtype=np.float32)
+def read_mono(path: Path) -> Float[NDArray[Any], " samples"]:
+    """Read an audio file as the mean of its channels at 16 kHz.
+
+    Raises:
+        AudioError: It cannot be used; the message names it.
+    """
+    try:
+        return read_audio(path).waveform
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+
+
+# The versions of one utterance, which follow each other, draw on the same files. All that a
+# simulation draws on may not fit into memory.
+_read_again = lru_cache(maxsize=32)(read_mono)
 
 
 def _draw(names: list[str], rng: np.random.Generator, *, what: str) -> str:
