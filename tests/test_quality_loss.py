@@ -138,6 +138,24 @@ def test_digital_silence_at_the_edges_has_no_part_in_the_loss(
     torch.testing.assert_close(loss(padded), loss(enhanced), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("seconds", [1.0, 20.0])
+def test_silence_has_its_loss_and_no_gradient(
+    tiny_assessor: Assessor, speech: Speech, seconds: float
+) -> None:
+    heard = torch.from_numpy(np.resize(speech(1.0), round(seconds * 16000)))
+    # Speech 80 dB down, in which nothing is digital silence.
+    batch = torch.stack([heard, heard * 1e-4]).requires_grad_()
+    loss = QualityLoss(model=tiny_assessor, reduction="none")(batch)
+    loss.sum().backward()
+    expected = tiny_assessor.score(batch.detach(), 16000)["mos"]
+    torch.testing.assert_close(
+        loss.detach(), distance_from_best(METRICS["mos"], expected), atol=1e-5, rtol=0
+    )
+    assert batch.grad is not None
+    assert batch.grad[0].any()
+    assert not batch.grad[1].any()
+
+
 def test_padding_does_not_ring_into_a_resampled_recording(
     tiny_assessor: Assessor, speech: Speech
 ) -> None:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from urgentmos.silence import SILENCE_LEVEL, EdgeSilence, drop_edge_silence
+from urgentmos.silence import SILENCE_LEVEL, EdgeSilence, drop_edge_silence, is_silent
 
 
 def _streamed(waveform: np.ndarray, block: int) -> tuple[np.ndarray, EdgeSilence]:
@@ -61,3 +61,12 @@ def test_nan_is_no_silence() -> None:
     kept, lengths = drop_edge_silence(torch.tensor([[np.nan, 0.0, 1.0]]), torch.tensor([3]))
     assert lengths.tolist() == [3]
     assert bool(kept[0, 0].isnan())
+
+
+def test_silent_is_what_peaks_below_70_db_whatever_its_offset_or_padding() -> None:
+    tone = torch.sin(torch.arange(1600.0))
+    quiet, loud = 3.1e-4 * tone, 3.3e-4 * tone
+    padded = torch.cat([quiet[:800], torch.ones(800)])
+    batch = torch.stack([quiet, loud, quiet + 0.5, padded, loud * torch.nan])
+    lengths = torch.tensor([1600, 1600, 1600, 800, 1600])
+    assert is_silent(batch, lengths).tolist() == [True, False, True, True, False]

@@ -33,7 +33,8 @@ MIN_DURATION_S = 0.025
 _BLOCK_S, _FLAC_FRAME, _MAX_BLOCK_SAMPLES = 0.5, 1 << 12, 1 << 18
 # Floats that hold 32-bit integers reach it. Beyond it the power of a recording overflows.
 _MAX_LEVEL = 2.0**31
-_SILENT_LEVEL = 10 ** (-70 / 20)
+SILENT_LEVEL = 10 ** (-70 / 20)
+"""Peak below which a recording is flagged as silent, full scale 1: -70 dB."""
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
 # Programs that write to a pipe cannot know the length and write a huge one: SoX 0x7F000000 or so
@@ -133,7 +134,7 @@ class AudioReader:
         -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 % of the samples
         lie in runs of three or more at or beyond 0.999 of full scale.
         """
-        silent = self.num_samples > 0 and (self._high - self._low) / 2 < _SILENT_LEVEL
+        silent = self.num_samples > 0 and (self._high - self._low) / 2 < SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
         flags = {
             "truncated": self._broken_off,

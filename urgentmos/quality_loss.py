@@ -103,8 +103,9 @@ class QualityLoss(nn.Module):
         is heard in windows, in the memory of one window beyond the waveform's.
 
         The quieter a waveform, the larger its gradient, since level changes no score: clip the
-        gradient of a network that begins with near silence. A recording with NaN has a loss of NaN
-        and leaves those of the others as they are.
+        gradient of a network that begins with near silence. What peaks below -70 dB of full scale,
+        a recording or a window of a long one, has its loss but no gradient. A recording with NaN
+        has a loss of NaN and leaves those of the others as they are.
 
         Args:
             enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them.

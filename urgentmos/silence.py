@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from urgentmos.audio import SILENT_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 
 SILENCE_LEVEL = 1e-7
@@ -54,6 +55,21 @@ class EdgeSilence:
         if not heard:
             yield from _zeros(self.num_after)
             self.num_after = 0
+
+
+def is_silent(
+    waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+) -> Bool[Tensor, " batch"]:
+    """Tell which recordings would be flagged as silent; see ``AudioReader.flags``.
+
+    Args:
+        waveform: What lies beyond a recording's length is ignored.
+        lengths: Samples of each recording.
+    """
+    padding = ~lengths_to_mask(lengths, waveform.shape[1])
+    high = waveform.masked_fill(padding, -torch.inf).amax(dim=1)
+    low = waveform.masked_fill(padding, torch.inf).amin(dim=1)
+    return (high - low) / 2 < SILENT_LEVEL
 
 
 def drop_edge_silence(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from urgentmos.model.network import AssessorNetwork
-from urgentmos.silence import drop_edge_silence
+from urgentmos.silence import drop_edge_silence, is_silent
 from urgentmos.windows import WINDOW_S, plan_windows
 
 
@@ -25,7 +25,7 @@ def windowed_scores(
 
     Recordings of up to ``WINDOW_S`` are one batch. Once there is a longer one, each is scored
     alone and window by window, in the memory of one window beyond the waveform's; with gradient
-    too, since a window is computed again on the way back.
+    too, since a window is computed again on the way back. No gradient passes what is silent.
 
     Args:
         network: The network.
@@ -79,5 +79,10 @@ def _scores(
     lengths: Int[Tensor, " batch"],
     metrics: Collection[str] | None,
 ) -> dict[str, Float[Tensor, " batch"]]:
+    if waveform.requires_grad:
+        # Since level changes no score, the gradient of silence is ten million times and more that
+        # of speech, and would drown out the batch.
+        silent = is_silent(waveform.detach(), lengths)
+        waveform = torch.where(silent[:, None], waveform.detach(), waveform)
     scores: dict[str, Tensor] = network(waveform, lengths, metrics=metrics).scores
     return scores
