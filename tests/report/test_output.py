@@ -92,6 +92,15 @@ def test_rows_are_written_in_the_order_of_the_inputs(run: Run) -> None:
     assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
 
 
+def test_a_complete_output_is_resumed_to_itself_whatever_its_names(run: Run) -> None:
+    inputs = ["a.wav", "b\udcff.wav", "b\\xff.txt"]
+    run(inputs=inputs)
+    before = run.rows()
+    run(mode="resume", inputs=inputs)
+    assert run.scored == []
+    assert run.rows() == before
+
+
 def test_failed_rows_are_tried_again_and_the_others_kept(run: Run) -> None:
     run(failing="be")
     assert [row["status"] for row in run.rows()] == ["ok", "failed", "ok", "ok", "failed", "ok"]

@@ -1,3 +1,4 @@
+import math
 import os
 import threading
 import tracemalloc
@@ -93,8 +94,9 @@ def test_wrong_usage_is_told_before_anything_is_scored(
 ) -> None:
     with pytest.raises(UnknownMetricError, match="did you mean 'pesq'"):
         score_files(tiny_assessor, [folder], metrics=["peqs"])
-    with pytest.raises(ValueError, match="batch_seconds"):
-        score_files(tiny_assessor, [folder], batch_seconds=0.0)
+    for batch_seconds in (0.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="batch_seconds"):
+            score_files(tiny_assessor, [folder], batch_seconds=batch_seconds)
     with pytest.raises(ValueError, match="workers"):
         score_files(tiny_assessor, [folder], workers=-1)
     (tmp_path / "empty").mkdir()

@@ -44,7 +44,8 @@ def score(
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
     ] = None,
     batch_seconds: Annotated[
-        float | None, typer.Option(min=0.001, help="Most padded audio in a batch, in seconds.")
+        float | None,
+        typer.Option(min=0.001, max=86400, help="Most padded audio in a batch, in seconds."),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Threads that decode ahead of the model.")

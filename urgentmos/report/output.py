@@ -17,7 +17,7 @@ from typing import Literal
 from urgentmos.extras import require
 from urgentmos.report.html import write_html
 from urgentmos.report.kept_rows import KeptRows, put_aside
-from urgentmos.report.parquet import read_parquet, write_parquet
+from urgentmos.report.parquet import as_written, read_parquet, write_parquet
 from urgentmos.report.row_file import (
     Columns,
     OutputError,
@@ -170,5 +170,7 @@ class RowOutput:
                     f"{str(self._path)!r} is complete and cannot be read back; "
                     "start again with --overwrite"
                 )
-            yield from read_parquet(self._path, self._columns)
+            names = {as_written(path): path for path in self._inputs}
+            for row in read_parquet(self._path, self._columns):
+                yield row | {"path": names.get(str(row["path"]), row["path"])}
         yield from read_records(self._file.path, self._columns, self._format)

@@ -27,7 +27,7 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
     try:
         with parquet.ParquetWriter(unfinished, schema) as writer:
             while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
-                values = {column: [_valid(row[column]) for row in group] for column in columns}
+                values = {column: [_writable(row[column]) for row in group] for column in columns}
                 writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
         unfinished.replace(path)
     finally:
@@ -52,7 +52,10 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
             yield from batch.to_pylist()
 
 
-def _valid(value: Value) -> Value:
-    if not isinstance(value, str):
-        return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def as_written(text: str) -> str:
+    """Give a text as it stands in Parquet, which holds valid Unicode alone."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _writable(value: Value) -> Value:
+    return as_written(value) if isinstance(value, str) else value

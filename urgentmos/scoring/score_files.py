@@ -1,5 +1,6 @@
 """Files to rows, in order, in memory that does not grow with their number or length."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,8 +50,8 @@ def score_files(
     """
     if batch_seconds is None:
         batch_seconds = BATCH_SECONDS.get(assessor.device.type, BATCH_SECONDS["cuda"])
-    if batch_seconds <= 0:
-        raise ValueError(f"batch_seconds must be above 0, got {batch_seconds}")
+    if not 0 < batch_seconds < math.inf:
+        raise ValueError(f"batch_seconds must be above 0 and finite, got {batch_seconds}")
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {workers}")
     names = check_metrics(assessor.metrics if metrics is None else metrics, assessor.metrics)
