@@ -163,6 +163,21 @@ def test_another_model_or_other_labels_are_not_resumed(make_run: MakeRun, tmp_pa
     other.model.groups["naturalness"].layers = 2
     with pytest.raises(RunStateError, match="another model"):
         Trainer(other, resume=True)
+    # Whose weights have the same names.
+    wider = make_run(steps=2)
+    wider.model.groups["naturalness"].feedforward *= 2
+    with pytest.raises(RunStateError, match="another model"):
+        Trainer(wider, resume=True)
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_checkpoint_is_refused_by_its_file(make_run: MakeRun, name: str) -> None:
+    run = make_run(steps=1)
+    Trainer(run).train()
+    path = Path(run.output) / "last" / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RunStateError, match=f"{name} is damaged"):
+        Trainer(run, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun) -> None:
