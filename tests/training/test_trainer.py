@@ -188,6 +188,17 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun)
         trainer.train()
 
 
+def test_spoilt_weights_do_not_replace_the_last_checkpoint(make_run: MakeRun) -> None:
+    run = make_run(log_every=100)
+    Trainer(run).train(until=1)
+    trainer = Trainer(run, resume=True)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="loss nan"):
+        trainer.train(until=2)
+    assert all(bool(weight.isfinite().all()) for weight in weights(run).values())
+
+
 def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
     make_run: MakeRun,
 ) -> None:
