@@ -66,6 +66,20 @@ class TowerConfig(PretrainedConfig):
             raise ValueError("checkpoint: expected a folder or an owner/name on the Hub")
 
 
+def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a saved model's tower, without a checkpoint to read.
+
+    Raises:
+        ValueError: They leave to a checkpoint what the tower is.
+    """
+    if options.get("architecture") is None:
+        raise ValueError(
+            "architecture is missing: a saved model states it, and no other checkpoint is read "
+            "when one is loaded"
+        )
+    return {**options, "pretrained": False, "checkpoint": None, "revision": None}
+
+
 @dataclass(frozen=True)
 class TowerFamily:
     """Where transformers keeps a tower and where checkpoints keep its weights.
