@@ -117,6 +117,18 @@ def test_a_run_leaves_a_model_that_loads_and_says_what_it_was_trained_on(
     assert load_model(folder / "final").card["labels_by_metric"]["pesq"] == 3
 
 
+def test_a_killed_and_resumed_run_has_the_history_of_one_run(make_run: MakeRun) -> None:
+    run = make_run(steps=3, validate_every=1)
+    Trainer(run).train(until=1)
+    history = Path(run.output) / "history.jsonl"
+    # Validated once more after the checkpoint, and killed while writing the next line.
+    history.write_text(history.read_text() + '{"step": 2, "lcc/mos": 0.5}\n{"step": 3, "lc')
+    Trainer(run, resume=True).train()
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert "lcc/mean" in lines[1]
+
+
 def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
     run = make_run(steps=3, optimizer={"ema_decay": 0.5})
     trainer = Trainer(run)

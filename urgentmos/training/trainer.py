@@ -291,13 +291,15 @@ class Trainer:
             self._accelerator.wait_for_everyone()
             return RunState()
         self.folder.check_resumable(digest=self.corpus.digest, num_processes=self._num_ranks)
-        return load_run_state(
+        state = load_run_state(
             self.folder.last,
             module=self._module,
             optimizer=self._optimizer.optimizer,
             average=self._average,
             rank=self._rank,
         )
+        self.folder.cut_history(state.step)
+        return state
 
     def _check_best_by(self) -> None:
         # Now, and not when hours of training come to their first validation.
