@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import re
 import reprlib
 import types
@@ -196,11 +197,12 @@ def _convert_plain(value: Any, hint: type, *, where: str) -> Any:
         return Path(value)
     if hint is float and not isinstance(value, bool):
         if isinstance(value, int | float):
-            return float(value)
+            value = float(value)
         if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
             return float(value)
-    # bool is a subclass of int, but `layers: true` is a mistake.
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+    # bool is a subclass of int, but `layers: true` is a mistake; NaN passes most checks of a range.
+    is_other = isinstance(value, bool) and hint is not bool
+    if not isinstance(value, hint) or is_other or (isinstance(value, float) and math.isnan(value)):
         raise ConfigError(
             f"{where}: expected {hint.__name__}, got {_shown.repr(value)} ({type(value).__name__})"
         )

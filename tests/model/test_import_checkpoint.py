@@ -186,6 +186,21 @@ def test_checkpoint_without_weights_is_refused(tmp_path):
         run(tmp_path / "other.pt", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["config"]["model"].pop("category2encoder"),
+        lambda c: c["config"].update(model=["a list"]),
+        lambda c: c["model"].pop("feature_extractor.feat_proj.0.bias"),
+        lambda c: c.update(model=torch.ones(2)),
+        lambda c: c.update(model=[torch.ones(2)]),
+    ],
+)
+def test_checkpoint_of_another_format_is_refused(change, tmp_path):
+    with pytest.raises(ImportCheckpointError, match="neither of the formats known here"):
+        run(changed(tmp_path, change), tmp_path / "out")
+
+
 def test_code_in_a_checkpoint_is_refused(tmp_path):
     source = changed(tmp_path, lambda c: c.update({"hook": torch.nn.Linear(1, 1)}))
     with pytest.raises(RestrictedPickleError, match="nothing was run"):

@@ -140,6 +140,22 @@ def test_storage_with_missing_bytes_is_refused(tmp_path):
         read_checkpoint(path)["x"].load()
 
 
+def test_storage_with_changed_bytes_is_refused(tmp_path):
+    path = tmp_path / "model.pt"
+    values = torch.arange(8.0)
+    torch.save({"a": values}, path)
+    whole, stored = path.read_bytes(), values.numpy().tobytes()
+    path.write_bytes(whole.replace(stored, stored[::-1]))
+    with pytest.raises(RestrictedPickleError, match="is damaged: Bad CRC-32"):
+        read_checkpoint(path)["a"].load()
+
+
+def test_tensor_of_a_shape_that_is_no_number_is_refused(tmp_path):
+    shape_of_letters = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01U\x01aU\x01btR."
+    with pytest.raises(RestrictedPickleError, match="is damaged or no checkpoint"):
+        read_checkpoint(write_archive(tmp_path / "model.pt", shape_of_letters))
+
+
 def test_compressed_entries_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", tensor_pickle(0, (4,), (1,)))

@@ -39,13 +39,16 @@ def changed(run: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
         ("objectives.metric_weights", {"peqs": 1.0}, "unknown metric 'peqs'"),
         ("objectives.metric_weights", {"mcd": 1.0}, "the model does not predict 'mcd'"),
         ("optimizer.lr", 0.0, "lr and clip: expected above 0"),
-        ("optimizer.lr", float("nan"), "lr and clip: expected above 0"),
+        ("optimizer.lr", float("nan"), r"optimizer.lr: expected float, got nan"),
+        ("data.batch_seconds", float("nan"), "batch_seconds: expected float, got nan"),
         ("optimizer.weight_decay", -0.1, "weight_decay: expected 0 or more"),
         ("optimizer.betas", [0.9, 1.0], "betas: expected two of 0 to below 1"),
         ("optimizer.accumulate", 0, "accumulate: expected at least 1"),
         ("optimizer.ema_decay", 1.0, "ema_decay: expected 0 to below 1"),
         ("optimizer.lrr", 1.0, "did you mean 'lr'"),
         ("steps", 0, "expected at least 1"),
+        ("seed", -1, "seed: expected 0 or more"),
+        ("max_minutes", -1.0, "max_minutes: expected 0 or more"),
     ],
 )
 def test_a_run_that_cannot_be_meant_is_refused(

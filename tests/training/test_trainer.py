@@ -117,6 +117,18 @@ def test_a_run_leaves_a_model_that_loads_and_says_what_it_was_trained_on(
     assert load_model(folder / "final").card["labels_by_metric"]["pesq"] == 3
 
 
+def test_a_killed_and_resumed_run_has_the_history_of_one_run(make_run: MakeRun) -> None:
+    run = make_run(steps=3, validate_every=1)
+    Trainer(run).train(until=1)
+    history = Path(run.output) / "history.jsonl"
+    # Validated once more after the checkpoint, and killed while writing the next line.
+    history.write_text(history.read_text() + '{"step": 2, "lcc/mos": 0.5}\n{"step": 3, "lc')
+    Trainer(run, resume=True).train()
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert "lcc/mean" in lines[1]
+
+
 def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
     run = make_run(steps=3, optimizer={"ema_decay": 0.5})
     trainer = Trainer(run)
@@ -163,6 +175,21 @@ def test_another_model_or_other_labels_are_not_resumed(make_run: MakeRun, tmp_pa
     other.model.groups["naturalness"].layers = 2
     with pytest.raises(RunStateError, match="another model"):
         Trainer(other, resume=True)
+    # Whose weights have the same names.
+    wider = make_run(steps=2)
+    wider.model.groups["naturalness"].feedforward *= 2
+    with pytest.raises(RunStateError, match="another model"):
+        Trainer(wider, resume=True)
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_checkpoint_is_refused_by_its_file(make_run: MakeRun, name: str) -> None:
+    run = make_run(steps=1)
+    Trainer(run).train()
+    path = Path(run.output) / "last" / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RunStateError, match=f"{name} is damaged"):
+        Trainer(run, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun) -> None:
@@ -171,6 +198,17 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun)
         next(trainer.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 2: loss nan"):
         trainer.train()
+
+
+def test_spoilt_weights_do_not_replace_the_last_checkpoint(make_run: MakeRun) -> None:
+    run = make_run(log_every=100)
+    Trainer(run).train(until=1)
+    trainer = Trainer(run, resume=True)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="loss nan"):
+        trainer.train(until=2)
+    assert all(bool(weight.isfinite().all()) for weight in weights(run).values())
 
 
 def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(

@@ -54,7 +54,7 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Resamples for intervals; 0 for none.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of pairs and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of pairs and resamples.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for Markdown, CSV and JSON.")
     ] = None,

@@ -31,7 +31,7 @@ def pairs(
     labels: Annotated[
         list[Path] | None, typer.Option(help="Label table merged onto the recordings.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
 ) -> None:
     """Write pairs of recordings with their comparison score, positive where A is better.
 

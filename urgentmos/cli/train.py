@@ -41,7 +41,7 @@ def train(
 
     try:
         trainer = Trainer(run, resume=resume)
-        if trainer.started_from is not None:
+        if trainer.started_from is not None and trainer.is_main:
             typer.echo(str(trainer.started_from), err=True)
         if trainer.changes and trainer.is_main:
             changes = "; ".join(trainer.changes)

@@ -107,23 +107,14 @@ def import_checkpoint(
     checkpoint = read_checkpoint(path)
     if not isinstance(checkpoint, dict) or "model" not in checkpoint:
         raise ImportCheckpointError(f"{origin} has no weights under 'model'")
-    state = checkpoint["model"]
-    if "metric_proj.weight" in state:
-        plan = _plan_universa(load_tensors(state, where=origin), encoder or _UNIVERSA_ENCODER)
-    else:
-        _check_period(origin, committed, trained_after_fix=trained_after_fix)
-        described = _model_config(checkpoint, origin)
-        names = [
-            each["model_name"] for each in described["feature_extractor"]["feature_extractors"]
-        ]
-        if encoder is not None and len(names) != 1:
-            raise ImportCheckpointError(f"{origin} has {len(names)} encoders; --encoder names one")
-        plan = _plan_urgentmos(
-            load_tensors(state, where=origin),
-            described,
-            encoders=[_encoder(name) for name in ([encoder] if encoder else names)],
-            origin=origin,
-        )
+    try:
+        if "metric_proj.weight" not in checkpoint["model"]:
+            _check_period(origin, committed, trained_after_fix=trained_after_fix)
+        plan = _plan(checkpoint, origin, encoder)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ImportCheckpointError(
+            f"{origin} is in neither of the formats known here: {error!r} in what it describes"
+        ) from error
     network = build_assessor(plan.config)
     _fill(network, plan.weights, origin)
     save_model(output, network, plan.config, {"imported_from": origin})
@@ -203,6 +194,22 @@ def _model_config(checkpoint: Mapping[str, Any], origin: str) -> Mapping[str, An
     except (KeyError, TypeError) as error:
         raise ImportCheckpointError(f"{origin} does not hold its configuration") from error
     return described
+
+
+def _plan(checkpoint: Mapping[str, Any], origin: str, encoder: str | None) -> _Plan:
+    state = load_tensors(checkpoint["model"], where=origin)
+    if "metric_proj.weight" in state:
+        return _plan_universa(state, encoder or _UNIVERSA_ENCODER)
+    described = _model_config(checkpoint, origin)
+    names = [each["model_name"] for each in described["feature_extractor"]["feature_extractors"]]
+    if encoder is not None and len(names) != 1:
+        raise ImportCheckpointError(f"{origin} has {len(names)} encoders; --encoder names one")
+    return _plan_urgentmos(
+        state,
+        described,
+        encoders=[_encoder(name) for name in ([encoder] if encoder else names)],
+        origin=origin,
+    )
 
 
 def _plan_urgentmos(

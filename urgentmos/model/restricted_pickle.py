@@ -63,11 +63,14 @@ class StoredTensor:
         """Read the tensor.
 
         Raises:
-            RestrictedPickleError: The archive holds fewer bytes than the tensor needs.
+            RestrictedPickleError: The archive lacks its bytes, or they are damaged.
         """
         storage = self.storage
-        with zipfile.ZipFile(storage.archive) as archive:
-            data = _read(archive, storage.entry)
+        try:
+            with zipfile.ZipFile(storage.archive) as archive:
+                data = _read(archive, storage.entry)
+        except (zipfile.BadZipFile, EOFError, KeyError) as error:
+            raise RestrictedPickleError(f"{storage.archive} is damaged: {error}") from error
         if len(data) != storage.size * storage.dtype.itemsize:
             raise RestrictedPickleError(
                 f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
@@ -97,7 +100,12 @@ def read_checkpoint(path: str | Path) -> Any:
             f"{path} is not a zip archive as torch.save writes them since PyTorch 1.6; "
             "if it is an older checkpoint that you trust, save it again with a newer PyTorch"
         ) from error
-    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError) as error:
+    except RestrictedPickleError:
+        raise
+    except (
+        AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         raise RestrictedPickleError(f"{path} is damaged or no checkpoint: {error!r}") from error
 
 

@@ -252,6 +252,10 @@ class RunConfig:
                 "steps, validate_every, save_every and log_every: expected at least 1, got "
                 f"{self.steps}, {self.validate_every}, {self.save_every} and {self.log_every}"
             )
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if self.max_minutes is not None and self.max_minutes < 0:
+            raise ValueError(f"max_minutes: expected 0 or more, got {self.max_minutes}")
         weights = self.objectives.weights
         if (self.model.preference is not None) != (weights["preference"] > 0):
             raise ValueError(

@@ -58,6 +58,7 @@ class RunFolder:
         if not self._write:
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        self.cut_history(0)
         save_config(config, self.path / "config.yaml")
         record = {
             "data_digest": digest,
@@ -108,6 +109,15 @@ class RunFolder:
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **known}) + "\n")
+
+    def cut_history(self, step: int) -> None:
+        """Drop the validations after a step: a run that was killed beyond it makes them again."""
+        path = self.path / "history.jsonl"
+        if not self._write or not path.exists():
+            return
+        # A line without its end was cut by the kill.
+        whole = [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
+        path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def export(
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]

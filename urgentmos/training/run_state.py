@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
@@ -111,15 +112,16 @@ def load_run_state(
     """Restore a checkpoint in place.
 
     Raises:
-        RunStateError: There is none, or it belongs to another model or configuration.
+        RunStateError: There is none, it is damaged, or it belongs to another model or
+            configuration.
     """
     folder = whole_checkpoint(folder)
     if not (folder / "state.json").exists():
         raise RunStateError(f"{folder}: nothing to resume from; start without --resume")
-    state = RunState(**json.loads((folder / "state.json").read_text()))
-    weights: dict[str, Any] = dict(load_file(folder / "model.safetensors"))
+    state = _read_counters(folder / "state.json")
+    weights: dict[str, Any] = dict(_read_tensors(folder / "model.safetensors"))
     moments = get_state_dict(module, optimizer, options=_TO_LOAD)[1]
-    saved = load_file(folder / "optimizer.safetensors")
+    saved = _read_tensors(folder / "optimizer.safetensors")
     _fill(moments, saved, where=folder / "optimizer.safetensors")
     try:
         set_state_dict(
@@ -131,12 +133,12 @@ def load_run_state(
         path = folder / "average.safetensors"
         if not path.exists():
             raise RunStateError(f"{path} is missing: that run kept no average (ema_decay: 0)")
-        named = load_file(path)
+        named = _read_tensors(path)
         average.load(named[str(i)] for i in range(len(named)))
     random = folder / f"random_{rank}.safetensors"
     if not random.exists():
         raise RunStateError(f"{random} is missing: the run had fewer processes")
-    _restore_random(load_file(random))
+    _restore_random(_read_tensors(random))
     return state
 
 
@@ -159,6 +161,20 @@ def _replace(folder: Path, new: Path) -> None:
     shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
+def _read_counters(path: Path) -> RunState:
+    try:
+        return RunState(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise RunStateError(f"{path} is damaged: {error}") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise RunStateError(f"{path} is damaged: {error}") from error
+
+
 def _flat(moments: dict[str, Any]) -> dict[str, Tensor]:
     flat = {
         f"{name}/{key}": value
@@ -169,9 +185,10 @@ def _flat(moments: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _fill(moments: dict[str, Any], saved: dict[str, Tensor], *, where: Path) -> None:
-    expected = set(_flat(moments))
-    if expected != set(saved):
-        odd = sorted(expected ^ set(saved))[0]
+    expected = {name: tensor.shape for name, tensor in _flat(moments).items()}
+    found = {name: tensor.shape for name, tensor in saved.items()}
+    if expected != found:
+        odd = min(name for name, _ in expected.items() ^ found.items())
         raise RunStateError(f"{where}: made by another model or objective: {odd!r} does not match")
     for name, values in moments["state"].items():
         for key in values:

@@ -146,13 +146,15 @@ class Trainer:
             while self.state.step < last:
                 self._step(batches, means)
                 bar.update()
-                if self.state.step % self._config.log_every == 0:
-                    self._log(means, curves, bar)
                 finished = self.state.step == self._config.steps
                 stop = finished or self.state.step == last or self._is_late(began)
+                saving = stop or self.state.step % self._config.save_every == 0
+                # A checkpoint is no place for weights that a loss without a number has spoilt.
+                if saving or self.state.step % self._config.log_every == 0:
+                    self._log(means, curves, bar)
                 if finished or self.state.step % self._config.validate_every == 0:
                     self._validate(curves)
-                if stop or self.state.step % self._config.save_every == 0:
+                if saving:
                     self._save()
                 if stop:
                     break
@@ -289,13 +291,15 @@ class Trainer:
             self._accelerator.wait_for_everyone()
             return RunState()
         self.folder.check_resumable(digest=self.corpus.digest, num_processes=self._num_ranks)
-        return load_run_state(
+        state = load_run_state(
             self.folder.last,
             module=self._module,
             optimizer=self._optimizer.optimizer,
             average=self._average,
             rank=self._rank,
         )
+        self.folder.cut_history(state.step)
+        return state
 
     def _check_best_by(self) -> None:
         # Now, and not when hours of training come to their first validation.

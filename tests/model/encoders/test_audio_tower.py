@@ -131,6 +131,16 @@ def test_missing_shard_is_named(sharded):
         build(sharded)
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors.index.json", "model-00001-of-00003.safetensors"]
+)
+def test_damaged_file_is_named(name, sharded):
+    path = sharded[2] / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ConfigError, match=f"{name} is damaged"):
+        build(sharded)
+
+
 def test_half_precision_is_read_as_single(sharded):
     folder = sharded[2]
     for shard in ("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"):

@@ -1,13 +1,13 @@
 """Encoders by family name: each turns waveforms into hidden states at its own frame rate."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from urgentmos.config import ConfigError, from_dict
 from urgentmos.model.config import EncoderConfig
-from urgentmos.model.encoders.audio_tower import TowerConfig
+from urgentmos.model.encoders import audio_tower, s3prl_upstream, torchaudio_pipelines
 from urgentmos.model.encoders.complex_spectrum import (
     ComplexSpectrumConfig,
     build_complex_spectrum,
@@ -18,7 +18,6 @@ from urgentmos.model.encoders.log_mel import LogMelConfig, build_log_mel
 from urgentmos.model.encoders.pretrained import PretrainedConfig
 from urgentmos.model.encoders.qwen3_omni import Qwen3OmniConfig, build_qwen3_omni
 from urgentmos.model.encoders.s3prl_upstream import S3prlConfig, build_s3prl
-from urgentmos.model.encoders.s3prl_upstream import as_saved as s3prl_as_saved
 from urgentmos.model.encoders.spectral_transformer import (
     SpectralTransformerConfig,
     build_spectral_transformer,
@@ -50,10 +49,15 @@ class EncoderFamily:
     Attributes:
         config_class: Dataclass of its options.
         build: Makes the encoder from such a dataclass.
+        as_saved: Takes from a saved model's options what would be read for weights that it holds;
+            a ValueError names the option that is missing. None leaves them as they are.
+        runs_when_built: Whether building the encoder runs it, and so needs weights in any case.
     """
 
     config_class: type[Any]
     build: Callable[[Any], Encoder]
+    as_saved: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    runs_when_built: bool = False
 
 
 ENCODERS: dict[str, EncoderFamily] = {
@@ -62,20 +66,24 @@ ENCODERS: dict[str, EncoderFamily] = {
     "spectral_transformer": EncoderFamily(SpectralTransformerConfig, build_spectral_transformer),
     "distill_mos": EncoderFamily(DistillMosConfig, build_distill_mos),
     **{
-        name: EncoderFamily(WaveformTransformerConfig, build)
+        name: EncoderFamily(WaveformTransformerConfig, build, audio_tower.as_saved)
         for name, build in BUILD_WAVEFORM_TRANSFORMER.items()
     },
-    **{name: EncoderFamily(WhisperConfig, build) for name, build in BUILD_WHISPER.items()},
-    "wav2vec2_bert": EncoderFamily(Wav2Vec2BertConfig, build_wav2vec2_bert),
-    "qwen3_omni": EncoderFamily(Qwen3OmniConfig, build_qwen3_omni),
-    "s3prl": EncoderFamily(S3prlConfig, build_s3prl),
-    "torchaudio": EncoderFamily(TorchaudioConfig, build_torchaudio),
+    **{
+        name: EncoderFamily(WhisperConfig, build, audio_tower.as_saved)
+        for name, build in BUILD_WHISPER.items()
+    },
+    "wav2vec2_bert": EncoderFamily(Wav2Vec2BertConfig, build_wav2vec2_bert, audio_tower.as_saved),
+    "qwen3_omni": EncoderFamily(Qwen3OmniConfig, build_qwen3_omni, audio_tower.as_saved),
+    "s3prl": EncoderFamily(S3prlConfig, build_s3prl, s3prl_upstream.as_saved, runs_when_built=True),
+    "torchaudio": EncoderFamily(TorchaudioConfig, build_torchaudio, torchaudio_pipelines.as_saved),
 }
 
 
 def brings_weights(config: EncoderConfig) -> bool:
-    """Whether building the encoder reads its weights or, with s3prl, runs it."""
-    if config.family == "s3prl":
+    """Whether building the encoder reads its weights or runs it."""
+    family = ENCODERS.get(config.family)
+    if family is not None and family.runs_when_built:
         return True
     return _is_pretrained(config) and config.options.get("pretrained") is not False
 
@@ -101,24 +109,12 @@ def as_saved(config: EncoderConfig, *, where: str) -> EncoderConfig:
         ConfigError: It leaves to a checkpoint what the encoder is.
     """
     family = ENCODERS.get(config.family)
-    if family is None or not issubclass(
-        family.config_class, TowerConfig | TorchaudioConfig | S3prlConfig
-    ):
+    if family is None or family.as_saved is None:
         return config
-    if issubclass(family.config_class, S3prlConfig):
-        try:
-            return replace(config, options=s3prl_as_saved(config.options))
-        except ValueError as error:
-            raise ConfigError(f"{where}.options.{error}") from error
-    options = {**config.options, "pretrained": False}
-    if issubclass(family.config_class, TowerConfig):
-        if options.get("architecture") is None:
-            raise ConfigError(
-                f"{where}.options.architecture is missing: a saved model states it, and no other "
-                "checkpoint is read when one is loaded"
-            )
-        options |= {"checkpoint": None, "revision": None}
-    return replace(config, options=options)
+    try:
+        return replace(config, options=family.as_saved(config.options))
+    except ValueError as error:
+        raise ConfigError(f"{where}.options.{error}") from error
 
 
 def _is_pretrained(config: EncoderConfig) -> bool:

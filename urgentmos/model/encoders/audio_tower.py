@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from urgentmos.extras import require
@@ -64,6 +64,20 @@ class TowerConfig(PretrainedConfig):
             )
         if self.architecture is None and self.checkpoint is None:
             raise ValueError("checkpoint: expected a folder or an owner/name on the Hub")
+
+
+def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a saved model's tower, without a checkpoint to read.
+
+    Raises:
+        ValueError: They leave to a checkpoint what the tower is.
+    """
+    if options.get("architecture") is None:
+        raise ValueError(
+            "architecture is missing: a saved model states it, and no other checkpoint is read "
+            "when one is loaded"
+        )
+    return {**options, "pretrained": False, "checkpoint": None, "revision": None}
 
 
 @dataclass(frozen=True)
@@ -132,13 +146,12 @@ def read_json(name: str, options: TowerConfig) -> dict[str, Any]:
     """Read one of a checkpoint's JSON files.
 
     Raises:
-        TowerError: There is no such file.
+        TowerError: There is no such file, or it is damaged.
     """
     path = _find(name, options)
     if path is None:
         raise TowerError(f"{options.checkpoint} has no {name}")
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
+    return _read_object(path)
 
 
 def describe_architecture(tower: Any) -> dict[str, Any]:
@@ -180,14 +193,14 @@ def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> N
 def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[str, Tensor]]:
     index = _find(f"{_SAFETENSORS}.index.json", options)
     if index is not None:
-        files: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files: dict[str, str] = _read_object(index).get("weight_map", {})
         prefix = _prefix(files, family)
         for shard in sorted({files[name] for name in files if name.startswith(prefix)}):
             yield from _read_safetensors(_find_or_fail(shard, options), prefix)
         return
     path = _find(_SAFETENSORS, options)
     if path is not None:
-        with safe_open(path, framework="pt") as stored:
+        with _open(path) as stored:
             prefix = _prefix(stored.keys(), family)
         yield from _read_safetensors(path, prefix)
         return
@@ -205,10 +218,27 @@ def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[s
 
 
 def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(path, framework="pt") as stored:
+    with _open(path) as stored:
         for name in stored.keys():  # noqa: SIM118 - it is a file, not a mapping
             if name.startswith(prefix):
                 yield _rename(name[len(prefix) :]), stored.get_tensor(name)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise TowerError(f"{path} is damaged: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TowerError(f"{path} is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise TowerError(f"{path}: expected keys and values, got {type(data).__name__}")
+    return data
 
 
 def _prefix(names: Any, family: TowerFamily) -> str:

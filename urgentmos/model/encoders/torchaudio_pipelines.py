@@ -4,6 +4,7 @@ The group-norm front ends take statistics over padding, and the bundles that nor
 so over a whole batch. Here recordings are encoded in batches of one length, each normalised alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class TorchaudioConfig(PretrainedConfig):
     """
 
     bundle: str = ""
+
+
+def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a saved model's bundle, whose weights are not downloaded."""
+    return {**options, "pretrained": False}
 
 
 class TorchaudioEncoder(PretrainedEncoder):
