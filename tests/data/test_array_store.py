@@ -88,6 +88,14 @@ def test_a_store_of_other_rows_is_refused(path: Path) -> None:
         open_arrays(path, ["a"], lambda missing: iter([]), dtype="<f2", row_shape=(3,))
 
 
+def test_a_file_that_is_no_store_is_refused_and_stays(tmp_path: Path) -> None:
+    file = tmp_path / "speech.wav"
+    file.write_bytes(b"dear")
+    with pytest.raises(ManifestError, match=r"speech\.wav is there and is no store"):
+        open_store(file, "a")
+    assert file.read_bytes() == b"dear"
+
+
 def test_two_runs_do_not_add_at_once(path: Path) -> None:
     def make(missing: NDArray[np.int64]) -> Made:
         open_store(path, "b")

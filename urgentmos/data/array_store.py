@@ -76,10 +76,12 @@ def open_arrays(
         row_shape: Shape of an array without its first axis.
 
     Raises:
-        ManifestError: The store holds other rows.
+        ManifestError: The store holds other rows, or the file is no store.
         FileLockedError: Another run is adding to it.
     """
     index = path.with_name(f"{path.name}.index")
+    if path.exists() and not index.exists():
+        raise ManifestError(f"{path} is there and is no store, for it has no index; name another")
     header = " ".join([np.dtype(dtype).str, *map(str, row_shape)])
     places = _read_index(index, header)
     missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
@@ -132,7 +134,7 @@ def _read_index(index: Path, header: str) -> dict[str, tuple[int, int]]:
     whole = text[: text.rfind("\n") + 1].splitlines()
     if whole and whole[0] != header:
         raise ManifestError(
-            f"{index}: rows of {whole[0]!r} are kept there, not of {header!r}; name another place"
+            f"{index}: rows of {whole[0]!r} are kept there, not of {header!r}; name another"
         )
     places = {}
     for line in whole[1:]:
