@@ -100,6 +100,12 @@ def test_a_folder_that_does_not_exist_is_named(
     assert "no such folder" in result.stderr
 
 
+def test_there_is_nothing_to_overwrite_without_an_output(invoke: Invoke, recordings: Path) -> None:
+    result = invoke("compare", recordings, recordings, "--overwrite")
+    assert result.exit_code == 2
+    assert "--overwrite needs --output" in result.stderr
+
+
 def test_folders_that_share_no_name_are_refused(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
 ) -> None:

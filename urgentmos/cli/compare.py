@@ -51,13 +51,7 @@ def compare(
     """
     from urgentmos.scoring import compare_files
 
-    if a.is_dir() != b.is_dir():
-        for path in (a, b):
-            if not path.exists():
-                raise typer.BadParameter(f"no such folder {str(path)!r}")
-        raise typer.BadParameter("compare two files or two folders, not one of each")
-    if output is not None and stdout_format is not None:
-        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
+    _check_usage(a, b, output, stdout_format, overwrite=overwrite)
     pairs = _match(a, b) if a.is_dir() else [(a, b)]
     assessor = load_assessor(model, device)
     if assessor.network.preference is None:
@@ -77,6 +71,25 @@ def compare(
     failures.tell(len(pairs))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _check_usage(
+    a: Path,
+    b: Path,
+    output: Path | None,
+    stdout_format: StdoutFormat | None,
+    *,
+    overwrite: bool,
+) -> None:
+    if a.is_dir() != b.is_dir():
+        for path in (a, b):
+            if not path.exists():
+                raise typer.BadParameter(f"no such folder {str(path)!r}")
+        raise typer.BadParameter("compare two files or two folders, not one of each")
+    if output is not None and stdout_format is not None:
+        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
+    if overwrite and output is None:
+        raise typer.BadParameter("--overwrite needs --output: the file to replace")
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
