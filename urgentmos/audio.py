@@ -81,6 +81,7 @@ class AudioReader:
     Args:
         path: A regular file that libsndfile can decode.
         sample_rate: Rate of the blocks in Hz.
+        min_duration_s: What is shorter is refused.
 
     Attributes:
         sample_rate: Rate of the file in Hz.
@@ -92,7 +93,13 @@ class AudioReader:
         AudioError: The file is missing, unreadable, empty or not audio.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        min_duration_s: float = MIN_DURATION_S,
+    ) -> None:
         self._descriptor = _open_file(path)
         try:
             self._file = _open_decoder(self._descriptor, suffix=Path(path).suffix.lower())
@@ -103,7 +110,7 @@ class AudioReader:
         self.channels: int = self._file.channels
         self.resampled = self.sample_rate != sample_rate
         self.num_samples = 0
-        self._wanted_rate = sample_rate
+        self._wanted_rate, self._min_duration_s = sample_rate, min_duration_s
         self._broken_off = False
         self._low, self._high = np.inf, -np.inf
         self._num_clipped = 0
@@ -165,10 +172,10 @@ class AudioReader:
         self._broken_off = self._broken_off or self._header_claims_more()
         if self.num_samples == 0:
             raise AudioError("no samples: the file has a header and no audio")
-        if self.duration_s < MIN_DURATION_S:
+        if self.duration_s < self._min_duration_s:
             raise AudioError(
                 f"too short: {self.num_samples} samples, {1000 * self.duration_s:.3g} ms; "
-                f"at least {1000 * MIN_DURATION_S:.0f} ms is needed"
+                f"at least {1000 * self._min_duration_s:.0f} ms is needed"
             )
 
     def _decode(self) -> Iterator[NDArray[np.float32]]:
@@ -212,17 +219,23 @@ class AudioReader:
         return _OGG_BROKEN_OFF in log or 0 < self.num_samples < 0.98 * self._file.frames
 
 
-def read_audio(path: str | os.PathLike[str], *, sample_rate: int = SAMPLE_RATE) -> Audio:
+def read_audio(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    min_duration_s: float = MIN_DURATION_S,
+) -> Audio:
     """Read a whole recording (WAV, FLAC, OGG Vorbis, Opus, MP3 and what else libsndfile decodes).
 
     Args:
         path: File to read.
         sample_rate: Wanted rate in Hz; the file is resampled with soxr (HQ) where it differs.
+        min_duration_s: What is shorter is refused.
 
     Raises:
         AudioError: The recording cannot be used; the message is the reason.
     """
-    with AudioReader(path, sample_rate=sample_rate) as reader:
+    with AudioReader(path, sample_rate=sample_rate, min_duration_s=min_duration_s) as reader:
         waveform = np.concatenate(list(reader.blocks()))
         return Audio(
             waveform=waveform,

@@ -81,6 +81,13 @@ def test_material_that_was_not_given_is_named():
         Sources().draw_noise(rng())
 
 
+def test_a_response_may_be_shorter_than_what_has_a_score(tmp_path):
+    path = tmp_path / "telephone.wav"
+    soundfile.write(path, np.r_[1.0, 0.5, np.zeros(78)], 16000)
+    response = Sources(responses={"telephone.wav": path}).response("telephone.wav")
+    assert response[:2] == pytest.approx([1.0, 0.5], abs=1e-3)
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.7, 1.0])
 def test_a_room_decays_in_its_reverberation_time(strength, sources):
     params = DISTORTIONS["room"].sample(strength, rng(), sources)
