@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_a_store_of_other_rows_is_refused(path: Path) -> None:
     open_store(path, "a")
     with pytest.raises(ManifestError, match="rows of '<i2 2' are kept there, not of '<f2 3'"):
         open_arrays(path, ["a"], lambda missing: iter([]), dtype="<f2", row_shape=(3,))
+
+
+def test_a_worker_maps_the_file_and_is_not_sent_it(path: Path) -> None:
+    stored = open_store(path, "ba")
+    sent = bytes(ForkingPickler.dumps(stored))
+    assert bytes([98, 0, 98, 0]) not in sent
+    assert arrays(ForkingPickler.loads(sent)) == ["bb", "a"]
 
 
 def test_a_file_that_is_no_store_is_refused_and_stays(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ while making arrays goes on after the last whole one.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -23,8 +24,9 @@ from urgentmos.file_lock import lock_file
 Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
 
 
-class StoredArrays(NamedTuple):
-    """The arrays of some recordings.
+@dataclass(frozen=True)
+class StoredArrays:
+    """The arrays of some recordings; pickled, as for a worker process, as what is to be mapped.
 
     Attributes:
         rows: All rows of the store, those of other recordings among them.
@@ -35,6 +37,26 @@ class StoredArrays(NamedTuple):
     rows: NDArray[np.generic]
     begins: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        rows: object = self.rows
+        if isinstance(self.rows, np.memmap):
+            rows = _Mapped(str(self.rows.filename), self.rows.dtype.str, self.rows.shape)
+        return _stored, (rows, self.begins, self.counts)
+
+
+class _Mapped(NamedTuple):
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _stored(
+    rows: NDArray[np.generic] | _Mapped, begins: NDArray[np.int64], counts: NDArray[np.int64]
+) -> StoredArrays:
+    if isinstance(rows, _Mapped):
+        rows = np.memmap(rows.path, dtype=rows.dtype, mode="r", shape=rows.shape)
+    return StoredArrays(rows, begins, counts)
 
 
 def recording_keys(recordings: Sequence[Recording]) -> list[str]:
@@ -93,8 +115,8 @@ def open_arrays(
         places = _read_index(index, header)
     at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
     # Not what another run is writing beyond the last whole array, or a kill has left there.
-    rows = np.memmap(path, dtype=dtype, mode="r", shape=(_end(places), *row_shape))
-    return StoredArrays(rows, at[:, 0], at[:, 1])
+    rows = _Mapped(str(path), np.dtype(dtype).str, (_end(places), *row_shape))
+    return _stored(rows, at[:, 0], at[:, 1])
 
 
 def _add(

@@ -47,7 +47,7 @@ class FeatureStore:
     def __init__(self, states: StoredArrays, *, selected: Sequence[int] | None = None) -> None:
         _, layers, self.dim = states.rows.shape
         self.selected = list(range(layers)) if selected is None else list(selected)
-        self._states, self._begins, self._frames = states
+        self._states, self._begins, self._frames = states, states.begins, states.counts
 
     def select(self, positions: NDArray[np.int64]) -> "FeatureStore":
         """A part of the recordings, renumbered from 0."""
@@ -75,7 +75,7 @@ class FeatureStore:
         lengths = last - first
         hidden = torch.zeros(len(frames), len(self.selected), int(lengths.max()), self.dim)
         for row, begin, length in zip(hidden, begins + first, lengths.tolist(), strict=True):
-            states = np.ascontiguousarray(self._states[begin : begin + length, self.selected])
+            states = np.ascontiguousarray(self._states.rows[begin : begin + length, self.selected])
             row[:, :length] = torch.from_numpy(states).transpose(0, 1)
         return StoredStates(hidden, torch.from_numpy(lengths))
 
@@ -87,5 +87,5 @@ class FeatureStore:
         chosen = np.arange(0, ends[-1], max(1, ends[-1] // max_frames))
         recordings = np.searchsorted(ends, chosen, side="right")
         rows = chosen + (self._begins + self._frames - ends)[recordings]
-        states = torch.from_numpy(self._states[rows][:, self.selected]).float()
+        states = torch.from_numpy(self._states.rows[rows][:, self.selected]).float()
         return states.mean(dim=0), states.std(dim=0)
