@@ -4,7 +4,8 @@ A store is two files. ``NAME`` holds the arrays end to end, in the order they we
 line of ``NAME.index`` states their dtype and the shape of a row; each line after it is the key of a
 recording, the first row of its array and its number of rows. What is missing is appended, so that
 every run over a recording finds the same array, whatever else it hears, and a run that was killed
-while making arrays goes on after the last whole one.
+while making arrays goes on after the last few. Arrays of files that have changed since stay, and
+nobody reads them; delete both files to begin anew.
 """
 
 import hashlib

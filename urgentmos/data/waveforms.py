@@ -145,7 +145,7 @@ def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWavef
     """Open a cache, decoding what it lacks of these recordings first.
 
     Raises:
-        ManifestError: A recording cannot be decoded; what was decoded before it is kept.
+        ManifestError: A recording cannot be decoded.
         FileLockedError: Another run is adding to the cache.
     """
     paths = [recording.audio_path for recording in recordings]
