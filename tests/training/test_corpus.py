@@ -51,6 +51,21 @@ def test_a_metric_without_labels_is_refused(manifest: Path) -> None:
         load_corpus(config(manifest), metrics=["mos", "mcd"])
 
 
+def test_ratings_on_another_scale_are_refused(manifest: Path) -> None:
+    path = rewritten(manifest, "mushra.jsonl", metrics={"mos_overall": 74.0, "pesq": 2.0})
+    with pytest.raises(
+        ManifestError, match=r"12 of 12 'mos' labels lie outside 1 to 5.* is 74, of"
+    ):
+        load_corpus(config(path), metrics=METRICS, mos_bounds=(1.0, 5.0))
+    for bounds in ((0.0, 100.0), (1.0, None)):
+        assert load_corpus(
+            config(path, validation_share=0.4), metrics=METRICS, mos_bounds=bounds
+        ).train.recordings
+    assert load_corpus(
+        config(path, validation_share=0.4), metrics=["pesq"], mos_bounds=(1.0, 5.0)
+    ).train.recordings
+
+
 def test_a_missing_audio_file_is_refused_before_training(manifest: Path) -> None:
     path = rewritten(manifest, "gone.jsonl", audio_path="gone.wav")
     with pytest.raises(ManifestError, match=r"recordings have no audio file.*gone\.wav"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from urgentmos.data.waveforms import (
     open_cache,
 )
 from urgentmos.training.config import DataConfig
+
+Bounds = tuple[float | None, float | None]
 
 
 @dataclass
@@ -55,16 +58,24 @@ class Corpus:
     native: NativePairs | None = None
 
 
-def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
+def load_corpus(
+    config: DataConfig,
+    *,
+    metrics: list[str],
+    mos_bounds: Bounds = (None, None),
+) -> Corpus:
     """Read manifests and labels, split them and open their audio.
 
     Args:
         config: Where they are.
         metrics: Metrics of the model; each must have a label to train on.
+        mos_bounds: Range of its ``mos`` head, in which ratings must lie. Computed labels may lie
+            beyond that of their head, which is as far as they count.
 
     Raises:
         ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a side of the split is empty, a recording is not there, or a metric has no label at all.
+            a side of the split is empty, a recording is not there, a metric has no label at all, or
+            a rating is on another scale.
     """
     recordings: list[Recording] = []
     manifest_by_uid: dict[str, str] = {}
@@ -84,6 +95,8 @@ def load_corpus(config: DataConfig, *, metrics: list[str]) -> Corpus:
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
+    if "mos" in metrics:
+        _check_ratings(used, mos_bounds)
     used += _members(pairs)
     sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
     waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
@@ -171,6 +184,20 @@ def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
                 f"no training recording has a {name!r} label, so its head would stay untrained; "
                 f"label it or take it out of model.groups (labelled: {', '.join(sorted(labelled))})"
             )
+
+
+def _check_ratings(recordings: list[Recording], bounds: Bounds) -> None:
+    low = -math.inf if bounds[0] is None else bounds[0]
+    high = math.inf if bounds[1] is None else bounds[1]
+    rated = [recording for recording in recordings if "mos" in recording.metrics]
+    outside = [r for r in rated if r.metrics["mos"] < low or r.metrics["mos"] > high]
+    if outside:
+        first = outside[0]
+        raise ManifestError(
+            f"{len(outside)} of {len(rated)} 'mos' labels lie outside {low:g} to {high:g}, the "
+            f"first is {first.metrics['mos']:g}, of {first.uid!r}; bring ratings to this scale, or "
+            "state another in model.bounds.mos"
+        )
 
 
 def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) -> str:

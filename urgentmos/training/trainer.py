@@ -313,7 +313,11 @@ class Trainer:
     def _load_corpus(self, metrics: list[str]) -> Corpus:
         # One process makes the cache, the others then find it.
         with self._accelerator.main_process_first():
-            return load_corpus(self._config.data, metrics=metrics)
+            return load_corpus(
+                self._config.data,
+                metrics=metrics,
+                mos_bounds=self._config.model.head_bounds("mos"),
+            )
 
     def _distribute(self, objective: Objective) -> tuple[Any, Any]:
         """Set the objective up for several processes, and make its optimizer."""
