@@ -28,13 +28,16 @@ _CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
 MIN_DURATION_S = 0.025
 """Shorter recordings hold less than one analysis window and are refused."""
 
+MAX_LEVEL = 2.0**31
+"""Largest sample, full scale 1: floats that hold 32-bit integers reach it, and beyond it the power
+of a recording overflows."""
+
+SILENT_LEVEL = 10 ** (-70 / 20)
+"""Peak below which a recording is flagged as silent, full scale 1: -70 dB."""
+
 # Of a damaged file the block in which decoding fails is lost, so blocks are short. And they are
 # whole frames of FLAC, as its encoders write them: a frame that is cut is decoded twice.
 _BLOCK_S, _FLAC_FRAME, _MAX_BLOCK_SAMPLES = 0.5, 1 << 12, 1 << 18
-# Floats that hold 32-bit integers reach it. Beyond it the power of a recording overflows.
-_MAX_LEVEL = 2.0**31
-SILENT_LEVEL = 10 ** (-70 / 20)
-"""Peak below which a recording is flagged as silent, full scale 1: -70 dB."""
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
 # Programs that write to a pipe cannot know the length and write a huge one: SoX 0x7F000000 or so
@@ -200,7 +203,7 @@ class AudioReader:
             position = int(np.argmin(np.isfinite(block).all(axis=1))) + self.num_samples
             what = "NaN" if np.isnan(block).any() else "infinite"
             raise AudioError(f"{what} samples, the first at {position / self.sample_rate:.3f} s")
-        if max(high, -low) > _MAX_LEVEL:
+        if max(high, -low) > MAX_LEVEL:
             raise AudioError(
                 f"samples of {max(high, -low):.1e} where full scale is 1: not audio, or damaged"
             )

@@ -76,6 +76,7 @@ def test_lengths_are_resampled_with_the_waveform(tiny_assessor: Assessor, speech
         (np.array(3.0), r"\(batch, samples\), got \(\)"),
         (np.array([0.1, np.nan]), r"shape \(2,\) has NaN or infinite samples"),
         (np.array([0.1, np.inf]), r"shape \(2,\) has NaN or infinite samples"),
+        (np.array([0.1, -1e25]), r"shape \(2,\) has samples of 1\.0e\+25: full scale is 1"),
         (np.zeros(9, dtype=np.int16), r"got torch.int16 of shape \(9,\); divide 16-bit samples"),
         (np.zeros((9000, 2), dtype=np.float32), r"got \(9000, 2\), which looks like \(samples, ch"),
     ],

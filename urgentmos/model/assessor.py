@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
@@ -237,9 +238,12 @@ class Assessor:
         batch_lengths = as_lengths(lengths, batch)
         if lengths is not None:
             batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
-        if not bool(torch.isfinite(batch).all()):
+        peak, shape = float(batch.abs().amax()), tuple(waveform.shape)
+        if not math.isfinite(peak):
+            raise ValueError(f"the waveform of shape {shape} has NaN or infinite samples")
+        if peak > MAX_LEVEL:
             raise ValueError(
-                f"the waveform of shape {tuple(waveform.shape)} has NaN or infinite samples"
+                f"the waveform of shape {shape} has samples of {peak:.1e}: full scale is 1"
             )
         if sample_rate != self.sample_rate:
             batch = resample_in_pieces(batch, from_rate=sample_rate, to_rate=self.sample_rate)
