@@ -39,3 +39,25 @@ def test_rows_without_their_timeline_are_refused(tmp_path: Path) -> None:
             has_row=lambda _: True,
             num_rows=3,
         )
+
+
+def test_resuming_without_rows_spares_a_file_that_is_no_timeline(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("what,when\na,b\n")
+    with pytest.raises(OutputError, match=r"notes\.csv"):
+        TimelineFile(path, columns=COLUMNS, mode="resume", has_row=lambda _: False, num_rows=0)
+    assert path.read_text() == "what,when\na,b\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("left", ["", "path,start_s,end_s,mos\n", "path,sta"])
+def test_a_timeline_that_a_kill_left_without_windows_is_begun_anew(
+    tmp_path: Path, left: str
+) -> None:
+    path = tmp_path / "timeline.csv"
+    path.write_text(left)
+    with TimelineFile(
+        path, columns=COLUMNS, mode="resume", has_row=lambda _: False, num_rows=0
+    ) as timeline:
+        timeline.write(_windows("a.wav"))
+    assert list(read_records(path, COLUMNS, "csv")) == _windows("a.wav")

@@ -52,7 +52,7 @@ class TimelineFile:
                 f"cannot resume: {num_rows} rows are there, their timeline {str(path)!r} is not; "
                 "leave out --timeline, or start again with --overwrite"
             )
-        goes_on = mode == "resume" and num_rows > 0
+        goes_on = mode == "resume" and path.exists()
         if goes_on:
             _prune(path, columns, row_format, has_row)
         self._file = RowFile(path, columns, row_format, must_be_new=mode == "new")
@@ -81,9 +81,12 @@ def _prune(
 ) -> None:
     """Leave only the windows of recordings that have their row."""
     unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("wb") as file:
-        file.write(encode_header(columns, row_format))
-        for record in read_records(path, columns, row_format):
-            if has_row(str(record["path"])):
-                file.write(encode_record(record, columns, row_format))
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(encode_header(columns, row_format))
+            for record in read_records(path, columns, row_format):
+                if has_row(str(record["path"])):
+                    file.write(encode_record(record, columns, row_format))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
