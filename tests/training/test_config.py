@@ -31,6 +31,7 @@ def changed(run: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
         ("data.min_seconds", -1.0, "min_seconds: expected 0 or more"),
         ("data.max_seconds", 0.0, "max_seconds: expected above 0"),
         ("data.workers", -1, "workers: expected 0 or more"),
+        ("data.batch_seconds", float("inf"), "batch_seconds: expected a bound, got inf"),
         ("data.batch_seconds", 0.7, "cannot hold two recordings of up to max_seconds"),
         ("objectives.preference", 0.0, "an untrained head must not be shipped"),
         ("model.preference", None, "an untrained head must not be shipped"),

@@ -1,5 +1,6 @@
 """What states a training run completely."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +63,7 @@ class DataConfig:
             "delta": (self.delta >= 0, "0 or more"),
             "min_seconds": (self.min_seconds >= 0, "0 or more"),
             "max_seconds": (self.max_seconds > 0, "above 0"),
+            "batch_seconds": (self.batch_seconds < math.inf, "a bound"),
             "workers": (self.workers >= 0, "0 or more"),
         }
         for name, (fits, expected) in ranges.items():
