@@ -10,10 +10,10 @@ nobody reads them; delete both files to begin anew.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,6 +23,8 @@ from urgentmos.file_lock import lock_file
 
 # Arrays by the position of their recording, a few at a time.
 Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
+# First row of an array and its number of rows.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class StoredArrays:
     rows: NDArray[np.generic]
     begins: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+    def select(self, positions: NDArray[np.int64]) -> "StoredArrays":
+        """Give those of a part of the recordings, renumbered from 0."""
+        return replace(self, begins=self.begins[positions], counts=self.counts[positions])
 
     def __reduce__(self) -> tuple[object, ...]:
         rows: object = self.rows
@@ -105,18 +111,16 @@ def open_arrays(
     index = path.with_name(f"{path.name}.index")
     if path.exists() and not index.exists():
         raise ManifestError(f"{path} is there and is no store, for it has no index; name another")
-    header = " ".join([np.dtype(dtype).str, *map(str, row_shape)])
-    places = _read_index(index, header)
-    missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
-    if len(missing):
+    row = np.dtype((dtype, row_shape))
+    places = _read_index(index, row)
+    if any(key not in places for key in keys):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with index.open("a+", encoding="ascii") as lines:
+        with index.open("a", encoding="ascii") as lines:
             lock_file(lines.fileno(), index)
-            _add(path, index, lines, header, keys=keys, missing=missing, make=make)
-        places = _read_index(index, header)
+            places = _add(path, index, lines, row, keys=keys, make=make)
     at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
     # Not what another run is writing beyond the last whole array, or a kill has left there.
-    rows = _Mapped(str(path), np.dtype(dtype).str, (_end(places), *row_shape))
+    rows = _Mapped(str(path), row.base.str, (_end(places), *row.shape))
     return _stored(rows, at[:, 0], at[:, 1])
 
 
@@ -124,40 +128,47 @@ def _add(
     path: Path,
     index: Path,
     lines: IO[str],
-    header: str,
+    row: np.dtype[Any],
     *,
     keys: Sequence[str],
-    missing: NDArray[np.int64],
     make: Callable[[NDArray[np.int64]], Made],
-) -> None:
-    dtype, *shape = header.split()
-    row_bytes = np.dtype(dtype).itemsize * int(np.prod([int(size) for size in shape]))
-    end = _end(_read_index(index, header))
+) -> dict[str, Place]:
+    """Make what is missing, and give the places of all."""
+    # As the last run left it, which may have ended since.
+    places = _read_index(index, row)
     _cut_broken_line(index)
     if index.stat().st_size == 0:
-        lines.write(f"{header}\n")
+        lines.write(f"{_header(row)}\n")
+    missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
+    end = _end(places)
     with path.open("ab") as data:
         # What a kill left beyond the last whole array.
-        os.truncate(path, end * row_bytes)
+        os.truncate(path, end * row.itemsize)
         for arrays in make(missing):
             added = []
             for position, array in arrays:
-                data.write(np.ascontiguousarray(array, dtype=dtype).tobytes())
+                data.write(np.ascontiguousarray(array, dtype=row.base).tobytes())
+                places[keys[position]] = (end, len(array))
                 added.append(f"{keys[position]} {end} {len(array)}\n")
                 end += len(array)
             # The index speaks of what is on disk.
             data.flush()
             lines.write("".join(added))
             lines.flush()
+    return places
 
 
-def _read_index(index: Path, header: str) -> dict[str, tuple[int, int]]:
-    """Give first row and number of rows by key; a last line that was cut off is left out."""
+def _header(row: np.dtype[Any]) -> str:
+    return " ".join([row.base.str, *map(str, row.shape)])
+
+
+def _read_index(index: Path, row: np.dtype[Any]) -> dict[str, Place]:
+    """Give the places by key; a last line that was cut off is left out."""
     text = index.read_text(encoding="ascii") if index.exists() else ""
     whole = text[: text.rfind("\n") + 1].splitlines()
-    if whole and whole[0] != header:
+    if whole and whole[0] != _header(row):
         raise ManifestError(
-            f"{index}: rows of {whole[0]!r} are kept there, not of {header!r}; name another"
+            f"{index}: rows of {whole[0]!r} are kept there, not of {_header(row)!r}; name another"
         )
     places = {}
     for line in whole[1:]:
@@ -166,7 +177,7 @@ def _read_index(index: Path, header: str) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _end(places: dict[str, tuple[int, int]]) -> int:
+def _end(places: Mapping[str, Place]) -> int:
     return max((begin + count for begin, count in places.values()), default=0)
 
 

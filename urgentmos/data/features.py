@@ -47,13 +47,12 @@ class FeatureStore:
     def __init__(self, states: StoredArrays, *, selected: Sequence[int] | None = None) -> None:
         _, layers, self.dim = states.rows.shape
         self.selected = list(range(layers)) if selected is None else list(selected)
-        self._states, self._begins, self._frames = states, states.begins, states.counts
+        self._states = states
 
     def select(self, positions: NDArray[np.int64]) -> "FeatureStore":
         """A part of the recordings, renumbered from 0."""
         selected = copy.copy(self)
-        selected._begins = self._begins[positions]
-        selected._frames = self._frames[positions]
+        selected._states = self._states.select(positions)
         return selected
 
     def read(
@@ -66,7 +65,7 @@ class FeatureStore:
             spans: Rows (begin, end) of the parts, as shares of the recordings; at least one frame
                 is read. None reads them whole.
         """
-        frames, begins = self._frames[recordings], self._begins[recordings]
+        frames, begins = self._states.counts[recordings], self._states.begins[recordings]
         if spans is None:
             first, last = np.zeros_like(frames), frames
         else:
@@ -83,9 +82,9 @@ class FeatureStore:
         self, *, max_frames: int = 100_000
     ) -> tuple[Float[Tensor, "layers dim"], Float[Tensor, "layers dim"]]:
         """Give mean and standard deviation of every feature over evenly chosen frames."""
-        ends = np.cumsum(self._frames)
+        ends = np.cumsum(self._states.counts)
         chosen = np.arange(0, ends[-1], max(1, ends[-1] // max_frames))
         recordings = np.searchsorted(ends, chosen, side="right")
-        rows = chosen + (self._begins + self._frames - ends)[recordings]
+        rows = chosen + (self._states.begins + self._states.counts - ends)[recordings]
         states = torch.from_numpy(self._states.rows[rows][:, self.selected]).float()
         return states.mean(dim=0), states.std(dim=0)
