@@ -107,8 +107,10 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("stopped: the reader of the output closed it", err=True)
             raise typer.Exit(EXIT_SOME_FAILED) from error
         except OSError as error:
+            from urgentmos.report.row_file import NO_ROOM
+
             typer.echo(f"urgentmos: {_in_words(error)}", err=True)
-            disk_failed = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+            disk_failed = error.errno in {*NO_ROOM, errno.EIO}
             raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
         except (ValueError, ImportError) as error:
             if not type(error).__module__.startswith("urgentmos."):

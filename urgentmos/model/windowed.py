@@ -80,7 +80,7 @@ def _scores(
     metrics: Collection[str] | None,
 ) -> dict[str, Float[Tensor, " batch"]]:
     if waveform.requires_grad:
-        # Since level changes no score, the gradient of silence is ten million times and more that
+        # Since level changes no score, the gradient of silence is ten thousand times and more that
         # of speech, and would drown out the batch.
         silent = is_silent(waveform.detach(), lengths)
         waveform = torch.where(silent[:, None], waveform.detach(), waveform)

@@ -19,12 +19,14 @@ RowFormat = Literal["csv", "jsonl"]
 
 # Names of files need not be valid Unicode: their bytes go through unchanged.
 _ENCODING, _ENCODING_ERRORS = "utf-8", "surrogateescape"
-_FULL = {
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+NO_ROOM = {
     errno.ENOSPC: "no space left",
     errno.EDQUOT: "no space left",
     errno.EFBIG: "a file may not become larger here",
 }
-_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+"""Errors of the operating system that making room mends, in words."""
 
 
 class OutputError(ValueError):
@@ -142,8 +144,8 @@ class RowFile:
             self.num_rows += num_rows
         except BaseException as error:
             os.ftruncate(self._descriptor, self._size)
-            if isinstance(error, OSError) and error.errno in _FULL:
-                reason = _FULL[error.errno]
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                reason = NO_ROOM[error.errno]
                 message = f"{reason}; the rows written so far are whole; make room, run again"
                 raise OSError(error.errno, message, str(self.path)) from error
             raise
