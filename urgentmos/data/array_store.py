@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.file_lock import lock_file
+from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 # Arrays by the position of their recording, a few at a time.
 Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
@@ -136,7 +137,7 @@ def _add(
     """Make what is missing, and give the places of all."""
     # As the last run left it, which may have ended since.
     places = _read_index(index, row)
-    _cut_broken_line(index)
+    cut_broken_line(index)
     if index.stat().st_size == 0:
         lines.write(f"{_header(row)}\n")
     missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
@@ -164,8 +165,7 @@ def _header(row: np.dtype[Any]) -> str:
 
 def _read_index(index: Path, row: np.dtype[Any]) -> dict[str, Place]:
     """Give the places by key; a last line that was cut off is left out."""
-    text = index.read_text(encoding="ascii") if index.exists() else ""
-    whole = text[: text.rfind("\n") + 1].splitlines()
+    whole = read_whole_lines(index)
     if whole and whole[0] != _header(row):
         raise ManifestError(
             f"{index}: rows of {whole[0]!r} are kept there, not of {_header(row)!r}; name another"
@@ -179,8 +179,3 @@ def _read_index(index: Path, row: np.dtype[Any]) -> dict[str, Place]:
 
 def _end(places: Mapping[str, Place]) -> int:
     return max((begin + count for begin, count in places.values()), default=0)
-
-
-def _cut_broken_line(index: Path) -> None:
-    content = index.read_bytes()
-    os.truncate(index, content.rfind(b"\n") + 1)

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from urgentmos.file_lock import lock_file
 from urgentmos.labels.worker import Outcome
+from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 
 class PartFileError(ValueError):
@@ -77,12 +78,8 @@ class PartFile:
         )
 
     def _read(self, tools: Mapping[str, str]) -> None:
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            with self._path.open("rb+") as file:
-                file.truncate(len(whole))
-        for number, text in enumerate(whole.decode("utf-8").split("\n")[:-1], start=1):
+        cut_broken_line(self._path)
+        for number, text in enumerate(read_whole_lines(self._path), start=1):
             try:
                 line = json.loads(text)
             except json.JSONDecodeError as error:

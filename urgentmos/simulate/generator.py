@@ -27,6 +27,7 @@ from urgentmos.simulate.speech_synthesis import (
     read_sentences,
 )
 from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
+from urgentmos.whole_lines import read_whole_lines
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
 Row: TypeAlias = dict[str, Any]
@@ -86,20 +87,21 @@ def generate(
     output.mkdir(parents=True, exist_ok=True)
     _check_same(output, config, seed)
     part = output / "rows.part.jsonl"
-    done = {row["meta"]["id"]: row for row in _read_lines(part)}
+    rows = [json.loads(line) for line in read_whole_lines(part)]
+    done = {row["meta"]["id"]: row for row in rows}
     _write_lines(part, list(done.values()))
     recordings = list(plan.recordings())
     todo = [recording for recording in recordings if recording.id not in done]
     failed: dict[str, str] = {}
     bar = tqdm(total=len(recordings), initial=len(done), unit="rec", disable=not progress)
-    with bar, part.open("a", encoding="utf-8") as rows:
+    with bar, part.open("a", encoding="utf-8") as lines:
         for identifier, row, reason in _run(todo, plan, output, workers=workers):
             if row is None:
                 failed[identifier] = reason
             else:
                 done[identifier] = row
-                rows.write(json.dumps(row, ensure_ascii=False) + "\n")
-                rows.flush()
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+                lines.flush()
             bar.update()
     made = [done[recording.id] for recording in recordings if recording.id in done]
     manifest = output / "manifest.jsonl"
@@ -236,16 +238,6 @@ def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
         return recording.id, render(recording, plan, output), ""
     except FAILURES as error:
         return recording.id, None, f"{type(error).__name__}: {error}"
-
-
-def _read_lines(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    # What follows the last line break is a row that an interruption cut short.
-    whole = text[: text.rfind("\n") + 1]
-    # By this break alone: names and texts may hold others, such as U+2028.
-    return [json.loads(line) for line in whole.split("\n")[:-1]]
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:

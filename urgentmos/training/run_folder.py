@@ -28,6 +28,7 @@ from urgentmos.extras import require
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError, whole_checkpoint
+from urgentmos.whole_lines import read_whole_lines
 
 _PACKAGES = ("urgentmos", "torch", "numpy", "accelerate", "transformers")
 
@@ -115,9 +116,8 @@ class RunFolder:
         path = self.path / "history.jsonl"
         if not self._write or not path.exists():
             return
-        # A line without its end was cut by the kill.
-        whole = [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
-        path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+        whole = read_whole_lines(path)
+        path.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
 
     def export(
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]
