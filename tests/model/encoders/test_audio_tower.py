@@ -141,6 +141,19 @@ def test_damaged_file_is_named(name, sharded):
         build(sharded)
 
 
+@pytest.mark.parametrize("value", ["many", None, [16], -4])
+def test_configuration_that_describes_no_tower_is_refused(value, sharded):
+    path = sharded[2] / "config.json"
+    described = json.loads(path.read_text())
+    nested = described
+    for key in KINDS[sharded[0]][1]:
+        nested = nested[key]
+    nested["d_model"] = value
+    path.write_text(json.dumps(described))
+    with pytest.raises(ConfigError, match="of this configuration: "):
+        build(sharded)
+
+
 def test_half_precision_is_read_as_single(sharded):
     folder = sharded[2]
     for shard in ("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"):

@@ -111,16 +111,25 @@ def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
     """Build a tower and read its weights.
 
     Raises:
-        TowerError: The checkpoint cannot be found, or does not hold exactly the tower's weights.
+        TowerError: The checkpoint cannot be found, describes no tower, or does not hold exactly the
+            tower's weights.
         MissingExtraError: transformers is not installed.
     """
     transformers = require("transformers", extra="encoders")
     architecture = options.architecture
     if architecture is None:
         architecture = read_architecture(family, options)
-    config = _find_class(transformers, family.config)(**architecture)
-    config._attn_implementation = family.attention or options.attention
-    tower = _find_class(transformers, family.model)(config)
+    config_class = _find_class(transformers, family.config)
+    tower_class = _find_class(transformers, family.model)
+    try:
+        config = config_class(**architecture)
+        config._attn_implementation = family.attention or options.attention
+        tower = tower_class(config)
+    except Exception as error:  # transformers checks few values, and each fails in a way of its own
+        raise TowerError(
+            f"{options.checkpoint or 'architecture'}: no {family.model} of this configuration: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     for part in family.unused:
         if hasattr(tower, part):
             delattr(tower, part)
