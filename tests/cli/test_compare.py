@@ -81,7 +81,41 @@ def test_a_failed_pair_is_counted_and_status_1(
     assert "1 of 2 failed" in result.stderr
     again = invoke("compare", *folders, "--model", tiny_model_dir, "-o", output)
     assert again.exit_code == 2
-    assert "exists: replace it with --overwrite" in again.stderr
+    assert "exists: go on with --resume, or start again with --overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_resume_keeps_compared_pairs_and_tries_failed_ones_again(
+    suffix: str, invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"pairs{suffix}"
+    arguments = ("compare", *folders, "--model", tiny_model_dir, "-o")
+    assert invoke(*arguments, whole).exit_code == 0
+    broken = folders[1] / "01.wav"
+    content = broken.read_bytes()
+    broken.write_bytes(b"")
+    assert invoke(*arguments, output).exit_code == 1
+
+    broken.write_bytes(content)
+    result = invoke(*arguments, output, "--resume")
+
+    assert result.exit_code == 0
+    assert "resuming: 1 rows kept, 1 to do" in result.stderr
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_page_shows_the_pairs(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "pairs.html"
+    assert invoke("compare", *folders, "--model", tiny_model_dir, "-o", output).exit_code == 0
+    assert output.read_text().count('<tr class="ok">') == 2
+
+
+def test_resume_needs_an_output_to_go_on_with(invoke: Invoke, recordings: Path) -> None:
+    result = invoke("compare", recordings, recordings, "--resume")
+    assert result.exit_code == 2
+    assert "--resume needs --output" in result.stderr
 
 
 def test_a_file_and_a_folder_are_refused(

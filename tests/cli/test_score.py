@@ -257,7 +257,7 @@ def test_failed_rows_are_tried_again_on_resume(
     (recordings / "03.wav").write_bytes((recordings / "04.wav").read_bytes())
     result = invoke(*args, "--resume")
     assert result.exit_code == 0
-    assert "resuming: 29 rows kept, 1 to score" in result.stderr
+    assert "resuming: 29 rows kept, 1 to do" in result.stderr
     rows = _read(tmp_path / "rows.csv")
     assert [row["status"] for row in rows] == ["ok"] * 30
     assert rows[3]["mos"] == rows[4]["mos"]

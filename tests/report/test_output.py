@@ -161,7 +161,7 @@ def test_rows_of_recordings_not_asked_for_are_kept(run: Run) -> None:
 def test_another_model_or_version_is_refused(run: Run) -> None:
     run(failing="b")
     before = run.path.read_bytes()
-    with pytest.raises(OutputError, match=r"scored with model\+version m\+1, this run uses n\+1"):
+    with pytest.raises(OutputError, match=r"comes from model\+version m\+1, this run uses n\+1"):
         run(mode="resume", model="n+1")
     assert run.path.read_bytes() == before
 

@@ -1,8 +1,7 @@
 """``urgentmos compare``: which of two recordings is better."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,21 +9,23 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
+from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
 
 if TYPE_CHECKING:
-    from urgentmos.report.row_file import Columns, Record
     from urgentmos.scoring import Comparison
 
 _LISTED_UNMATCHED = 10
+_NUMBERS = ("p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b")
 
 
 def compare(
     a: Annotated[Path, typer.Argument(help="A recording or a folder.")],
     b: Annotated[Path, typer.Argument(help="What to compare it with: likewise.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Rows: .csv or .jsonl. Else stdout.")
+        Path | None,
+        typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
     ] = None,
     model: Annotated[
         str, typer.Option(help="A shipped model's name, a folder, or a Hub id owner/name.")
@@ -35,6 +36,9 @@ def compare(
     workers: Annotated[
         int, typer.Option(min=0, help="Threads that decode ahead of the model.")
     ] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the output's compared pairs, do the others.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an output that exists.")
     ] = False,
@@ -50,46 +54,59 @@ def compare(
     when the command was wrong.
     """
     from urgentmos.scoring import compare_files
+    from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
 
-    _check_usage(a, b, output, stdout_format, overwrite=overwrite)
-    pairs = _match(a, b) if a.is_dir() else [(a, b)]
+    _check_alike(a, b)
+    mode = write_mode(output, resume=resume, overwrite=overwrite)
+    check_format(output, stdout_format)
+    matched = _match(a, b) if a.is_dir() else [(a, b)]
+    pairs = [(str(path_a), str(path_b)) for path_a, path_b in matched]
     assessor = load_assessor(model, device)
     if assessor.network.preference is None:
         raise typer.BadParameter(f"the model {model!r} has no preference head: it cannot compare")
-    comparisons = compare_files(assessor, pairs, workers=workers)
     if output is None and stdout_format is None and not a.is_dir():
-        _tell_one(next(comparisons))
+        _tell_one(next(compare_files(assessor, pairs, workers=workers)))
         return
     failures, verdicts = Failures(), Counter[str]()
-    written = _write(comparisons, output, stdout_format, overwrite=overwrite)
-    for record in track(written, total=len(pairs), rows_on_stdout=output is None):
-        if record["status"] == "ok":
-            verdicts[str(record["verdict"])] += 1
+    with ExitStack() as stack:
+        file = open_output(
+            stack,
+            output,
+            columns=COMPARISON_COLUMNS,
+            key=("a", "b"),
+            inputs=pairs,
+            mode=mode,
+            assessor=assessor,
+        )
+        todo = file.missing if file else pairs
+        records = (done.to_record() for done in compare_files(assessor, todo, workers=workers))
+        if file:
+            written = file.merge(records)
         else:
-            failures.add(str(record["a"]), str(record["error"]))
+            written = write_rows(
+                records,
+                COMPARISON_COLUMNS,
+                stdout_format=stdout_format,
+                numbers=_NUMBERS,
+                names=("verdict", "a", "b"),
+            )
+        for record in track(written, total=len(pairs), rows_on_stdout=file is None):
+            if record["status"] == "ok":
+                verdicts[str(record["verdict"])] += 1
+            else:
+                failures.add(str(record["a"]), str(record["error"]))
     _tell_all(verdicts)
     failures.tell(len(pairs))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _check_usage(
-    a: Path,
-    b: Path,
-    output: Path | None,
-    stdout_format: StdoutFormat | None,
-    *,
-    overwrite: bool,
-) -> None:
+def _check_alike(a: Path, b: Path) -> None:
     if a.is_dir() != b.is_dir():
         for path in (a, b):
             if not path.exists():
                 raise typer.BadParameter(f"no such folder {str(path)!r}")
         raise typer.BadParameter("compare two files or two folders, not one of each")
-    if output is not None and stdout_format is not None:
-        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
-    if overwrite and output is None:
-        raise typer.BadParameter("--overwrite needs --output: the file to replace")
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
@@ -105,41 +122,6 @@ def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
             lines = [header, *names] + ([f"  and {more} more"] if more else [])
             typer.echo("\n".join(lines), err=True)
     return pairs
-
-
-def _write(
-    comparisons: "Iterator[Comparison]",
-    output: Path | None,
-    stdout_format: StdoutFormat | None,
-    *,
-    overwrite: bool,
-) -> "Iterator[Record]":
-    from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
-
-    records = (comparison.to_record() for comparison in comparisons)
-    if output is not None:
-        return _write_file(records, COMPARISON_COLUMNS, output, overwrite=overwrite)
-    numbers = ["p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b"]
-    return write_rows(
-        records,
-        COMPARISON_COLUMNS,
-        stdout_format=stdout_format,
-        numbers=numbers,
-        names=("verdict", "a", "b"),
-    )
-
-
-def _write_file(
-    records: "Iterator[Record]", columns: "Columns", output: Path, *, overwrite: bool
-) -> "Iterator[Record]":
-    from urgentmos.report.row_file import RowFile, streamed_format
-
-    row_format = streamed_format(output)
-    with closing(RowFile(output, columns, row_format, must_be_new=not overwrite)) as file:
-        file.restart()
-        for record in records:
-            file.write(record)
-            yield record
 
 
 def _tell_one(comparison: "Comparison") -> None:

@@ -11,11 +11,11 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor, split_metrics
+from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
 
 if TYPE_CHECKING:
-    from urgentmos.model.assessor import Assessor
     from urgentmos.report.output import RowOutput, WriteMode
     from urgentmos.report.row_file import Record
     from urgentmos.report.timeline import TimelineFile
@@ -73,20 +73,29 @@ def score(
     from urgentmos.metrics import check_metrics
     from urgentmos.report.summary import ScoreSummary
     from urgentmos.scoring import score_files
+    from urgentmos.scoring.row import row_columns
 
-    mode = _write_mode(output, timeline, resume=resume, overwrite=overwrite)
+    mode = write_mode(output, resume=resume, overwrite=overwrite, beside=timeline)
     if timeline is not None:
         _check_timeline(timeline, output, mode)
-    if output is not None and stdout_format is not None:
-        raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
+    check_format(output, stdout_format)
     given = _given(paths or [], files_from)
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
     assessor = load_assessor(model, device)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
+    columns = row_columns(names)
     summary, failures = ScoreSummary(names), Failures()
     with ExitStack() as stack:
-        file = _open_output(stack, output, inputs, names, mode, assessor)
+        file = open_output(
+            stack,
+            output,
+            columns=columns,
+            key=("path",),
+            inputs=inputs,
+            mode=mode,
+            assessor=assessor,
+        )
         times = _open_timeline(stack, timeline, names, mode, file)
         rows = score_files(
             assessor,
@@ -96,7 +105,10 @@ def score(
             workers=workers,
         )
         records = _records(rows, names, times)
-        written = file.merge(records) if file else _to_stdout(records, names, stdout_format)
+        if file:
+            written = file.merge(records)
+        else:
+            written = write_rows(records, columns, stdout_format=stdout_format, numbers=names)
         for record in track(written, total=len(inputs), rows_on_stdout=file is None):
             summary.add(record)
             if record["status"] != "ok":
@@ -122,18 +134,6 @@ def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
     return given
 
 
-def _write_mode(
-    output: Path | None, timeline: Path | None, *, resume: bool, overwrite: bool
-) -> "WriteMode":
-    if resume and overwrite:
-        raise typer.BadParameter("--resume and --overwrite exclude each other")
-    if resume and output is None:
-        raise typer.BadParameter("--resume needs --output: the file to go on with")
-    if overwrite and output is None and timeline is None:
-        raise typer.BadParameter("--overwrite needs --output: the file to replace")
-    return "resume" if resume else "overwrite" if overwrite else "new"
-
-
 def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:
     """Refuse a timeline before there is an output that it would leave empty."""
     from urgentmos.report.row_file import OutputError, streamed_format
@@ -147,38 +147,12 @@ def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> N
         )
 
 
-def _open_output(
-    stack: ExitStack,
-    path: Path | None,
-    inputs: Sequence[str],
-    metrics: Sequence[str],
-    mode: "WriteMode",
-    assessor: "Assessor",
-) -> "RowOutput | None":
-    if path is None:
-        return None
-    from urgentmos.report.output import RowOutput
-    from urgentmos.scoring.provenance import model_id
-    from urgentmos.scoring.row import row_columns
-
-    file = RowOutput(
-        path,
-        columns=row_columns(metrics),
-        inputs=inputs,
-        model=model_id(assessor),
-        mode=mode,
-    )
-    if file.num_kept:
-        typer.echo(f"resuming: {file.num_kept} rows kept, {len(file.missing)} to score", err=True)
-    return stack.enter_context(file)
-
-
 def _open_timeline(
     stack: ExitStack,
     path: Path | None,
     metrics: Sequence[str],
     mode: "WriteMode",
-    file: "RowOutput | None",
+    file: "RowOutput[str] | None",
 ) -> "TimelineFile | None":
     if path is None:
         return None
@@ -203,11 +177,3 @@ def _records(
         if timeline:
             timeline.write(row.timeline_records(metrics))
         yield row.to_record(metrics)
-
-
-def _to_stdout(
-    records: "Iterator[Record]", metrics: Sequence[str], stdout_format: StdoutFormat | None
-) -> "Iterator[Record]":
-    from urgentmos.scoring.row import row_columns
-
-    return write_rows(records, row_columns(metrics), stdout_format=stdout_format, numbers=metrics)

@@ -2,48 +2,53 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from urgentmos.report.row_file import Columns, OutputError, Record, Value, encode_record
 
+Key = TypeVar("Key", str, tuple[str, str])
+"""What a row is about: one name, or one in each of two columns."""
 
-class KeptRows:
-    """Rows on disk, found by path; only paths and positions are held in memory.
+
+class KeptRows(Generic[Key]):
+    """Rows on disk, found by key; only keys and positions are held in memory.
 
     Args:
         path: JSON lines file made by ``put_aside``; need not exist.
+        key: Gives the key of a row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: Callable[[Record], Key]) -> None:
         self.path = path
-        self._positions: dict[str, int] = {}
+        self._positions: dict[Key, int] = {}
         self._file = path.open("rb") if path.exists() else None
         while self._file is not None:
             position = self._file.tell()
             line = self._file.readline()
             if not line:
                 break
-            self._positions[json.loads(line)["path"]] = position
+            self._positions[key(json.loads(line))] = position
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._positions
+    def __contains__(self, key: Key) -> bool:
+        return key in self._positions
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._positions)
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def read(self, path: str) -> dict[str, Value]:
-        """Read the row of a recording.
+    def read(self, key: Key) -> dict[str, Value]:
+        """Read the row of a key.
 
         Raises:
             KeyError: There is none.
         """
-        position = self._positions[path]
+        position = self._positions[key]
         if self._file is None:
-            raise KeyError(path)
+            raise KeyError(key)
         self._file.seek(position)
         record: dict[str, Value] = json.loads(self._file.readline())
         return record
@@ -55,18 +60,24 @@ class KeptRows:
 
 
 def put_aside(
-    records: Iterable[Record], target: Path, *, columns: Columns, wanted: frozenset[str], model: str
+    records: Iterable[Record],
+    target: Path,
+    *,
+    columns: Columns,
+    key: Callable[[Record], Key],
+    wanted: frozenset[Key],
+    model: str,
 ) -> None:
     """Write the rows worth keeping to one file, which appears complete or not at all.
 
-    Kept are scored rows, and failed ones of recordings that this run will not try again; each
-    recording once.
+    Kept are rows that succeeded, and failed ones that this run will not try again; each key once.
 
     Args:
         records: Rows of earlier runs.
         target: File to write.
         columns: Columns of the rows.
-        wanted: Paths that this run asks for.
+        key: Gives the key of a row.
+        wanted: Keys that this run asks for.
         model: What the ``model`` column must say.
 
     Raises:
@@ -75,7 +86,7 @@ def put_aside(
     unfinished = target.with_name(target.name + ".tmp")
     try:
         with unfinished.open("wb") as file:
-            for record in _worth_keeping(records, wanted, model):
+            for record in _worth_keeping(records, key, wanted, model):
                 file.write(encode_record(record, columns, "jsonl"))
             file.flush()
             os.fsync(file.fileno())
@@ -85,18 +96,20 @@ def put_aside(
 
 
 def _worth_keeping(
-    records: Iterable[Record], wanted: frozenset[str], model: str
+    records: Iterable[Record],
+    key: Callable[[Record], Key],
+    wanted: frozenset[Key],
+    model: str,
 ) -> Iterator[Record]:
-    kept: set[str] = set()
+    kept: set[Key] = set()
     for record in records:
+        about = key(record)
         if record["model"] != model:
             raise OutputError(
-                f"cannot resume: {record['path']!r} was scored with model+version "
-                f"{record['model']}, this run uses {model}; start again with --overwrite, or "
-                "write to another file"
+                f"cannot resume: the row of {about!r} comes from model+version {record['model']}, "
+                f"this run uses {model}; start again with --overwrite, or write to another file"
             )
-        path = str(record["path"])
-        if path in kept or (record["status"] != "ok" and path in wanted):
+        if about in kept or (record["status"] != "ok" and about in wanted):
             continue
-        kept.add(path)
+        kept.add(about)
         yield record

@@ -4,19 +4,20 @@ CSV and JSON lines are written row by row. Parquet and HTML cannot be: their row
 ``OUTPUT.part.jsonl``, and the file is made from it when the last is there.
 
 On resume the rows of the earlier run are first put aside in ``OUTPUT.kept.jsonl``; then the
-output is written anew, kept rows copied, missing and failed ones scored. Whenever a run is killed,
+output is written anew, kept rows copied, missing and failed ones made. Whenever a run is killed,
 the two files together hold every finished row.
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Generic, Literal
 
 from urgentmos.extras import require
 from urgentmos.report.html import write_html
-from urgentmos.report.kept_rows import KeptRows, put_aside
+from urgentmos.report.kept_rows import KeptRows, Key, put_aside
 from urgentmos.report.parquet import as_written, read_parquet, write_parquet
 from urgentmos.report.row_file import (
     Columns,
@@ -37,17 +38,18 @@ _RENDERED: dict[str, Callable[[Path, Columns, Iterable[Record]], None]] = {
 }
 
 
-class RowOutput:
+class RowOutput(Generic[Key]):
     """Writes one row per input, in order; use it as a context manager.
 
     Args:
         path: Output; its suffix names the format.
-        columns: Columns, with the type of their values; ``path``, ``status`` and ``model`` are
-            among them.
-        inputs: Paths of the recordings, in order, each once.
+        columns: Columns, with the type of their values; ``status`` and ``model`` are among them.
+        key: Columns that say what a row is about.
+        inputs: What the rows will be about, in order, each once: the value of the key's column, or
+            the pair of values of its two columns.
         model: What the ``model`` column says in this run.
         mode: ``new`` refuses a file that exists, ``overwrite`` replaces it, ``resume`` keeps its
-            scored rows.
+            rows that did not fail.
 
     Raises:
         OutputError: The format is unknown, the file exists, or what is there comes from another
@@ -60,13 +62,16 @@ class RowOutput:
         path: Path,
         *,
         columns: Columns,
-        inputs: Sequence[str],
+        key: Sequence[str] = ("path",),
+        inputs: Sequence[Key],
         model: str,
         mode: WriteMode = "new",
     ) -> None:
         self._path = path
         self._columns = columns
-        self._inputs = inputs
+        self._key_columns = key
+        self._key: Callable[[Record], Any] = operator.itemgetter(*key)
+        self._inputs: Sequence[Key] = inputs
         self._render = _RENDERED.get(path.suffix.lower())
         self._format: RowFormat = (
             "jsonl" if self._render else streamed_format(path, others=_RENDERED)
@@ -81,25 +86,25 @@ class RowOutput:
             )
         self._file = RowFile(rows_path, columns, self._format, must_be_new=mode == "new")
         try:
-            self._kept = self._start(mode, model)
+            self._kept: KeptRows[Key] = self._start(mode, model)
         except BaseException:
             self._file.close()
             raise
         self._num_before = self._file.num_rows
 
     @property
-    def missing(self) -> list[str]:
-        """Inputs without a scored row, in order."""
-        return [path for path in self._inputs if path not in self._kept]
+    def missing(self) -> list[Key]:
+        """Inputs without a row that did not fail, in order."""
+        return [about for about in self._inputs if about not in self._kept]
 
     @property
     def num_kept(self) -> int:
         """Rows taken over from an earlier run."""
         return len(self._kept)
 
-    def has_row(self, path: str) -> bool:
-        """Whether the row of a recording was taken over from an earlier run."""
-        return path in self._kept
+    def has_row(self, about: Key) -> bool:
+        """Whether the row of an input was taken over from an earlier run."""
+        return about in self._kept
 
     def merge(self, records: Iterator[Record]) -> Iterator[Record]:
         """Write every row, and give each as it is written.
@@ -107,12 +112,12 @@ class RowOutput:
         Args:
             records: Rows of ``missing``, in that order.
         """
-        for path in self._inputs:
-            record = self._kept.read(path) if path in self._kept else next(records)
+        for about in self._inputs:
+            record = self._kept.read(about) if about in self._kept else next(records)
             self._file.write(record)
             yield record
 
-    def __enter__(self) -> "RowOutput":
+    def __enter__(self) -> "RowOutput[Key]":
         return self
 
     def __exit__(
@@ -124,9 +129,9 @@ class RowOutput:
         try:
             # Stopped early: rows kept for inputs that were not reached go to the output too.
             num_done = self._file.num_rows - self._num_before
-            for path in itertools.islice(self._inputs, num_done, None):
-                if path in self._kept:
-                    self._file.write(self._kept.read(path))
+            for about in itertools.islice(self._inputs, num_done, None):
+                if about in self._kept:
+                    self._file.write(self._kept.read(about))
             if self._render is not None and error is None:
                 rows = read_records(self._file.path, self._columns, "jsonl")
                 self._render(self._path, self._columns, rows)
@@ -140,25 +145,26 @@ class RowOutput:
             self._kept.close()
             self._file.close()
 
-    def _start(self, mode: WriteMode, model: str) -> KeptRows:
+    def _start(self, mode: WriteMode, model: str) -> KeptRows[Key]:
         kept_path = self._path.with_name(self._path.name + ".kept.jsonl")
         if mode == "resume":
             put_aside(
                 self._earlier_rows(kept_path),
                 kept_path,
                 columns=self._columns,
+                key=self._key,
                 wanted=frozenset(self._inputs),
                 model=model,
             )
         else:
             kept_path.unlink(missing_ok=True)
-        kept = KeptRows(kept_path)
+        kept: KeptRows[Key] = KeptRows(kept_path, self._key)
         self._file.restart()
         inputs = frozenset(self._inputs)
-        for path in kept:
-            # Rows of recordings that this run was not asked for are not lost: they come first.
-            if path not in inputs:
-                self._file.write(kept.read(path))
+        for about in kept:
+            # Rows that this run was not asked for are not lost: they come first.
+            if about not in inputs:
+                self._file.write(kept.read(about))
         return kept
 
     def _earlier_rows(self, kept_path: Path) -> Iterator[dict[str, Value]]:
@@ -170,7 +176,10 @@ class RowOutput:
                     f"{str(self._path)!r} is complete and cannot be read back; "
                     "start again with --overwrite"
                 )
-            names = {as_written(path): path for path in self._inputs}
+            parts = ([about] if isinstance(about, str) else about for about in self._inputs)
+            names = {as_written(name): name for name in itertools.chain.from_iterable(parts)}
             for row in read_parquet(self._path, self._columns):
-                yield row | {"path": names.get(str(row["path"]), row["path"])}
+                yield row | {
+                    column: names.get(str(row[column]), row[column]) for column in self._key_columns
+                }
         yield from read_records(self._file.path, self._columns, self._format)
