@@ -68,6 +68,23 @@ def test_threads_batches_and_a_second_run_change_no_score(
             assert abs(score - expected[Path(row.path)][name]) <= 1e-4 * METRICS[name].scale
 
 
+def test_bfloat16_moves_a_score_little_and_a_batch_moves_it_less(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray
+) -> None:
+    """The bounds that the README states, as shares of the metric's range."""
+    halved = urgentmos.load(precision="bfloat16")
+    for path in sorted(RECORDINGS.iterdir()):
+        waveform = read_audio(path).waveform
+        scores = halved.score(waveform, 16000)
+        assert 0 < _largest_change(scores, assessor.score(waveform, 16000)) <= 0.02
+    lengths = [len(noisy), len(clean)]
+    batch = np.zeros((2, max(lengths) + 16000), np.float32)
+    batch[0, : len(noisy)], batch[1, : len(clean)] = noisy, clean
+    together = halved.score(batch, 16000, lengths=lengths)
+    alone = halved.score(clean, 16000)
+    assert _largest_change(alone, {name: each[1:] for name, each in together.items()}) <= 0.01
+
+
 @pytest.mark.parametrize("gain_db", [-40, -20, 10, 20])
 def test_gain_without_clipping_changes_no_score(
     assessor: Assessor, clean: np.ndarray, noisy: np.ndarray, gain_db: float

@@ -40,7 +40,7 @@ def check_lengths(lengths: Int[Tensor, " batch"], num_samples: int) -> None:
 def masked_mean(
     features: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch frames"]
 ) -> Float[Tensor, "batch dim"]:
-    """Average over the real frames of each recording; padding never counts.
+    """Average over the real frames of each recording, in at least 32 bits; padding never counts.
 
     Raises:
         ValueError: A recording has no real frame.
@@ -48,5 +48,6 @@ def masked_mean(
     num_real = mask.sum(dim=1)
     if bool((num_real == 0).any()):
         raise ValueError("a recording has no real frame to average over")
-    total = features.masked_fill(~mask[..., None], 0.0).sum(dim=1)
-    return total / num_real[:, None].to(features.dtype)
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    total = features.masked_fill(~mask[..., None], 0.0).sum(dim=1, dtype=dtype)
+    return total / num_real[:, None].to(dtype)

@@ -248,6 +248,15 @@ class TestWrongUsage:
         result = invoke("score", *args, "--metrics", "mos", "--resume")
         self._assert_refused(result, "other columns than this run", "same metrics")
 
+    def test_resume_with_another_precision(
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+    ) -> None:
+        args = [recordings / "00.wav", "--model", tiny_model_dir, "-o", tmp_path / "rows.csv"]
+        assert invoke("score", *args, "--precision", "bfloat16").exit_code == 0
+        assert _read(tmp_path / "rows.csv")[0]["model"].endswith("+bfloat16")
+        result = invoke("score", *args, "--resume")
+        self._assert_refused(result, "+bfloat16, this run uses")
+
 
 def test_failed_rows_are_tried_again_on_resume(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path

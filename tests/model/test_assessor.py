@@ -10,6 +10,7 @@ import torch
 
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor, combine_orders
+from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import compare_files
 
 Speech = Callable[..., np.ndarray]
@@ -45,6 +46,30 @@ def test_autocast_around_it_changes_no_score(tiny_assessor: Assessor, speech: Sp
             for name, score in tiny_assessor.score(a, 16000).items()
         )
         assert tiny_assessor.compare(a, b, 16000) == preference
+
+
+def test_comparisons_in_bfloat16_mirror_too(tiny_model_dir: Path, speech: Speech) -> None:
+    assessor = load_model(tiny_model_dir, precision="bfloat16")
+    a, b = speech(0.5), speech(0.4, seed=1)
+    forward, backward = assessor.compare(a, b, 16000), assessor.compare(b, a, 16000)
+    assert (forward.p_a, forward.p_tie, forward.cmos) == (
+        backward.p_b,
+        backward.p_tie,
+        -backward.cmos,
+    )
+    assert assessor.compare(a, a, 16000).verdict == "tie"
+
+
+def test_an_unknown_precision_is_refused(tiny_model_dir: Path) -> None:
+    # In a process of its own, where no type checker is before it.
+    code = (
+        "import sys, urgentmos\n"
+        "try: urgentmos.load(sys.argv[1], precision='fp16')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model_dir)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "precision: expected float32 or bfloat16, got 'fp16'\n"
 
 
 def test_another_sample_rate_is_resampled(tiny_assessor: Assessor) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import load_assessor
+from urgentmos.cli.model_options import Precision, load_assessor
 from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
@@ -33,6 +33,9 @@ def compare(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="bfloat16: faster where the hardware has it, ±0.02 MOS.")
+    ] = "float32",
     workers: Annotated[
         int, typer.Option(min=0, help="Threads that decode ahead of the model.")
     ] = 2,
@@ -61,7 +64,7 @@ def compare(
     check_format(output, stdout_format)
     matched = _match(a, b) if a.is_dir() else [(a, b)]
     pairs = [(str(path_a), str(path_b)) for path_a, path_b in matched]
-    assessor = load_assessor(model, device)
+    assessor = load_assessor(model, device, precision)
     if assessor.network.preference is None:
         raise typer.BadParameter(f"the model {model!r} has no preference head: it cannot compare")
     if output is None and stdout_format is None and not a.is_dir():

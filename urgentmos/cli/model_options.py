@@ -1,14 +1,16 @@
 """Loading the model that a command was told to use."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from urgentmos.model.assessor import Assessor
 
+Precision = Literal["float32", "bfloat16"]
 
-def load_assessor(model: str, device: str | None) -> "Assessor":
+
+def load_assessor(model: str, device: str | None, precision: Precision = "float32") -> "Assessor":
     """Load a model onto a device; a GPU where there is one when nothing is said."""
     import torch
 
@@ -29,7 +31,7 @@ def load_assessor(model: str, device: str | None) -> "Assessor":
         # PyTorch goes on to list every backend that it knows.
         reason = str(error).partition("\n")[0]
         raise typer.BadParameter(f"no device {device!r} here: {reason}") from error
-    return load_model(model, device=device)
+    return load_model(model, device=device, precision=precision)
 
 
 def split_metrics(metrics: str | None) -> list[str] | None:

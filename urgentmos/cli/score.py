@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import load_assessor, split_metrics
+from urgentmos.cli.model_options import Precision, load_assessor, split_metrics
 from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
@@ -43,6 +43,9 @@ def score(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="bfloat16: faster where the hardware has it, ±0.02 MOS.")
+    ] = "float32",
     batch_seconds: Annotated[
         float | None,
         typer.Option(min=0.001, max=86400, help="Most padded audio in a batch, in seconds."),
@@ -82,7 +85,7 @@ def score(
     given = _given(paths or [], files_from)
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
-    assessor = load_assessor(model, device)
+    assessor = load_assessor(model, device, precision)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
     columns = row_columns(names)
     summary, failures = ScoreSummary(names), Failures()

@@ -150,7 +150,6 @@ class PreferenceComparer:
             share = (of_a.weight_s + of_b.weight_s) / total_s
             yield _Meeting(row, of_a.frames, of_b.frames, share)
 
-    @torch.inference_mode()
     def _compare(
         self,
         frames_a: Float[Tensor, "batch frames_a dim"],
@@ -158,8 +157,10 @@ class PreferenceComparer:
         frames_b: Float[Tensor, "batch frames_b dim"],
         mask_b: Bool[Tensor, "batch frames_b"],
     ) -> Float[NDArray[np.float64], "batch 3"]:
-        output = self._assessor.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
-        probabilities: NDArray[np.float64] = output.logits.cpu().double().softmax(dim=-1).numpy()
+        with self._assessor.inference():
+            output = self._assessor.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
+            logits = output.logits.cpu().double()
+        probabilities: NDArray[np.float64] = logits.softmax(dim=-1).numpy()
         return probabilities
 
 
@@ -197,17 +198,17 @@ class _FrameCache:
             self._num_bytes -= _num_bytes(self._windows.popitem(last=False)[1])
         return self._windows[path]
 
-    @torch.inference_mode()
     def _compute(self, path: Path) -> list[_Window] | None:
         rate = self._assessor.sample_rate
         try:
             audio = read_audio(path, sample_rate=rate)
         except AudioError:
             return None
-        return [
-            _Window(self._assessor.preference_frames(window)[0][0], weight_s)
-            for window, weight_s in self._assessor.windows(audio.waveform, rate)
-        ]
+        with self._assessor.inference():
+            return [
+                _Window(self._assessor.preference_frames(window)[0][0], weight_s)
+                for window, weight_s in self._assessor.windows(audio.waveform, rate)
+            ]
 
 
 def _num_bytes(windows: Sequence[_Window] | None) -> int:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,13 @@ __all__ = [
     "Assessor",
     "AssessorNetwork",
     "NetworkOutput",
+    "Precision",
     "Preference",
     "build_assessor",
 ]
 
 Waveform = npt.NDArray[Any] | Tensor
+Precision = Literal["float32", "bfloat16"]
 Verdict = Literal["A", "tie", "B"]
 
 # Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.
@@ -76,6 +78,7 @@ class Assessor:
         model_hash: First twelve hexadecimal digits of the hash of configuration and weights;
             empty for a network that was never saved.
         card: The model card.
+        precision: What matrix products and convolutions are computed in.
     """
 
     def __init__(
@@ -85,14 +88,23 @@ class Assessor:
         *,
         model_hash: str = "",
         card: dict[str, Any] | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        """Wrap a network; it is put into evaluation mode."""
+        """Wrap a network; it is put into evaluation mode.
+
+        Raises:
+            ValueError: The precision is unknown.
+        """
+        if precision not in get_args(Precision):
+            known = " or ".join(get_args(Precision))
+            raise ValueError(f"precision: expected {known}, got {precision!r}")
         self.network = network.eval()
         self.config = config
         self.metrics = list(network.metrics)
         self.sample_rate = config.sample_rate
         self.model_hash = model_hash
         self.card = dict(card or {})
+        self.precision = precision
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +143,7 @@ class Assessor:
                 the rate cannot be one.
             UnknownMetricError: The model does not predict one of the metrics.
         """
-        with self._inference():
+        with self.inference():
             batch, batch_lengths = self._prepare(waveform, sample_rate, lengths)
             scores = windowed_scores(
                 self.network, batch, batch_lengths, metrics=metrics, sample_rate=self.sample_rate
@@ -155,7 +167,7 @@ class Assessor:
             TypeError: A waveform is no array or tensor, or the rate no whole number.
             ValueError: A waveform cannot be scored, or the model has no preference head.
         """
-        with self._inference():
+        with self.inference():
             met = meet(self.windows(a, sample_rate), self.windows(b, sample_rate))
             preferences, weights_s = [], []
             for (window_a, weight_a_s), (window_b, weight_b_s) in met:
@@ -176,9 +188,13 @@ class Assessor:
         return rows
 
     @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Compute without gradient and in 32 bits, in a training loop of fewer bits too."""
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+    def inference(self) -> Iterator[None]:
+        """Compute without gradient and in this precision, in a training loop of another too."""
+        halved = self.precision == "bfloat16"
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=halved),
+        ):
             yield
 
     def windows(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config
-from urgentmos.model.assessor import Assessor
+from urgentmos.model.assessor import Assessor, Precision
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
@@ -42,12 +42,19 @@ class CheckpointError(ValueError):
     """A model that cannot be loaded; the message says what is wrong with it."""
 
 
-def load_model(name: str | Path = "default", *, device: str | torch.device = "cpu") -> Assessor:
+def load_model(
+    name: str | Path = "default",
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "float32",
+) -> Assessor:
     """Load a model.
 
     Args:
         name: A shipped model's name, a folder, or ``owner/name`` on the Hugging Face Hub.
         device: Where the weights go.
+        precision: What the assessor computes in; ``bfloat16`` is up to twice as fast where the
+            hardware has units for it, and not to the last digit.
 
     Raises:
         CheckpointError: There is no such model, or its files do not fit together.
@@ -64,6 +71,7 @@ def load_model(name: str | Path = "default", *, device: str | torch.device = "cp
         config,
         model_hash=content_hash(folder),
         card=_read_object(card) if card.exists() else {},
+        precision=precision,
     ).to(device)
 
 

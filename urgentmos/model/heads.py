@@ -48,7 +48,7 @@ class MetricHead(nn.Module):
 
     def forward(self, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
         """Score each recording from its group's mean features, in the metric's unit."""
-        score: Tensor = self.constraint(self.linear(pooled).squeeze(-1))
+        score: Tensor = self.constraint(_in_full_precision(self.linear, pooled).squeeze(-1))
         return score
 
 
@@ -102,5 +102,15 @@ class PreferenceHead(nn.Module):
         )
         pooled = masked_mean(self.combine(frames_a, found), mask_a)
         return PreferenceOutput(
-            cmos=self.regression_head(pooled).squeeze(-1), logits=self.classification_head(pooled)
+            cmos=_in_full_precision(self.regression_head, pooled).squeeze(-1),
+            logits=_in_full_precision(self.classification_head, pooled),
         )
+
+
+def _in_full_precision(
+    layer: nn.Linear, pooled: Float[Tensor, "batch dim"]
+) -> Float[Tensor, "batch out"]:
+    """Apply a layer in at least 32 bits, under autocast too: bfloat16 has steps of .02 at 4."""
+    dtype = torch.promote_types(pooled.dtype, torch.float32)
+    with torch.autocast(pooled.device.type, enabled=False):
+        return functional.linear(pooled.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))

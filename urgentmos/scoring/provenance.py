@@ -5,5 +5,9 @@ from urgentmos.model.assessor import Assessor
 
 
 def model_id(assessor: Assessor) -> str:
-    """Content hash of the model and version of this package, ``hash+version``."""
-    return f"{assessor.model_hash}+{__version__}"
+    """Content hash of the model and version of this package, ``hash+version``.
+
+    A precision other than the usual one follows: ``hash+version+bfloat16``.
+    """
+    precision = "" if assessor.precision == "float32" else f"+{assessor.precision}"
+    return f"{assessor.model_hash}+{__version__}{precision}"
