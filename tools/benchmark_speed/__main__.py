@@ -8,8 +8,10 @@
 Every predictor runs in a process of its own, held to ``--threads`` CPU cores. Each scores one clip
 first (of up to a minute), then the set of files ``--repeats`` times: warm times, and the best
 counts. Every predictor is given files and reads them itself; ``floor`` reads and resamples them and
-does no more. Distill-MOS, DNSMOS, NISQA, UTMOS and SCOREQ take one recording at a time, as their
-packages do; UTMOS and SCOREQ are fetched at their first use, and left out where they cannot be.
+does no more. ``urgentmos`` is the model of ``--model``, ``accurate`` the accurate one, ``_bf16``
+either in bfloat16. Distill-MOS, DNSMOS, NISQA, UTMOS and SCOREQ take one recording at a time, as
+their packages do; UTMOS and SCOREQ are fetched at their first use, and left out where they cannot
+be.
 ``wavlm`` is the published variant F1C1M5 (configs/urgentmos/f1c1m5_ref.yaml), its weights random.
 
 Then the cost of a loss, forward and backward, per second of audio, beside Distill-MOS used the same

@@ -33,20 +33,31 @@ def floor(model: str, workers: int | None) -> Score:
     return score
 
 
-def urgentmos_all_metrics(model: str, workers: int | None) -> Score:
-    """Score all metrics of the model, as ``urgentmos score`` does."""
-    import urgentmos
-    from urgentmos.model.assessor import Assessor
+def all_metrics(
+    model: str | None = None, *, precision: str = "float32"
+) -> Callable[[str, int | None], Score]:
+    """Give the maker that scores all metrics of a model, as ``urgentmos score`` does.
 
-    assessor: Assessor = urgentmos.load(model)
-    options = {} if workers is None else {"workers": workers}
+    Args:
+        model: Its name; the one that the command was given when None.
+        precision: What it computes in.
+    """
 
-    def score(paths: Sequence[Path]) -> None:
-        for row in assessor.score_files(paths, **options):
-            if row.status != "ok":
-                raise RuntimeError(f"{row.path} was not scored: {row.error}")
+    def make(given: str, workers: int | None) -> Score:
+        import urgentmos
+        from urgentmos.model.assessor import Assessor
 
-    return score
+        assessor: Assessor = urgentmos.load(model or given, precision=precision)
+        options = {} if workers is None else {"workers": workers}
+
+        def score(paths: Sequence[Path]) -> None:
+            for row in assessor.score_files(paths, **options):
+                if row.status != "ok":
+                    raise RuntimeError(f"{row.path} was not scored: {row.error}")
+
+        return score
+
+    return make
 
 
 def wavlm_variant(model: str, workers: int | None) -> Score:
@@ -146,7 +157,10 @@ def nisqa_has_weights() -> bool:
 
 PREDICTORS: dict[str, Callable[[str, int | None], Score]] = {
     "floor": floor,
-    "urgentmos": urgentmos_all_metrics,
+    "urgentmos": all_metrics(),
+    "urgentmos_bf16": all_metrics(precision="bfloat16"),
+    "accurate": all_metrics("accurate"),
+    "accurate_bf16": all_metrics("accurate", precision="bfloat16"),
     "distill_mos": distill_mos,
     "dnsmos": dnsmos,
     "nisqa": nisqa,
@@ -155,3 +169,5 @@ PREDICTORS: dict[str, Callable[[str, int | None], Score]] = {
     "wavlm": wavlm_variant,
 }
 """Makers by name, given the model to load and the number of decoding threads."""
+
+OURS = ("urgentmos", "urgentmos_bf16", "accurate", "accurate_bf16")

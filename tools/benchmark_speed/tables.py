@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clips import ClipSet
-from predictors import nisqa_has_weights
+from predictors import OURS, nisqa_has_weights
 
 # Most of the predictor's time that the default model may take.
 _TARGETS = {"floor": 3.0, "distill_mos": 1 / 10, "dnsmos": 1 / 30, "nisqa": 1 / 3}
@@ -24,9 +24,9 @@ def print_peaks(results: dict[str, Any], sets: Sequence[ClipSet]) -> None:
 
 
 def print_ratios(results: dict[str, Any]) -> None:
-    """Print the share of each other predictor's time that the default model takes."""
+    """Print the share of each other predictor's time that our models take."""
     measured = _measured(results)
-    ours = {name: times for name, times in measured.items() if name.startswith("urgentmos")}
+    ours = {name: times for name, times in measured.items() if name.split()[0] in OURS}
     others = {name: times for name, times in measured.items() if name not in ours}
     if not others:
         return
