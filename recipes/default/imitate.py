@@ -26,10 +26,10 @@ from urgentmos.config import load_config
 from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import BatchSampler, Progress, Window
-from urgentmos.masks import lengths_to_mask
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.distill_mos import load_package_weights
+from urgentmos.model.encoders.distill_mos_verdict import DistillMosVerdict
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.assembly import open_stores
 from urgentmos.training.config import RunConfig
@@ -42,36 +42,6 @@ from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.start_from import start_from
 
 VALIDATION_BATCHES = 16
-
-
-class Verdict(nn.Module):
-    """Distill-MOS's output: attention pooling over frames, a linear layer, 1 to 5."""
-
-    def __init__(self) -> None:
-        """Read its weights from the installed package."""
-        super().__init__()
-        self.norm = nn.BatchNorm1d(200)
-        self.hidden, self.attention = nn.Linear(200, 400), nn.Linear(400, 1)
-        self.output = nn.Linear(200, 1)
-        stored = load_package_weights()
-        for ours, theirs in {
-            "norm": "norm_trans",
-            "hidden": "pool.linear1",
-            "attention": "pool.linear2",
-            "output": "pool.linear3",
-        }.items():
-            prefix = f"transformer_pool_attn.{theirs}."
-            part = getattr(self, ours)
-            part.load_state_dict({name: stored[prefix + name] for name in part.state_dict()})
-        self.eval().requires_grad_(False)
-
-    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Score the last hidden states, (batch, frames, 200)."""
-        normalised = self.norm(states.transpose(1, 2)).transpose(1, 2)
-        weights = self.attention(self.hidden(normalised).relu()).squeeze(-1)
-        padding = ~lengths_to_mask(lengths, states.shape[1])
-        weights = weights.masked_fill(padding, -torch.inf).softmax(dim=1)
-        return 1 + 4 * self.output((weights[..., None] * normalised).sum(dim=1)).sigmoid()[:, 0]
 
 
 class Imitating:
@@ -89,7 +59,8 @@ class Imitating:
         self.network, self.pupil = network, pupil
         self.verdict_weight = verdict_weight
         self.imitation = build_imitation(store, pupil)
-        self.verdict = Verdict()
+        self.verdict = DistillMosVerdict()
+        self.verdict.load_package(load_package_weights())
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Give the error of the hidden states, the squared one of the verdict, and the loss."""

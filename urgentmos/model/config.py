@@ -77,6 +77,31 @@ class PreferenceConfig:
 
 
 @dataclass
+class VerdictConfig:
+    """An encoder's own output, and how much it counts beside the heads when recordings are scored.
+
+    In training it does not count: the heads learn by themselves.
+
+    Attributes:
+        encoder: Number of the encoder, from 0.
+        metric: Metric that its output is.
+        shares: By metric of that metric's group: the share that is added to its score of what the
+            encoder's output has more than the head of ``metric``. With 1 for ``metric`` itself, the
+            output is its score; with 0.5, the mean of both.
+    """
+
+    encoder: int
+    metric: str
+    shares: dict[str, float]
+
+    def __post_init__(self) -> None:
+        """Check the shares."""
+        for name, share in self.shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"shares.{name}: expected 0 to 1, got {share}")
+
+
+@dataclass
 class ModelConfig:
     """A whole model.
 
@@ -85,6 +110,7 @@ class ModelConfig:
         fusion: Joint features.
         groups: Metric groups by name.
         preference: The preference module, or None for a model that only scores.
+        verdict: An encoder's own output that counts beside the heads, or None.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
             gain; ``none`` leaves it as it is.
         shortest_s: Recordings shorter than this are repeated from their start up to it; seconds,
@@ -98,6 +124,7 @@ class ModelConfig:
     fusion: FusionConfig
     groups: dict[str, GroupConfig]
     preference: PreferenceConfig | None = None
+    verdict: VerdictConfig | None = None
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
     sample_rate: int = SAMPLE_RATE
@@ -128,6 +155,24 @@ class ModelConfig:
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
             )
+
+        if self.verdict is not None:
+            self._check_verdict(self.verdict)
+
+    def _check_verdict(self, verdict: VerdictConfig) -> None:
+        if not 0 <= verdict.encoder < len(self.encoders):
+            raise ValueError(
+                f"verdict.encoder: expected 0 to {len(self.encoders) - 1}, got {verdict.encoder}"
+            )
+        metrics = next((g.metrics for g in self.groups.values() if verdict.metric in g.metrics), [])
+        if not metrics:
+            raise ValueError(f"verdict.metric: the model has no metric {verdict.metric!r}")
+        for name in verdict.shares:
+            if name not in metrics:
+                raise ValueError(
+                    f"verdict.shares: {name!r} is not in the group of {verdict.metric!r}, which "
+                    f"has {', '.join(metrics)}"
+                )
 
     def _check_input(self) -> None:
         if not 0 <= self.shortest_s <= _LONGEST_SHORTEST_S:

@@ -32,6 +32,12 @@ class RangeConstraint(nn.Module):
             return self.high - functional.softplus(self.high - x)
         return x
 
+    def clamp(self, score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Bring back inside the range a prediction that something was added to."""
+        if self.low is None and self.high is None:
+            return score
+        return score.clamp(self.low, self.high)
+
     def extra_repr(self) -> str:
         """Show the bounds."""
         return f"{self.low}, {self.high}"

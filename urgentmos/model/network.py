@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig, VerdictConfig
 from urgentmos.model.encoders import Encoder, EncoderOutput, brings_weights, build_encoder
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
@@ -52,6 +52,7 @@ class AssessorNetwork(nn.Module):
         min_samples: int,
         preference: PreferenceHead | None,
         preference_group: str | None,
+        verdict: VerdictConfig | None = None,
     ) -> None:
         """Compose the parts.
 
@@ -65,6 +66,7 @@ class AssessorNetwork(nn.Module):
             min_samples: Shorter recordings are repeated up to this, or to what the encoders need.
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
+            verdict: How much an encoder's own output counts, or None.
         """
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
@@ -77,6 +79,7 @@ class AssessorNetwork(nn.Module):
         self.metrics = [metric for names in self.group_metrics.values() for metric in names]
         self.min_samples = max(min_samples, *(encoder.min_samples for encoder in encoders))
         self._level = level
+        self._verdict = verdict
 
     def forward(
         self,
@@ -100,7 +103,8 @@ class AssessorNetwork(nn.Module):
             UnknownMetricError: The model does not predict one of the metrics.
         """
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
-        features, mask = self.features(waveform, lengths, encoded=encoded)
+        outputs = self.encode(waveform, lengths, encoded=encoded)
+        features, mask = self._fuse(outputs)
         scores: dict[str, Tensor] = {}
         preference_frames = None
         for group, names in self.group_metrics.items():
@@ -110,6 +114,9 @@ class AssessorNetwork(nn.Module):
             frames = self.groups[group](features, mask)
             pooled = masked_mean(frames, mask)
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
+            if self._verdict is not None and self._verdict.metric in names and not self.training:
+                said = outputs[self._verdict.encoder].verdict
+                self._add_verdict(scores, said, pooled, self._verdict)
             if group == self.preference_group:
                 preference_frames = frames
         ordered = {name: scores[name] for name in wanted}
@@ -123,15 +130,44 @@ class AssessorNetwork(nn.Module):
         encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
         """Give the joint features of all encoders, and True on real frames."""
+        return self._fuse(self.encode(waveform, lengths, encoded=encoded))
+
+    def encode(
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
+    ) -> list[EncoderOutput]:
+        """Give what every encoder makes of recordings, or made of them before."""
         check_lengths(lengths, waveform.shape[1])
         waveform, lengths = self.prepare(waveform, lengths)
-        fused, frame_lengths = self.fusion(
-            [
-                encoded[index] if index in encoded else encoder(waveform, lengths)
-                for index, encoder in enumerate(self.encoders)
-            ]
-        )
+        return [
+            encoded[index] if index in encoded else encoder(waveform, lengths)
+            for index, encoder in enumerate(self.encoders)
+        ]
+
+    def _fuse(
+        self, outputs: Sequence[EncoderOutput]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
+        fused, frame_lengths = self.fusion(outputs)
         return fused, lengths_to_mask(frame_lengths, fused.shape[1])
+
+    def _add_verdict(
+        self,
+        scores: dict[str, Tensor],
+        said: Float[Tensor, " batch"] | None,
+        pooled: Float[Tensor, "batch dim"],
+        verdict: VerdictConfig,
+    ) -> None:
+        """Add to each score its share of what the encoder says more than the head does."""
+        if said is None:  # The hidden states were stored, and no verdict with them.
+            return
+        more = said - self.heads[verdict.metric](pooled)
+        for name, share in verdict.shares.items():
+            if name in scores:
+                head = cast(MetricHead, self.heads[name])
+                scores[name] = head.constraint.clamp(scores[name] + share * more)
 
     def prepare(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -229,6 +265,12 @@ def _build_encoder(
 
 def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:
     dim = config.fusion.dim
+    if config.verdict is not None and not encoders[config.verdict.encoder].gives_verdict:
+        family = config.encoders[config.verdict.encoder].family
+        raise ConfigError(
+            f"model.verdict.encoder: encoder {config.verdict.encoder} ({family}) gives no verdict; "
+            "distill_mos does with the option verdict: true"
+        )
     with _naming("model.fusion"):
         fusion = Fusion(
             layers=[encoder.num_layers for encoder in encoders],
@@ -264,6 +306,7 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         min_samples=round(config.shortest_s * config.sample_rate),
         preference=preference,
         preference_group=preference_group,
+        verdict=config.verdict,
     )
 
 

@@ -211,6 +211,42 @@ def test_averaged_frames_are_means_over_each_recording_s_own_frames() -> None:
     assert torch.allclose(averaged.hidden_states[1, :, 0], every.hidden_states[1, :, :4].mean(1))
 
 
+@pytest.mark.parametrize("averaged_frames", [1, 4])
+def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
+    options = {"verdict": True, "averaged_frames": averaged_frames}
+    encoder = build_encoder(EncoderConfig("distill_mos", options)).eval()
+    assert encoder.gives_verdict
+    for samples in (800, 24_000, WINDOW):
+        waveform, lengths = recordings([samples])
+        with torch.no_grad():
+            verdict = encoder(waveform, lengths).verdict
+            torch.testing.assert_close(verdict, package(waveform).flatten(), atol=1e-4, rtol=0)
+
+
+def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recordings):
+    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).eval()
+    waveform, lengths = recordings([WINDOW + 8000, 9000], padded_to=WINDOW + 9000)
+    with torch.no_grad():
+        together = encoder(waveform, lengths).verdict
+        short = encoder(waveform[1:, :9000], lengths[1:]).verdict
+        begin = encoder(waveform[:1, :WINDOW], torch.tensor([WINDOW])).verdict
+        # The last window starts at a whole frame.
+        end = encoder(waveform[:1, 8000 : WINDOW + 8000], torch.tensor([WINDOW])).verdict
+    expected = torch.cat([(begin + end) / 2, short])
+    torch.testing.assert_close(together, expected, atol=1e-4, rtol=0)
+
+
+def test_verdict_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
+    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).train()
+    assert not encoder.state_dict()
+    assert not encoder.verdict.training
+    trained = build_encoder(
+        EncoderConfig("distill_mos", {"verdict": True, "trainable_layers": "all"})
+    )
+    assert not any(parameter.requires_grad for parameter in trained.verdict.parameters())
+    assert any(name.startswith("verdict.") for name in trained.state_dict())
+
+
 def test_no_frames_to_average_are_refused() -> None:
     with pytest.raises(ConfigError, match="averaged_frames: expected at least 1, got 0"):
         build_encoder(EncoderConfig("distill_mos", {"averaged_frames": 0}))

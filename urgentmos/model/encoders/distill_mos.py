@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urgentmos.extras import MissingExtraError
-from urgentmos.model.encoders.chunking import cut, join
+from urgentmos.model.encoders.chunking import Chunks, cut, join
+from urgentmos.model.encoders.distill_mos_verdict import DistillMosVerdict
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import average_frames, num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
@@ -44,11 +45,13 @@ class DistillMosConfig(PretrainedConfig):
 
     Attributes:
         averaged_frames: Consecutive frames (20 ms each) averaged into one.
+        verdict: Also give what Distill-MOS itself says of a recording.
         digest: SHA-256 of the package's weights file that a saved model was trained with; the
             installed one must have it.
     """
 
     averaged_frames: int = 1
+    verdict: bool = False
     digest: str | None = None
 
     def __post_init__(self) -> None:
@@ -129,6 +132,8 @@ class DistillMosEncoder(PretrainedEncoder):
         """Wrap a trunk."""
         super().__init__(trunk, list(trunk.layers), config=config)
         self.averaged_frames = config.averaged_frames
+        self.gives_verdict = config.verdict
+        self.verdict = DistillMosVerdict() if config.verdict else None
         self.frame_rate = SAMPLE_RATE / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
@@ -144,11 +149,16 @@ class DistillMosEncoder(PretrainedEncoder):
         )
         embedded = self.recompute(self.tower.embed, chunks.waveform)
         frames = -(-chunks.waveform.shape[1] // _COLUMN_SAMPLES)
-        states = [state[:, :frames] for state in self.run_layers(self.tower.layers, embedded)]
+        states = self.run_layers(self.tower.layers, embedded)
         hidden_states = join(
-            torch.stack(states, dim=1), chunks, frame_lengths, chunk_frames=_COLUMNS
+            torch.stack([state[:, :frames] for state in states], dim=1),
+            chunks,
+            frame_lengths,
+            chunk_frames=_COLUMNS,
         )
-        return average_frames(EncoderOutput(hidden_states, frame_lengths), self.averaged_frames)
+        verdict = None if self.verdict is None else _mean(self.verdict(states[-1]), chunks)
+        output = EncoderOutput(hidden_states, frame_lengths, verdict)
+        return average_frames(output, self.averaged_frames)
 
 
 def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
@@ -161,9 +171,9 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
         MissingExtraError: ``distillmos`` is not installed.
         ValueError: Its weights are not those that a saved model was trained with.
     """
-    trunk = DistillMosTrunk()
+    encoder = DistillMosEncoder(DistillMosTrunk(), config=config)
     if not config.pretrained:
-        return DistillMosEncoder(trunk, config=config)
+        return encoder
     path = _find_weights()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if config.digest not in (None, digest):
@@ -171,8 +181,10 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
             f"digest: the model was trained on weights of distillmos with SHA-256 {config.digest}, "
             f"and {path} has {digest}; install the version of distillmos it was trained with"
         )
-    trunk.load_state_dict(_translate(load_package_weights()), strict=True)
-    encoder = DistillMosEncoder(trunk, config=config)
+    stored = load_package_weights()
+    encoder.tower.load_state_dict(_translate(stored), strict=True)
+    if encoder.verdict is not None:
+        encoder.verdict.load_package(stored)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
         _leave_out_of_state(encoder)
@@ -264,15 +276,26 @@ def _batch_norm(stored: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor
     return scale, stored[f"{name}bias"].double() - stored[f"{name}running_mean"].double() * scale
 
 
+def _mean(verdicts: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:
+    """Average over the windows of each recording, as the package does (of more windows)."""
+    counts = torch.diff(chunks.first, append=chunks.first.new_tensor([len(verdicts)]))
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    totals = torch.zeros_like(counts, dtype=verdicts.dtype).index_add(0, owner, verdicts)
+    return totals / counts
+
+
 def _leave_out_of_state(encoder: DistillMosEncoder) -> None:
+    parts = {"tower": encoder.tower} | ({"verdict": encoder.verdict} if encoder.verdict else {})
+
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
-        for name in [name for name in state if name.startswith(f"{prefix}tower.")]:
+        begins = tuple(f"{prefix}{part}." for part in parts)
+        for name in [name for name in state if name.startswith(begins)]:
             del state[name]
 
     def keep(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-        state.update(
-            {f"{prefix}tower.{name}": tensor for name, tensor in encoder.tower.state_dict().items()}
-        )
+        for part, module in parts.items():
+            for name, tensor in module.state_dict().items():
+                state[f"{prefix}{part}.{name}"] = tensor
 
     encoder.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
     encoder.register_load_state_dict_pre_hook(keep)  # type: ignore[no-untyped-call]
