@@ -42,8 +42,14 @@ NOT_LEARNED = [
 
 def architecture(assessor: Assessor) -> str:
     """Say in a line what the model is made of."""
-    families = ", ".join(encoder.family for encoder in assessor.config.encoders)
-    return f"UrgentMOS: encoders {families}; {len(assessor.config.groups)} groups of metrics"
+    config = assessor.config
+    families = ", ".join(encoder.family for encoder in config.encoders)
+    made_of = f"UrgentMOS: encoders {families}; {len(config.groups)} groups of metrics"
+    if config.verdict is None:
+        return made_of
+    shares = ", ".join(f"{metric} {share:g}" for metric, share in config.verdict.shares.items())
+    speaker = config.encoders[config.verdict.encoder].family
+    return f"{made_of}; share of what {speaker} itself says: {shares}"
 
 
 def learned_besides(run: RunConfig) -> list[str]:
@@ -138,6 +144,7 @@ def main() -> None:
         "heads": sources_by_head(recordings, assessor.metrics, tools),
         "learned_besides": learned_besides(run),
         "not_learned": NOT_LEARNED,
+        # Of the heads alone, without an encoder's verdict: training hears those.
         "validation": validation_figures(arguments.run, assessor),
         "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio, run),
