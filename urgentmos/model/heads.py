@@ -118,5 +118,11 @@ def _in_full_precision(
 ) -> Float[Tensor, "batch out"]:
     """Apply a layer in at least 32 bits, under autocast too: bfloat16 has steps of .02 at 4."""
     dtype = torch.promote_types(pooled.dtype, torch.float32)
+    if pooled.dtype == layer.weight.dtype == dtype and not torch.is_autocast_enabled(
+        pooled.device.type
+    ):
+        # As nearly always: leaving autocast takes longer than the layer.
+        output: Tensor = layer(pooled)
+        return output
     with torch.autocast(pooled.device.type, enabled=False):
         return functional.linear(pooled.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
