@@ -236,6 +236,19 @@ def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recor
     torch.testing.assert_close(together, expected, atol=1e-4, rtol=0)
 
 
+def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
+    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).eval().double()
+    waveform, lengths = recordings([6000])
+    waveform = waveform.double().requires_grad_()
+    encoder(waveform, lengths).verdict.sum().backward()
+    direction = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0)).double()
+    step = 1e-9
+    with torch.no_grad():
+        up, down = (encoder(waveform + s * direction, lengths).verdict for s in (step, -step))
+    expected = float((up - down).sum()) / (2 * step)
+    assert float((waveform.grad * direction).sum()) == pytest.approx(expected, rel=0.02)
+
+
 def test_verdict_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
     encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).train()
     assert not encoder.state_dict()

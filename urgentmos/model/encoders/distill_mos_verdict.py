@@ -55,9 +55,10 @@ class DistillMosVerdict(nn.Module):
             lengths: Frames that count; all when None, as in the package, which hears the silence
                 that fills its window.
         """
-        # In 32 bits, whatever the trunk was computed in: bfloat16 has steps of .02 at 4.
+        # In at least 32 bits, whatever the trunk was computed in: bfloat16 has steps of .02 at 4.
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
         with torch.autocast(states.device.type, enabled=False):
-            normalised = self.norm(states.float().transpose(1, 2)).transpose(1, 2)
+            normalised = self.norm(states.transpose(1, 2)).transpose(1, 2)
             weights = self.attention(self.hidden(normalised).relu()).squeeze(-1)
             if lengths is not None:
                 weights = weights.masked_fill(~lengths_to_mask(lengths, states.shape[1]), -inf)
