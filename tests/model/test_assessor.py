@@ -278,13 +278,13 @@ class TestLongRecordings:
         self, tiny_assessor: Assessor, speech: Speech, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         heard: list[int] = []
-        features = tiny_assessor.network.features
+        encode = tiny_assessor.network.encode
 
         def listen(waveform: torch.Tensor, lengths: torch.Tensor, **options: object) -> object:
             heard.append(waveform.numel())
-            return features(waveform, lengths, **options)
+            return encode(waveform, lengths, **options)
 
-        monkeypatch.setattr(tiny_assessor.network, "features", listen)
+        monkeypatch.setattr(tiny_assessor.network, "encode", listen)
         waveform = _fading(speech, 61.0)
         tiny_assessor.score(waveform, 16000)
         tiny_assessor.compare(waveform, waveform[: 35 * 16000], 16000)
