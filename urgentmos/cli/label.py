@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.data.manifest import Recording
 from urgentmos.labels.summary import LabelSummary
+from urgentmos.precision import Precision
 
 
 def label(
@@ -28,7 +29,7 @@ def label(
         typer.Option(help="LABEL=SHARE: label only this share of the recordings, as dnsmos=0.2."),
     ] = None,
     precision: Annotated[
-        Literal["float32", "bfloat16"],
+        Precision,
         typer.Option(help="Of Distill-MOS; bfloat16 is twice as fast, ±0.01."),
     ] = "float32",
     where: Annotated[

@@ -1,13 +1,13 @@
 """Loading the model that a command was told to use."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
+from urgentmos.precision import Precision
+
 if TYPE_CHECKING:
     from urgentmos.model.assessor import Assessor
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def load_assessor(model: str, device: str | None, precision: Precision = "float32") -> "Assessor":

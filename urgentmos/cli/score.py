@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import Precision, load_assessor, split_metrics
+from urgentmos.cli.model_options import load_assessor, split_metrics
 from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
+from urgentmos.precision import Precision
 
 if TYPE_CHECKING:
     from urgentmos.report.output import RowOutput, WriteMode

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
 
 from urgentmos.labels.distill_mos import DistillMos
 from urgentmos.labels.dnsmos import Dnsmos, DnsmosP808
@@ -22,8 +21,7 @@ from urgentmos.labels.speaker_similarity import SpeakerSimilarity
 from urgentmos.labels.speech_bert_score import SpeechBertScore
 from urgentmos.labels.utmos import Utmos
 from urgentmos.metrics import METRICS
-
-Precision = Literal["float32", "bfloat16"]
+from urgentmos.precision import Precision
 
 
 class UnknownLabelError(ValueError):

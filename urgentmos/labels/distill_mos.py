@@ -4,7 +4,7 @@ Weights and definition: package ``distillmos`` (Stahl and Gamper 2025).
 """
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from urgentmos.extras import require
 from urgentmos.labels.labeller import LabelError, Waveform, package_version, require_sound
+from urgentmos.precision import Precision
 
 WINDOW_SAMPLES = 122_880
 MAX_HOP_SAMPLES = 16_000
@@ -35,7 +36,7 @@ class DistillMos:
 
     metrics = ("distill_mos",)
 
-    def __init__(self, *, precision: Literal["float32", "bfloat16"] = "float32") -> None:
+    def __init__(self, *, precision: Precision = "float32") -> None:
         """Choose the precision."""
         self.version = f"{package_version('distillmos')}, {precision}"
         self._precision = precision

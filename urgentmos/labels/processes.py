@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from urgentmos.labels.catalogue import Precision
 from urgentmos.labels.worker import Outcome, Task, failed, label_chunk, start_worker
+from urgentmos.precision import Precision
 
 _CHUNK = 16
 # One thread per process: two tools with two threads each on two cores are slower than one each.

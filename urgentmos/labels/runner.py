@@ -9,11 +9,12 @@ from tqdm import tqdm
 
 from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.extras import MissingExtraError
-from urgentmos.labels.catalogue import LABELLERS, Precision, resolve_labels
+from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
 from urgentmos.labels.summary import LabelSummary, summarise, write_summary
 from urgentmos.labels.worker import Outcome, Task
+from urgentmos.precision import Precision
 
 
 class ShareError(ValueError):

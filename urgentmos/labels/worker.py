@@ -12,9 +12,10 @@ from functools import cache, lru_cache
 import torch
 
 from urgentmos.audio import Audio, AudioError, read_audio
-from urgentmos.labels.catalogue import LABELLERS, Precision
+from urgentmos.labels.catalogue import LABELLERS
 from urgentmos.labels.labeller import NO_REFERENCE, SAMPLE_RATE, LabelError, Labeller, Waveform
 from urgentmos.labels.pesq import NARROW_BAND_RATE, narrow_band_pesq
+from urgentmos.precision import Precision
 
 # What third-party tools raise on recordings they were not written for. A missing package or network
 # (ImportError) is not among them: it ends the job.

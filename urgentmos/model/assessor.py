@@ -24,6 +24,7 @@ from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.windowed import windowed_scores
+from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_in_pieces, resampled_length
 from urgentmos.silence import drop_edge_silence
@@ -33,13 +34,11 @@ __all__ = [
     "Assessor",
     "AssessorNetwork",
     "NetworkOutput",
-    "Precision",
     "Preference",
     "build_assessor",
 ]
 
 Waveform = npt.NDArray[Any] | Tensor
-Precision = Literal["float32", "bfloat16"]
 Verdict = Literal["A", "tie", "B"]
 
 # Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.

@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config
-from urgentmos.model.assessor import Assessor, Precision
+from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.unfilled import Unfilled
+from urgentmos.precision import Precision
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
