@@ -103,3 +103,10 @@ def test_pieces_joined_are_the_whole(from_rate: int, to_rate: int, seconds: floa
     whole = resample(waveform, from_rate=from_rate, to_rate=to_rate)
     pieces = resample_in_pieces(waveform, from_rate=from_rate, to_rate=to_rate)
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
+
+
+def test_autocast_does_not_round_the_samples() -> None:
+    waveform = torch.randn(1, 4800)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halved = resample(waveform, from_rate=48000, to_rate=16000)
+    assert torch.equal(halved, resample(waveform, from_rate=48000, to_rate=16000))

@@ -71,9 +71,10 @@ def resample(
         precision = np.float64 if waveform.dtype == torch.float64 else np.float32
         weight = torch.from_numpy(kernel.astype(precision)).to(waveform)
         # The first tap, input sample start - half_width, lies at index start of the padded input.
-        outputs.append(
-            functional.conv1d(padded[..., start:], weight[:, None], stride=down)[..., :num_steps]
-        )
+        with torch.autocast(waveform.device.type, enabled=False):
+            # A sample has 16 bits and more, bfloat16 keeps eight.
+            phases_out = functional.conv1d(padded[..., start:], weight[:, None], stride=down)
+        outputs.append(phases_out[..., :num_steps])
     interleaved = torch.cat(outputs, dim=1).transpose(1, 2).flatten(1)
     return interleaved[:, :out_samples].reshape(*waveform.shape[:-1], out_samples)
 

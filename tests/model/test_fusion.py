@@ -67,3 +67,13 @@ def test_padding_of_any_encoder_does_not_reach_valid_frames() -> None:
         ]
     )
     torch.testing.assert_close(padded[:, :4], alone)
+
+
+def test_alignment_in_bfloat16_stays_in_time() -> None:
+    features = torch.randn(1, 749, 2)
+    lengths, targets = torch.tensor([749]), torch.tensor([800])
+    exact = align(features, lengths, targets, num_frames=800)
+    halved = align(features.bfloat16(), lengths, targets, num_frames=800)
+    assert halved.dtype == torch.bfloat16
+    # Steps of bfloat16 are 1/128 of a value; positions a frame off would give errors of 1.
+    torch.testing.assert_close(halved.float(), exact, atol=0.05, rtol=0.02)

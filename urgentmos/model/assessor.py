@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -193,6 +193,7 @@ class Assessor:
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=halved),
+            _whole_float32(),
         ):
             yield
 
@@ -270,6 +271,27 @@ class Assessor:
                 device=batch.device,
             )
         return batch, batch_lengths
+
+
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Keep NVIDIA's convolutions from rounding to 10 bits (TF32), as torch has them do.
+
+    It moves scores by as much as they may differ between batches, and cuDNN chooses by shape.
+    """
+    switch: Any = torch.backends.cudnn
+    name, off = "allow_tf32", cast(Any, False)
+    try:
+        before = getattr(switch, name)
+    except RuntimeError:
+        # The program uses the names that torch has had since 2.9; the two may not be mixed.
+        switch, name, off = switch.conv, "fp32_precision", "ieee"
+        before = getattr(switch, name)
+    setattr(switch, name, off)
+    try:
+        yield
+    finally:
+        setattr(switch, name, before)
 
 
 def combine_orders(

@@ -79,12 +79,14 @@ def align(
     """
     if torch.equal(lengths, target_lengths):
         return features[:, :num_frames]
-    scale = lengths.to(features.dtype) / target_lengths
-    steps = torch.arange(num_frames, device=features.device, dtype=features.dtype)
+    # In at least 32 bits: from frame 256 on, bfloat16 knows no place between two even frames.
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    scale = lengths.to(dtype) / target_lengths
+    steps = torch.arange(num_frames, device=features.device, dtype=dtype)
     position = ((steps + 0.5) * scale[:, None] - 0.5).clamp_min(0.0)
     last = (lengths - 1)[:, None]
     left = torch.minimum(position.floor().long(), last)
     right = torch.minimum(left + 1, last)
-    weight = (position - left).clamp(0.0, 1.0)[..., None]
+    weight = (position - left).clamp(0.0, 1.0)[..., None].to(features.dtype)
     rows = torch.arange(len(features), device=features.device)[:, None]
     return torch.lerp(features[rows, left], features[rows, right], weight)

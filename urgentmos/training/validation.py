@@ -19,6 +19,9 @@ from urgentmos.data.sampler import plan_whole_recordings
 from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.model.windowed import windowed_scores
+from urgentmos.rates import SAMPLE_RATE
+from urgentmos.windows import WINDOW_S
 
 # Compared on each validation; more would cost more than the scores themselves.
 _MAX_PAIRS = 150
@@ -80,21 +83,26 @@ class Validation:
 
     @torch.no_grad()
     def score(self, network: AssessorNetwork, *, device: torch.device) -> Tensor:
-        """Score this process's share; rows of the others are 0, so that shares add up.
+        """Score this process's share as files are scored, what is long in windows.
+
+        Rows of the others are 0, so that shares add up. Stored hidden states are heard whole.
 
         Returns:
             One row per recording, one column per metric.
         """
         scores = torch.zeros(self._labels.shape, device=device, dtype=torch.float32)
         for batch in self._batches:
-            output = network(*self._load(batch, device), encoded=self._states(batch, device))
-            stacked = torch.stack([output.scores[name].float() for name in self._metrics], dim=1)
+            given = self._score_batch(network, batch, device)
+            stacked = torch.stack([given[name].float() for name in self._metrics], dim=1)
             scores[torch.from_numpy(batch).to(device)] = stacked
         return scores
 
     @torch.no_grad()
     def compare(self, network: AssessorNetwork, *, device: torch.device) -> dict[str, float]:
         """Compare the chosen pairs with the preference head, both orders averaged.
+
+        Of recordings longer than a window the first is compared, but where hidden states are
+        stored.
 
         Returns:
             Accuracy of the sign of the CMOS per matching.
@@ -128,12 +136,27 @@ class Validation:
                     )
         return figures
 
+    def _score_batch(
+        self, network: AssessorNetwork, batch: Positions, device: torch.device
+    ) -> dict[str, Tensor]:
+        waveform, lengths = self._load(batch, device)
+        if self._encoded:
+            # They were made of whole recordings, and training reads parts of them.
+            scores: dict[str, Tensor] = network(
+                waveform, lengths, encoded=self._states(batch, device)
+            ).scores
+            return scores
+        return windowed_scores(network, waveform, lengths, metrics=None, sample_rate=SAMPLE_RATE)
+
     def _cmos(
         self, network: AssessorNetwork, a: Positions, b: Positions, *, device: torch.device
     ) -> NDArray[np.float64]:
         both = np.concatenate([a, b])
+        waveform, lengths = self._load(both, device)
+        if not self._encoded:
+            lengths = lengths.clamp_max(round(WINDOW_S * SAMPLE_RATE))
         frames, mask = network.preference_frames(
-            *self._load(both, device), encoded=self._states(both, device)
+            waveform[:, : int(lengths.max())], lengths, encoded=self._states(both, device)
         )
         frames_a, frames_b = frames.chunk(2)
         mask_a, mask_b = mask.chunk(2)
