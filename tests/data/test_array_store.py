@@ -77,6 +77,20 @@ def test_a_kill_in_the_middle_of_writing_costs_the_last_array(path: Path, cut: i
     assert arrays(open_store(path, "bcad")) == ["bb", "ccc", "a", "dddd"]
 
 
+def test_an_array_of_two_recordings_is_made_once(path: Path) -> None:
+    made: list[str] = []
+    assert arrays(open_store(path, "abab", made=made)) == ["a", "bb", "a", "bb"]
+    assert made == ["a", "b"]
+
+
+@pytest.mark.parametrize("keys", ["ab", "abc"])
+def test_rows_that_the_file_has_lost_are_not_read_as_zeros(path: Path, keys: str) -> None:
+    open_store(path, "ab")
+    os.truncate(path, 10)
+    with pytest.raises(ManifestError, match=r"x\.i2 has 10 of the 12 bytes that its index tells"):
+        open_store(path, keys)
+
+
 def test_the_index_states_what_it_holds(path: Path) -> None:
     open_store(path, "ba")
     assert path.with_name("x.i2.index").read_text() == "<i2 2\nb 0 2\na 2 1\n"
@@ -130,6 +144,18 @@ def test_a_key_changes_with_the_file(tmp_path: Path, change: Callable[[Path], No
     assert recording_keys([recording]) == before
     change(file)
     assert recording_keys([recording]) != before
+
+
+def test_copies_of_one_name_size_and_time_have_their_own_keys(tmp_path: Path) -> None:
+    recordings = []
+    for system, content in (("a", b"1" * 9000 + b"2"), ("b", b"1" * 9000 + b"3")):
+        file = tmp_path / system / "x.wav"
+        file.parent.mkdir()
+        file.write_bytes(content)
+        touch(file)
+        recordings.append(Recording(file, "pair:0:a", system, "r", 1.0))
+    first, second = recording_keys(recordings)
+    assert first != second
 
 
 def test_a_key_stays_where_a_folder_moves(tmp_path: Path) -> None:

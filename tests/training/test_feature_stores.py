@@ -49,6 +49,18 @@ def test_stored_states_are_those_of_the_encoder_at_the_model_s_level(
     assert torch.allclose(stored.hidden_states, expected.hidden_states, rtol=1e-3, atol=1e-3)
 
 
+def test_values_beyond_16_bits_do_not_become_infinite(
+    tmp_path: Path, encoder: Encoder, network: AssessorNetwork, waveforms: DecodedWaveforms
+) -> None:
+    encoder.register_forward_hook(
+        lambda _, __, output: output._replace(hidden_states=output.hidden_states * 1e6)
+    )
+    store = stores(tmp_path, waveforms).find(encoder, CONFIG, network=network, level="rms")
+    states = store.read(np.array([5])).hidden_states
+    assert states.isfinite().all()
+    assert states.abs().max() == torch.finfo(torch.float16).max
+
+
 def test_an_interrupted_store_goes_on_and_equals_an_uninterrupted_one(
     tmp_path: Path,
     encoder: Encoder,

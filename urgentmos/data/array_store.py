@@ -20,10 +20,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.file_lock import lock_file
+from urgentmos.name_bytes import name_bytes
 from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 # Arrays by the position of their recording, a few at a time.
 Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
+# Read of a file's beginning, middle and end to tell it from others.
+_SAMPLED_BYTES = 4096
 # First row of an array and its number of rows.
 Place = tuple[int, int]
 
@@ -68,24 +71,30 @@ def _stored(
 
 
 def recording_keys(recordings: Sequence[Recording]) -> list[str]:
-    """Give a key of each recording's audio: its uid, and its file's name, size and time of change.
+    """Give a key of each recording's audio: name, size, time of change and some bytes of its file.
 
     Folders may be moved, where times are kept.
 
     Raises:
-        ManifestError: A file is not there.
+        ManifestError: A file is not there, or cannot be read.
     """
-    return [_key(recording) for recording in recordings]
+    return [_key(recording.audio_path) for recording in recordings]
 
 
-def _key(recording: Recording) -> str:
+def _key(path: Path) -> str:
     try:
-        stat = recording.audio_path.stat()
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            # Whole seconds: what archives and other file systems keep of a time.
+            identity = f"{path.name}\0{stat.st_size}\0{int(stat.st_mtime)}\0"
+            digest = hashlib.sha256(name_bytes(identity))
+            # Processed copies of an utterance often have its name, its size and one time of all.
+            for place in (0, stat.st_size // 2, max(0, stat.st_size - _SAMPLED_BYTES)):
+                file.seek(place)
+                digest.update(file.read(_SAMPLED_BYTES))
     except OSError as error:
-        raise ManifestError(f"{recording.audio_path}: {error.strerror}") from error
-    # Whole seconds: what archives and other file systems keep of a time.
-    identity = f"{recording.uid}\0{recording.audio_path.name}\0{stat.st_size}\0{int(stat.st_mtime)}"
-    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        raise ManifestError(f"{path}: {error.strerror}") from error
+    return digest.hexdigest()[:24]
 
 
 def open_arrays(
@@ -106,7 +115,7 @@ def open_arrays(
         row_shape: Shape of an array without its first axis.
 
     Raises:
-        ManifestError: The store holds other rows, or the file is no store.
+        ManifestError: The store holds other rows, lacks some, or the file is no store.
         FileLockedError: Another run is adding to it.
     """
     index = path.with_name(f"{path.name}.index")
@@ -119,6 +128,8 @@ def open_arrays(
         with index.open("a", encoding="ascii") as lines:
             lock_file(lines.fileno(), index)
             places = _add(path, index, lines, row, keys=keys, make=make)
+    elif path.exists():
+        _check_size(path, path.stat().st_size, _end(places) * row.itemsize)
     at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
     # Not what another run is writing beyond the last whole array, or a kill has left there.
     rows = _Mapped(str(path), row.base.str, (_end(places), *row.shape))
@@ -140,9 +151,13 @@ def _add(
     cut_broken_line(index)
     if index.stat().st_size == 0:
         lines.write(f"{_header(row)}\n")
-    missing = np.array([i for i, key in enumerate(keys) if key not in places], dtype=np.int64)
+    # A file that stands for several recordings is read once.
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    missing = np.array([i for key, i in first.items() if key not in places], dtype=np.int64)
+    missing.sort()
     end = _end(places)
     with path.open("ab") as data:
+        _check_size(path, data.tell(), end * row.itemsize)
         # What a kill left beyond the last whole array.
         os.truncate(path, end * row.itemsize)
         for arrays in make(missing):
@@ -152,11 +167,20 @@ def _add(
                 places[keys[position]] = (end, len(array))
                 added.append(f"{keys[position]} {end} {len(array)}\n")
                 end += len(array)
-            # The index speaks of what is on disk.
+            # The index speaks of what is on disk, after a power failure too.
             data.flush()
+            os.fsync(data.fileno())
             lines.write("".join(added))
             lines.flush()
     return places
+
+
+def _check_size(path: Path, size: int, expected: int) -> None:
+    if size < expected:
+        raise ManifestError(
+            f"{path} has {size} of the {expected} bytes that its index tells of; delete both, and "
+            "they are made again"
+        )
 
 
 def _header(row: np.dtype[Any]) -> str:

@@ -23,6 +23,7 @@ from urgentmos.model.network import AssessorNetwork
 
 # The waveforms of one batch; what an encoder makes of it is many times as large.
 _BATCH_SECONDS = 40
+_LARGEST = torch.finfo(torch.float16).max
 
 
 class FeatureStores:
@@ -103,7 +104,9 @@ class FeatureStores:
             waveform, lengths = network.prepare(waveform.to(device), lengths.to(device))
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 output = encoder(waveform, lengths)
-            hidden = output.hidden_states.transpose(1, 2).to("cpu", torch.float16).numpy()
+            # Large encoders have single values beyond what 16 bits hold.
+            clamped = output.hidden_states.clamp(-_LARGEST, _LARGEST)
+            hidden = clamped.transpose(1, 2).to("cpu", torch.float16).numpy()
             yield batch, [h[:n] for h, n in zip(hidden, output.lengths.tolist(), strict=True)]
 
     def _read(self, batch: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
