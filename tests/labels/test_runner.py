@@ -61,6 +61,26 @@ def _label(manifest: Path, **options: Any) -> dict[str, Recording]:
     return {recording.uid: recording for recording in read_manifest(output)}
 
 
+def _pool_that_takes(chunks: int) -> Callable[[int], Any]:
+    class Pool:
+        def __init__(self) -> None:
+            self._left = chunks
+
+        def submit(self, function: Any, tasks: Sequence[Task], precision: str) -> Future[Any]:
+            if self._left == 0:
+                raise BrokenProcessPool
+            self._left -= 1
+            future: Future[Any] = Future()
+            future.set_result(function(tasks, precision))
+            return future
+
+    @contextmanager
+    def pool(workers: int) -> Iterator[Pool]:
+        yield Pool()
+
+    return pool
+
+
 def test_labels_equal_the_tools_own_and_keep_the_order(manifest: Path) -> None:
     labelled = _label(manifest)
     assert list(labelled) == [recording.uid for recording in read_manifest(manifest)]
@@ -166,6 +186,25 @@ def test_a_crash_costs_one_recording(manifest: Path, monkeypatch: pytest.MonkeyP
     assert [uid for uid in map(str, range(NUM_GOOD)) if "lsd" in labelled[uid].metrics] == [
         "0", "1", "3", "4", "5",
     ]  # fmt: skip
+
+
+def test_a_chunk_that_a_broken_pool_refuses_is_labelled_all_the_same(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pool whose process has died refuses work from then on, here from its second chunk on.
+    monkeypatch.setattr(processes, "_pool", _pool_that_takes(1))
+    labelled = _label(manifest, workers=1)
+    assert all("lsd" in labelled[str(number)].metrics for number in range(NUM_GOOD))
+    assert all(r.metrics or r.meta["label_errors"] for r in labelled.values())
+
+
+def test_labels_that_the_manifest_had_stand(manifest: Path) -> None:
+    first = read_manifest(manifest)
+    first[0].metrics = {"dnsmos_ovrl": 3.3}
+    write_manifest(manifest, first)
+    labelled = _label(manifest, labels=["dnsmos"], where=lambda r: r.uid == "0")
+    assert labelled["0"].metrics["dnsmos_ovrl"] == 3.3
+    assert {"dnsmos_sig", "dnsmos_bak"} <= labelled["0"].metrics.keys()
 
 
 def test_an_odd_failure_of_a_tool_becomes_a_reason(

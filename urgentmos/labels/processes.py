@@ -40,8 +40,9 @@ def label_tasks(tasks: Sequence[Task], *, workers: int, precision: Precision) ->
             with _pool(workers) as pool:
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
-                        chunk = waiting.popleft()
-                        running[pool.submit(label_chunk, chunk, precision)] = chunk
+                        # Taken once it runs: a pool that broke meanwhile refuses it.
+                        running[pool.submit(label_chunk, waiting[0], precision)] = waiting[0]
+                        waiting.popleft()
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         outcomes = future.result()

@@ -14,6 +14,7 @@ from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
 from urgentmos.labels.summary import LabelSummary, summarise, write_summary
 from urgentmos.labels.worker import Outcome, Task
+from urgentmos.name_bytes import name_bytes
 from urgentmos.precision import Precision
 
 
@@ -108,7 +109,7 @@ def label_manifest(
 
 def in_share(uid: str, share: float) -> bool:
     """Decide by a hash of its uid whether a recording belongs to a share of all recordings."""
-    digest = hashlib.sha256(uid.encode()).digest()
+    digest = hashlib.sha256(name_bytes(uid)).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
@@ -156,7 +157,8 @@ def _plan(
 
 
 def _apply(recording: Recording, outcome: Outcome) -> None:
-    recording.metrics.update(outcome.metrics)
+    # A tool gives all its metrics; those that the manifest came with stand.
+    recording.metrics = outcome.metrics | recording.metrics
     errors = {**recording.meta.get("label_errors", {}), **outcome.errors}
     errors = {name: why for name, why in errors.items() if name not in recording.metrics}
     recording.meta.pop("label_errors", None)
