@@ -39,6 +39,8 @@ def changed(run: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
         ("objectives.regression", "mae", "expected one of 'mse', 'l1', 'huber'"),
         ("objectives.metric_weights", {"peqs": 1.0}, "unknown metric 'peqs'"),
         ("objectives.metric_weights", {"mcd": 1.0}, "the model does not predict 'mcd'"),
+        ("objectives.metric_weights", {"pesq": 0.0}, "nothing would train the head of 'pesq'"),
+        ("objectives.absolute", 0.0, "nothing would train the head of 'pesq'"),
         ("optimizer.lr", 0.0, "lr and clip: expected above 0"),
         ("optimizer.lr", float("nan"), r"optimizer.lr: expected float, got nan"),
         ("data.batch_seconds", float("nan"), "batch_seconds: expected float, got nan"),

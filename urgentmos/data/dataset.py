@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         encoded: Hidden states of frozen encoders, by the encoder's number.
         teacher: Hidden states to learn.
         corpora: Number of each recording's corpus.
+        weighted: False for a process's copy of a recording that another has, of which no loss may
+            come.
     """
 
     waveform: Float[Tensor, "batch samples"]
@@ -50,6 +52,7 @@ class Batch(NamedTuple):
     encoded: Mapping[int, StoredStates] = MappingProxyType({})
     teacher: StoredStates | None = None
     corpora: Int[Tensor, " batch"] | None = None
+    weighted: bool = True
 
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
@@ -123,6 +126,7 @@ class BatchDataset(Dataset[Batch]):
             corpora=(
                 None if self._corpora is None else torch.from_numpy(self._corpora[plan.recordings])
             ),
+            weighted=plan.weighted,
         )
 
     def _targets(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -128,6 +128,10 @@ class ObjectivesConfig:
             get_metric(name).name: weight for name, weight in self.metric_weights.items()
         }
 
+    def weighs(self, metric: str) -> bool:
+        """Tell whether the absolute loss learns a metric."""
+        return self.absolute * self.metric_weights.get(metric, 1.0) > 0
+
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each objective."""
@@ -274,6 +278,20 @@ class RunConfig:
         for name in self.objectives.metric_weights:
             if name not in self.model.metrics:
                 raise ValueError(f"objectives.metric_weights: the model does not predict {name!r}")
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        objectives = self.objectives
+        learned = {name for name in self.model.metrics if objectives.weighs(name)}
+        if objectives.bradley_terry or objectives.qamro:
+            learned.add("mos")
+        for name in self.model.metrics:
+            if name not in learned:
+                raise ValueError(
+                    f"nothing would train the head of {name!r}, and an untrained head must not be "
+                    "shipped: raise objectives.absolute or its metric_weights above 0, or take it "
+                    "out of model.groups"
+                )
 
     def _check_teacher(self) -> None:
         distillation, imitation = self.objectives.distillation, self.objectives.imitation

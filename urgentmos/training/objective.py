@@ -77,7 +77,9 @@ class Objective(nn.Module):
         if self.imitation is not None and self._pupil is not None and batch.teacher is not None:
             heard = self.network.prepare(batch.waveform, batch.lengths)
             encoded[self._pupil] = self.network.encoders[self._pupil](*heard)
-            terms["imitation"] = self.imitation(encoded[self._pupil], batch.teacher)
+            terms["imitation"] = batch.weighted * self.imitation(
+                encoded[self._pupil], batch.teacher
+            )
         output: NetworkOutput = self.network(batch.waveform, batch.lengths, encoded=encoded)
         terms |= self._terms(output, batch)
         total = torch.zeros((), device=batch.waveform.device)
@@ -107,7 +109,7 @@ class Objective(nn.Module):
             labels = batch.labels[:, self.network.metrics.index("mos")]
             terms["qamro"] = qamro_loss(scores["mos"], labels)
         if self.distillation is not None and batch.teacher is not None:
-            terms["distillation"] = self.distillation(output, batch.teacher)
+            terms["distillation"] = batch.weighted * self.distillation(output, batch.teacher)
         if self.corpus_bias is not None:
             terms["corpus_bias"] = self.corpus_bias.penalty()
         return terms

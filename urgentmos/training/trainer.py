@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.sharding import copy_whole, divide, gather
 from urgentmos.training.start_from import start_from
 from urgentmos.training.validation import Validation
+
+# While one process decodes a corpus or runs a frozen encoder over it, the others wait.
+_PATIENCE = timedelta(days=1)
 
 
 class TrainingError(RuntimeError):
@@ -64,7 +68,10 @@ class Trainer:
         accelerate = require("accelerate", extra="train")
         precision = "bf16" if config.precision == "bf16" else "no"
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
-        self._accelerator: Any = accelerate.Accelerator(mixed_precision=precision)
+        patience = accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)
+        self._accelerator: Any = accelerate.Accelerator(
+            mixed_precision=precision, kwargs_handlers=[patience]
+        )
         if self._accelerator.distributed_type == accelerate.DistributedType.FSDP:
             raise TrainingError(
                 "accelerate is set up for FSDP, but the weights are divided here: launch without "
@@ -187,7 +194,9 @@ class Trainer:
             self._average.update(self.state.step)
 
     def _log(self, means: RunningMeans, curves: Any, bar: "tqdm[Any]") -> None:
-        figures = means.take()
+        # Of all processes: a loss without a number in one stops them all.
+        figures = self._average_over_processes(means.take())
+        figures["audio_seconds_per_second"] *= self._num_ranks
         if not math.isfinite(figures["loss"]) or not math.isfinite(figures["gradient_norm"]):
             raise TrainingError(
                 f"step {self.state.step}: loss {figures['loss']}, gradient norm "
@@ -223,7 +232,17 @@ class Trainer:
             figures = self._validation.figures(scores.cpu().double().numpy())
             if self._config.model.preference is not None:
                 figures |= self._validation.compare(self.network, device=device)
-        return figures
+        # Devices round differently, and all must agree on which model is the best.
+        return self._average_over_processes(figures)
+
+    def _average_over_processes(self, figures: dict[str, float]) -> dict[str, float]:
+        if self._num_ranks == 1:
+            return figures
+        values = torch.tensor(
+            list(figures.values()), dtype=torch.float64, device=self._accelerator.device
+        )
+        means = self._accelerator.reduce(values, reduction="mean").tolist()
+        return dict(zip(figures, means, strict=True))
 
     def close(self) -> None:
         """Leave the other processes; nothing can be done with the trainer afterwards."""
