@@ -18,7 +18,7 @@ import torch
 
 import urgentmos
 from urgentmos.cli import build_app
-from urgentmos.model.checkpoint import load_model
+from urgentmos.model.checkpoint import CheckpointError, load_model
 from urgentmos.model.import_checkpoint import ImportCheckpointError, import_checkpoint
 from urgentmos.model.restricted_pickle import RestrictedPickleError
 
@@ -145,6 +145,39 @@ def test_public_name_is_loaded_by_importing_it_once(hub, monkeypatch, tmp_path):
     second = urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dref")
     assert first.model_hash == second.model_hash
     assert calls == ["urgent-challenge/urgent-mos-f1c1m5dref"]
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(get_paths_info=fail))
+    found = urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dref")
+    assert found.model_hash == first.model_hash
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    found = urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dref")
+    assert found.model_hash == first.model_hash
+    with pytest.raises(CheckpointError, match="no network"):
+        urgentmos.load("urgent-challenge/urgent-mos-f1c1m5dcorpus")
+
+
+def test_two_processes_may_import_at_once(hub, monkeypatch, tmp_path):
+    from urgentmos.model import import_checkpoint as module
+
+    hub(datetime(2026, 6, 24, tzinfo=timezone.utc))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    real = module.import_checkpoint
+
+    def overtaken(source: str, output: Path) -> Any:
+        monkeypatch.setattr(module, "import_checkpoint", real_with_encoder)
+        other = module.import_from_hub(source)
+        assert other.is_dir()
+        return real_with_encoder(source, output)
+
+    def real_with_encoder(source: str, output: Path) -> Any:
+        return real(source, output, encoder=str(GOLDEN / "encoder"))
+
+    monkeypatch.setattr(module, "import_checkpoint", overtaken)
+    folder = module.import_from_hub("urgent-challenge/urgent-mos-f1c1m5dref")
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:

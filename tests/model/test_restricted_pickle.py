@@ -124,12 +124,25 @@ class Tensorlike:
 
 @pytest.mark.parametrize(
     ("offset", "shape", "stride"),
-    [(0, (5,), (1,)), (3, (2,), (1,)), (0, (2, 2), (4, 1)), (-1, (2,), (1,)), (3, (2,), (-1,))],
-)
+    [
+        (0, (5,), (1,)), (3, (2,), (1,)), (0, (2, 2), (4, 1)), (-1, (2,), (1,)), (3, (2,), (-1,)),
+        (0, (10**13,), (0,)), (0, (-2, -2), (1, 1)),
+    ],
+)  # fmt: skip
 def test_tensors_beyond_their_storage_are_refused(offset, shape, stride, tmp_path):
     data = tensor_pickle(offset, shape, stride)
     path = write_archive(tmp_path / "model.pt", data, **{"data/0": bytes(16)})
     with pytest.raises(RestrictedPickleError):
+        read_checkpoint(path)
+
+
+def test_what_was_checked_cannot_be_changed_afterwards(tmp_path):
+    # BUILD (b) would set attributes, such as the archive from which bytes are read.
+    whole = tensor_pickle(0, (4,), (1,))
+    assert whole.endswith(b"s.")
+    data = whole[:-2] + b"}X\x05\x00\x00\x00shapeK\x09sbs."
+    path = write_archive(tmp_path / "model.pt", data, **{"data/0": bytes(16)})
+    with pytest.raises(RestrictedPickleError, match="is not described as"):
         read_checkpoint(path)
 
 

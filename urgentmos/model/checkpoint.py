@@ -162,19 +162,23 @@ def _stored_config(config: ModelConfig, network: AssessorNetwork) -> ModelConfig
 
 def _fetch(hub_id: str) -> Path:
     hub = require_hub(hub_id)
+    # By name: importing writes a model, and so imports this module.
+    importing = importlib.import_module("urgentmos.model.import_checkpoint")
+    imported: Path | None
     try:
         folder = hub.snapshot_download(
             hub_id, allow_patterns=[WEIGHTS_FILE, CONFIG_FILE, CARD_FILE]
         )
     except hub_failures() as error:
-        raise CheckpointError(
-            f"no folder {hub_id!r} here, and it could not be fetched from the Hugging Face Hub: "
-            f"{error}"
-        ) from error
+        imported = importing.find_imported(hub_id)
+        if imported is None:
+            raise CheckpointError(
+                f"no folder {hub_id!r} here, and it could not be fetched from the Hugging Face "
+                f"Hub: {error}"
+            ) from error
+        return imported
     if not (Path(folder) / CONFIG_FILE).exists():
-        # By name: importing writes a model, and so imports this module.
-        importing = importlib.import_module("urgentmos.model.import_checkpoint")
-        imported: Path = importing.import_from_hub(hub_id)
+        imported = importing.import_from_hub(hub_id)
         return imported
     return Path(folder)
 

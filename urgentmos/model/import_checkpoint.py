@@ -128,20 +128,42 @@ def import_from_hub(hub_id: str) -> Path:
         hub_id: ``owner/name`` on the Hugging Face Hub.
 
     Returns:
-        A model folder in the user's cache, named after the checkpoint's commit.
+        A model folder in the user's cache, named after the checkpoint's commit: the last that was
+        imported where the Hub cannot be reached.
 
     Raises:
         ImportCheckpointError: It cannot be imported.
     """
-    _, origin, _ = _locate(hub_id)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "urgentmos"
+    try:
+        _, origin, _ = _locate(hub_id)
+    except ImportCheckpointError:
+        earlier = find_imported(hub_id)
+        if earlier is None:
+            raise
+        return earlier
+    cache = _import_cache()
     folder = cache / origin.replace("/", "--")
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as unfinished:
             import_checkpoint(hub_id, Path(unfinished) / "model")
-            (Path(unfinished) / "model").rename(folder)
+            try:
+                (Path(unfinished) / "model").rename(folder)
+            except OSError:
+                # Another process, as of a training on several devices, may have been first.
+                if not folder.exists():
+                    raise
     return folder
+
+
+def find_imported(hub_id: str) -> Path | None:
+    """Find what was imported last from a name on the Hub, without asking the Hub."""
+    folders = _import_cache().glob(f"{hub_id.replace('/', '--')}@*")
+    return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _import_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "urgentmos"
 
 
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:

@@ -35,8 +35,15 @@ class RestrictedPickleError(ValueError):
     """A file that is not a checkpoint, or holds something other than tensors and containers."""
 
 
+class _Final:
+    """What a pickle's BUILD, which gives an object other attributes, leaves as it was checked."""
+
+    def __setstate__(self, _: object) -> None:
+        raise RestrictedPickleError("a tensor is not described as torch.save describes it")
+
+
 @dataclass(frozen=True)
-class _Storage:
+class _Storage(_Final):
     archive: Path
     entry: str
     dtype: torch.dtype
@@ -44,7 +51,7 @@ class _Storage:
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class StoredTensor(_Final):
     """A tensor that is still on disk.
 
     Attributes:
@@ -170,9 +177,10 @@ class _Reader(pickle.Unpickler):
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     shape, stride = tuple(map(int, shape)), tuple(map(int, stride))
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    if not isinstance(storage, _Storage) or offset < 0 or min(stride, default=0) < 0:
+    if not isinstance(storage, _Storage) or min((offset, *shape, *stride)) < 0:
         raise RestrictedPickleError("a tensor is not described as torch.save describes it")
-    if prod(shape) and last >= storage.size:
+    # With steps of 0 a few values could be a tensor that fills the memory.
+    if prod(shape) > storage.size or (prod(shape) and last >= storage.size):
         raise RestrictedPickleError(
             f"a tensor of shape {shape} reaches beyond its storage of {storage.size} values"
         )
