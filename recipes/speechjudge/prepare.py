@@ -21,8 +21,8 @@ def read(folder: Path, output: Path, problems: Problems) -> Iterator[JudgedPair]
                 problems.add("pair without a verdict", f"{name} {row['index']}: {label}")
                 continue
             target = output / "audio" / "speechjudge" / name
-            a = write_audio(row["audioA"], target / f"{row['index']}_a", problems)
-            b = write_audio(row["audioB"], target / f"{row['index']}_b", problems)
+            a = write_audio(row["audioA"], target, f"{row['index']}_a", problems=problems)
+            b = write_audio(row["audioB"], target, f"{row['index']}_b", problems=problems)
             if a is not None and b is not None:
                 yield JudgedPair(a, b, PREFERENCES[label], split)
 

@@ -212,3 +212,10 @@ def test_of_a_native_pair_only_the_first_leads_and_the_second_is_beside_it() -> 
     assert sorted(lead for plan in plans for lead in leads(plan)) == [0, 1, 2, 4]
     pairs = [tuple(pair) for plan in plans for pair in plan.recordings[plan.pairs].tolist()]
     assert sorted(pairs) == [(2, 3), (4, 5)]
+
+
+def test_a_uid_need_not_be_valid_unicode() -> None:
+    window = Window(max_samples=100)
+    uids = ["sys:\udce9", "sys:\ud800"]
+    sampler = BatchSampler(np.array([100, 100]), uids, batch_samples=400, window=window, seed=0)
+    assert sorted(leads(next(sampler.plans()))) == [0, 1]

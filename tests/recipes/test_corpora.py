@@ -271,6 +271,27 @@ def test_urgent_sqa_writes_audio_out_and_keeps_unrated(
     assert all(soundfile.info(r.audio_path).duration == 0.25 for r in written)
 
 
+def test_names_in_a_table_lead_nowhere_else(
+    corpus: Path, prepare_corpus: Prepare, tmp_path: Path
+) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (corpus / "data").mkdir()
+    audio = {"bytes": _wav_bytes(), "path": "1.wav"}
+    outside = str(tmp_path / "outside")
+    rows = [
+        {"sample_id": "s", "system_id": system, "mos": 3.0, "audio": audio}
+        for system in (outside, "../..", "..", "")
+    ]
+    for split in ("validation", "nonblind_test", "blind_test_mos"):
+        table = arrow.Table.from_pylist(rows)
+        parquet.write_table(table, corpus / "data" / f"{split}-00000-of-00001.parquet")
+    before = set(tmp_path.rglob("*.wav"))
+    prepared = prepare_corpus("urgent2024_sqa")
+    assert prepared.problems.counts["unusable name"] == 12
+    assert set(tmp_path.rglob("*.wav")) == before
+
+
 def test_speecheval_joins_pairs_with_verdicts(
     corpus, write, audio, prepare_corpus, tmp_path
 ) -> None:

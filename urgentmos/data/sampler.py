@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from urgentmos.data.groups import Positions
 from urgentmos.data.mixing import mix
 from urgentmos.data.pairs import Matching, PairTable
+from urgentmos.name_bytes import name_bytes
 
 # Lengths within one bucket (6 %) are in random order; batches are cut along the buckets.
 _BUCKET_RATIO = 1.06
@@ -121,7 +122,7 @@ class BatchSampler:
         self._matching = matching or {}
         self._rank = rank
         self._num_ranks = num_ranks
-        digests = (hashlib.blake2b(uid.encode(), digest_size=8).digest() for uid in uids)
+        digests = (hashlib.blake2b(name_bytes(uid), digest_size=8).digest() for uid in uids)
         self._hashes = np.frombuffer(b"".join(digests), dtype=np.uint64)
 
     def plans(self, start: Progress = Progress()) -> Iterator[BatchPlan]:  # noqa: B008

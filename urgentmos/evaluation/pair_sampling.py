@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from urgentmos.data.mixing import mix
 from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.ratings import RatedCorpus, is_known
+from urgentmos.name_bytes import name_bytes
 
 Category = Literal["content", "speaker or system", "neither"]
 """What two recordings share (MOS-RMBench, §3.2): (i) the content, (ii) not the content but the
@@ -170,5 +171,5 @@ def _codes(names: Sequence[str]) -> Codes:
 
 
 def _hash_ids(ids: Sequence[str]) -> Hashes:
-    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids]
+    digests = [hashlib.blake2b(name_bytes(name), digest_size=8).digest() for name in ids]
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)

@@ -12,6 +12,7 @@ import soundfile
 
 from urgentmos.audio import AudioError, find_audio
 from urgentmos.data.manifest import ManifestError, read_lines
+from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.mixture import SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 
@@ -204,7 +205,7 @@ def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str
 
     At least one group is kept on each side when there are two or more and a share is asked for.
     """
-    ordered = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest())
+    ordered = sorted(set(groups), key=lambda group: hashlib.sha256(name_bytes(group)).digest())
     count = round(validation_share * len(ordered))
     if validation_share > 0 and len(ordered) > 1:
         count = min(max(count, 1), len(ordered) - 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.chain import Step, draw_chain, versions
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.material import (
@@ -272,7 +273,7 @@ def crop_bounds(
 
 def crop_generator(key: str, crop: int) -> np.random.Generator:
     """Return random numbers that belong to one crop of an utterance, whatever the seed."""
-    digest = hashlib.sha256(f"{key} {crop}".encode()).digest()
+    digest = hashlib.sha256(name_bytes(f"{key} {crop}")).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 

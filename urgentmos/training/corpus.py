@@ -17,6 +17,7 @@ from urgentmos.data.waveforms import (
     Waveforms,
     open_cache,
 )
+from urgentmos.name_bytes import name_bytes
 from urgentmos.training.config import DataConfig
 
 Bounds = tuple[float | None, float | None]
@@ -133,7 +134,7 @@ def _side(recording: Recording, *, share: float) -> str:
     if split is not None:
         return str(split)
     # By content, so that no sentence is on both sides; by hash, so that adding data moves nothing.
-    content = f"{recording.meta.get('corpus')}\0{recording.reference_id}".encode()
+    content = name_bytes(f"{recording.meta.get('corpus')}\0{recording.reference_id}")
     place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
     return "validation" if place < share else "train"
 
@@ -208,5 +209,5 @@ def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) ->
         line = [recording.uid, recording.reference_id, side, known, labels]
         digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")
     for pair in pairs:
-        digest.update(f"{pair.a.name} {pair.b.name} {pair.cmos:.6f}\n".encode())
+        digest.update(name_bytes(f"{pair.a.name} {pair.b.name} {pair.cmos:.6f}\n"))
     return digest.hexdigest()

@@ -43,14 +43,21 @@ def read_parquet(
             problems.add("unreadable table", f"{path}: {error}")
 
 
-def write_audio(audio: Mapping[str, Any] | None, path: Path, problems: Problems) -> Path | None:
+def write_audio(
+    audio: Mapping[str, Any] | None, folder: Path, *names: str, problems: Problems
+) -> Path | None:
     """Write the audio of one cell as a file, unless it is there already.
 
     Args:
         audio: ``{"bytes": ..., "path": ...}``.
-        path: Where to, without suffix: it follows the content.
-        problems: Where a cell without audio is noted.
+        folder: Where to.
+        names: Folders in it, and the name of the file without suffix: that follows the content.
+        problems: Where a cell without audio is noted, and names that would lead elsewhere.
     """
+    if any(Path(name).name != name or name in ("", "..") for name in names):
+        problems.add("unusable name", names)
+        return None
+    path = folder.joinpath(*names)
     content = (audio or {}).get("bytes")
     if not content:
         problems.add("missing file", f"no audio inside the table for {path.name}")

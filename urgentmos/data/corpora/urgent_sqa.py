@@ -21,6 +21,6 @@ def read_submissions(folder: Path, audio: Path, problems: Problems) -> Iterator[
     for name, split in _SPLITS.items():
         for row in read_parquet(folder, name, problems, columns=_COLUMNS):
             system, sample = str(row["system_id"]), str(row["sample_id"])
-            path = write_audio(row["audio"], audio / name / system / sample, problems)
+            path = write_audio(row["audio"], audio, name, system, sample, problems=problems)
             if path is not None:
                 yield RatedFile(path, system, sample, row["mos"], split)
