@@ -111,6 +111,8 @@ class ModelConfig:
         groups: Metric groups by name.
         preference: The preference module, or None for a model that only scores.
         verdict: An encoder's own output that counts beside the heads, or None.
+        test_time_augmentation: Outside of training, each encoder hears every recording a second
+            time, with opposite polarity and 5 ms later, and gives the mean. It takes twice as long.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
             gain; ``none`` leaves it as it is.
         shortest_s: Recordings shorter than this are repeated from their start up to it; seconds,
@@ -125,6 +127,7 @@ class ModelConfig:
     groups: dict[str, GroupConfig]
     preference: PreferenceConfig | None = None
     verdict: VerdictConfig | None = None
+    test_time_augmentation: bool = False
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
     sample_rate: int = SAMPLE_RATE

@@ -17,6 +17,7 @@ from urgentmos.model.encoders import Encoder, EncoderOutput, brings_weights, bui
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
+from urgentmos.model.inaudible_twin import inaudible_twin, mean_output
 from urgentmos.model.level import LEVELS
 
 
@@ -53,6 +54,7 @@ class AssessorNetwork(nn.Module):
         preference: PreferenceHead | None,
         preference_group: str | None,
         verdict: VerdictConfig | None = None,
+        test_time_augmentation: bool = False,
     ) -> None:
         """Compose the parts.
 
@@ -67,6 +69,7 @@ class AssessorNetwork(nn.Module):
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
             verdict: How much an encoder's own output counts, or None.
+            test_time_augmentation: Hear each recording's inaudible twin too, outside of training.
         """
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
@@ -80,6 +83,7 @@ class AssessorNetwork(nn.Module):
         self.min_samples = max(min_samples, *(encoder.min_samples for encoder in encoders))
         self._level = level
         self._verdict = verdict
+        self._augmented = test_time_augmentation
 
     def forward(
         self,
@@ -143,9 +147,15 @@ class AssessorNetwork(nn.Module):
         check_lengths(lengths, waveform.shape[1])
         waveform, lengths = self.prepare(waveform, lengths)
         return [
-            encoded[index] if index in encoded else encoder(waveform, lengths)
+            encoded[index] if index in encoded else self._run(encoder, waveform, lengths)
             for index, encoder in enumerate(self.encoders)
         ]
+
+    def _run(self, encoder: nn.Module, waveform: Tensor, lengths: Tensor) -> EncoderOutput:
+        output: EncoderOutput = encoder(waveform, lengths)
+        if self._augmented and not self.training:
+            output = mean_output(output, encoder(inaudible_twin(waveform, lengths), lengths))
+        return output
 
     def _fuse(
         self, outputs: Sequence[EncoderOutput]
@@ -269,7 +279,7 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         family = config.encoders[config.verdict.encoder].family
         raise ConfigError(
             f"model.verdict.encoder: encoder {config.verdict.encoder} ({family}) gives no verdict; "
-            "distill_mos does with the option verdict: true"
+            "distill_mos does"
         )
     with _naming("model.fusion"):
         fusion = Fusion(
@@ -307,6 +317,7 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         preference=preference,
         preference_group=preference_group,
         verdict=config.verdict,
+        test_time_augmentation=config.test_time_augmentation,
     )
 
 

@@ -213,9 +213,8 @@ def test_averaged_frames_are_means_over_each_recording_s_own_frames() -> None:
 
 @pytest.mark.parametrize("averaged_frames", [1, 4])
 def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
-    options = {"verdict": True, "averaged_frames": averaged_frames}
+    options = {"averaged_frames": averaged_frames}
     encoder = build_encoder(EncoderConfig("distill_mos", options)).eval()
-    assert encoder.gives_verdict
     for samples in (800, 24_000, WINDOW):
         waveform, lengths = recordings([samples])
         with torch.no_grad():
@@ -224,7 +223,7 @@ def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
 
 
 def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recordings):
-    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).eval()
+    encoder = build_encoder(EncoderConfig("distill_mos")).eval()
     waveform, lengths = recordings([WINDOW + 8000, 9000], padded_to=WINDOW + 9000)
     with torch.no_grad():
         together = encoder(waveform, lengths).verdict
@@ -237,7 +236,7 @@ def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recor
 
 
 def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
-    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).eval().double()
+    encoder = build_encoder(EncoderConfig("distill_mos")).eval().double()
     waveform, lengths = recordings([6000])
     waveform = waveform.double().requires_grad_()
     encoder(waveform, lengths).verdict.sum().backward()
@@ -250,12 +249,10 @@ def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
 
 
 def test_verdict_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
-    encoder = build_encoder(EncoderConfig("distill_mos", {"verdict": True})).train()
+    encoder = build_encoder(EncoderConfig("distill_mos")).train()
     assert not encoder.state_dict()
     assert not encoder.verdict.training
-    trained = build_encoder(
-        EncoderConfig("distill_mos", {"verdict": True, "trainable_layers": "all"})
-    )
+    trained = build_encoder(EncoderConfig("distill_mos", {"trainable_layers": "all"}))
     assert not any(parameter.requires_grad for parameter in trained.verdict.parameters())
     assert any(name.startswith("verdict.") for name in trained.state_dict())
 

@@ -45,13 +45,11 @@ class DistillMosConfig(PretrainedConfig):
 
     Attributes:
         averaged_frames: Consecutive frames (20 ms each) averaged into one.
-        verdict: Also give what Distill-MOS itself says of a recording.
         digest: SHA-256 of the package's weights file that a saved model was trained with; the
             installed one must have it.
     """
 
     averaged_frames: int = 1
-    verdict: bool = False
     digest: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +117,8 @@ class DistillMosTrunk(nn.Module):
 class DistillMosEncoder(PretrainedEncoder):
     """Hidden states of the Distill-MOS trunk at 50 Hz, or means of a few frames at a lower rate.
 
+    Its verdict is what Distill-MOS itself says of a recording.
+
     Recordings are heard in windows of 7.68 s, each brought to a peak of one, as the package does;
     a shorter one is followed by silence, of which no frame is given. Frames attend to that
     silence, always the same amount of it, so padding and batch-mates change nothing.
@@ -126,14 +126,14 @@ class DistillMosEncoder(PretrainedEncoder):
 
     dim = _DIM
     num_layers = _LAYERS + 1
+    gives_verdict = True
     tower: DistillMosTrunk
 
     def __init__(self, trunk: DistillMosTrunk, *, config: DistillMosConfig) -> None:
         """Wrap a trunk."""
         super().__init__(trunk, list(trunk.layers), config=config)
         self.averaged_frames = config.averaged_frames
-        self.gives_verdict = config.verdict
-        self.verdict = DistillMosVerdict() if config.verdict else None
+        self.verdict = DistillMosVerdict()
         self.frame_rate = SAMPLE_RATE / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
@@ -156,7 +156,7 @@ class DistillMosEncoder(PretrainedEncoder):
             frame_lengths,
             chunk_frames=_COLUMNS,
         )
-        verdict = None if self.verdict is None else _mean(self.verdict(states[-1]), chunks)
+        verdict = _mean(self.verdict(states[-1]), chunks)
         output = EncoderOutput(hidden_states, frame_lengths, verdict)
         return average_frames(output, self.averaged_frames)
 
@@ -183,8 +183,7 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
         )
     stored = load_package_weights()
     encoder.tower.load_state_dict(_translate(stored), strict=True)
-    if encoder.verdict is not None:
-        encoder.verdict.load_package(stored)
+    encoder.verdict.load_package(stored)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
         _leave_out_of_state(encoder)
@@ -285,7 +284,7 @@ def _mean(verdicts: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, "
 
 
 def _leave_out_of_state(encoder: DistillMosEncoder) -> None:
-    parts = {"tower": encoder.tower} | ({"verdict": encoder.verdict} if encoder.verdict else {})
+    parts = {"tower": encoder.tower, "verdict": encoder.verdict}
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
         begins = tuple(f"{prefix}{part}." for part in parts)
