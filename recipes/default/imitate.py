@@ -29,7 +29,7 @@ from urgentmos.data.sampler import BatchSampler, Progress, Window
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.distill_mos import load_package_weights
-from urgentmos.model.encoders.distill_mos_verdict import DistillMosVerdict
+from urgentmos.model.encoders.distill_mos_head import DistillMosHead
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.assembly import open_stores
 from urgentmos.training.config import RunConfig
@@ -53,27 +53,27 @@ class Imitating:
         pupil: Encoder,
         store: FeatureStore,
         *,
-        verdict_weight: float,
+        score_weight: float,
     ) -> None:
         """Take the network that the copy is a part of, and the teacher's hidden states."""
         self.network, self.pupil = network, pupil
-        self.verdict_weight = verdict_weight
+        self.score_weight = score_weight
         self.imitation = build_imitation(store, pupil)
-        self.verdict = DistillMosVerdict()
-        self.verdict.load_package(load_package_weights())
+        self.head = DistillMosHead()
+        self.head.load_package(load_package_weights())
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the error of the hidden states, the squared one of the verdict, and the loss."""
+        """Give the error of the hidden states, the squared one of the score, and the loss."""
         teacher = batch.teacher
         heard = self.network.prepare(batch.waveform, batch.lengths)
         with torch.autocast("cpu", torch.bfloat16):
             given: EncoderOutput = self.pupil(*heard)
         given = EncoderOutput(given.hidden_states.float(), given.lengths)
-        wanted = self.verdict(teacher.hidden_states[:, -1], teacher.lengths)
-        found = self.verdict(given.hidden_states[:, -1], given.lengths)
-        states, verdict = self.imitation(given, teacher), (found - wanted).square().mean()
-        loss = states + self.verdict_weight * verdict
-        return {"loss": loss, "states": states, "verdict": verdict}
+        wanted = self.head(teacher.hidden_states[:, -1], teacher.lengths)
+        found = self.head(given.hidden_states[:, -1], given.lengths)
+        states, score = self.imitation(given, teacher), (found - wanted).square().mean()
+        loss = states + self.score_weight * score
+        return {"loss": loss, "states": states, "score": score}
 
 
 def begin(network: AssessorNetwork, config: RunConfig) -> None:
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="run with a teacher, its pupil and start_from")
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--verdict", type=float, default=1.0, help="weight beside the states")
+    parser.add_argument("--score", type=float, default=1.0, help="weight beside the states")
     arguments = parser.parse_args()
 
     config = load_config(RunConfig, arguments.config, overrides=arguments.overrides)
@@ -132,7 +132,7 @@ def main() -> None:
     begin(network, config)
     pupil = network.encoders[config.teacher.pupil]
     store = open_stores(config, corpus, network, device=torch.device("cpu")).teacher
-    imitating = Imitating(network, pupil, store, verdict_weight=arguments.verdict)
+    imitating = Imitating(network, pupil, store, score_weight=arguments.score)
     train(imitating, config, corpus, store, resume=arguments.resume)
 
 

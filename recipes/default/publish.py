@@ -45,11 +45,12 @@ def architecture(assessor: Assessor) -> str:
     config = assessor.config
     families = ", ".join(encoder.family for encoder in config.encoders)
     made_of = f"UrgentMOS: encoders {families}; {len(config.groups)} groups of metrics"
-    if config.verdict is None:
+    if config.native_score is None:
         return made_of
-    shares = ", ".join(f"{metric} {share:g}" for metric, share in config.verdict.shares.items())
-    speaker = config.encoders[config.verdict.encoder].family
-    return f"{made_of}; share of what {speaker} itself says: {shares}"
+    native = config.native_score
+    shares = ", ".join(f"{metric} {share:g}" for metric, share in native.shares.items())
+    scorer = config.encoders[native.encoder].family
+    return f"{made_of}; share of the score of {scorer} itself: {shares}"
 
 
 def learned_besides(run: RunConfig) -> list[str]:
@@ -144,7 +145,7 @@ def main() -> None:
         "heads": sources_by_head(recordings, assessor.metrics, tools),
         "learned_besides": learned_besides(run),
         "not_learned": NOT_LEARNED,
-        # Of the heads alone, without an encoder's verdict: training hears those.
+        # Of the heads alone, without an encoder's native score: training hears those.
         "validation": validation_figures(arguments.run, assessor),
         "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio, run),

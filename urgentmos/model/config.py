@@ -77,17 +77,17 @@ class PreferenceConfig:
 
 
 @dataclass
-class VerdictConfig:
-    """An encoder's own output, and how much it counts beside the heads when recordings are scored.
+class NativeScoreConfig:
+    """The score of an encoder's own head, and how much it counts beside the model's heads.
 
-    In training it does not count: the heads learn by themselves.
+    It counts when recordings are scored. In training it does not: the heads learn by themselves.
 
     Attributes:
         encoder: Number of the encoder, from 0.
-        metric: Metric that its output is.
-        shares: By metric of that metric's group: the share that is added to its score of what the
-            encoder's output has more than the head of ``metric``. With 1 for ``metric`` itself, the
-            output is its score; with 0.5, the mean of both.
+        metric: Metric that it predicts.
+        shares: For each metric of the same group: the fraction of (encoder's score - prediction of
+            the head of ``metric``) that is added to its score. For ``metric`` itself, 1 replaces
+            the prediction and 0.5 averages the two.
     """
 
     encoder: int
@@ -110,7 +110,7 @@ class ModelConfig:
         fusion: Joint features.
         groups: Metric groups by name.
         preference: The preference module, or None for a model that only scores.
-        verdict: An encoder's own output that counts beside the heads, or None.
+        native_score: The score of an encoder's own head that counts beside the heads, or None.
         test_time_augmentation: Outside of training, each encoder hears every recording a second
             time, with opposite polarity and 5 ms later, and gives the mean. It takes twice as long.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
@@ -126,7 +126,7 @@ class ModelConfig:
     fusion: FusionConfig
     groups: dict[str, GroupConfig]
     preference: PreferenceConfig | None = None
-    verdict: VerdictConfig | None = None
+    native_score: NativeScoreConfig | None = None
     test_time_augmentation: bool = False
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
@@ -159,22 +159,23 @@ class ModelConfig:
                 f"the groups are {', '.join(self.groups)}"
             )
 
-        if self.verdict is not None:
-            self._check_verdict(self.verdict)
+        if self.native_score is not None:
+            self._check_native_score(self.native_score)
 
-    def _check_verdict(self, verdict: VerdictConfig) -> None:
-        if not 0 <= verdict.encoder < len(self.encoders):
+    def _check_native_score(self, native: NativeScoreConfig) -> None:
+        if not 0 <= native.encoder < len(self.encoders):
             raise ValueError(
-                f"verdict.encoder: expected 0 to {len(self.encoders) - 1}, got {verdict.encoder}"
+                f"native_score.encoder: expected 0 to {len(self.encoders) - 1}, got "
+                f"{native.encoder}"
             )
-        metrics = next((g.metrics for g in self.groups.values() if verdict.metric in g.metrics), [])
+        metrics = next((g.metrics for g in self.groups.values() if native.metric in g.metrics), [])
         if not metrics:
-            raise ValueError(f"verdict.metric: the model has no metric {verdict.metric!r}")
-        for name in verdict.shares:
+            raise ValueError(f"native_score.metric: the model has no metric {native.metric!r}")
+        for name in native.shares:
             if name not in metrics:
                 raise ValueError(
-                    f"verdict.shares: {name!r} is not in the group of {verdict.metric!r}, which "
-                    f"has {', '.join(metrics)}"
+                    f"native_score.shares: {name!r} is not in the group of {native.metric!r}, "
+                    f"which has {', '.join(metrics)}"
                 )
 
     def _check_input(self) -> None:

@@ -25,5 +25,7 @@ def inaudible_twin(
 
 def mean_output(a: EncoderOutput, b: EncoderOutput) -> EncoderOutput:
     """Average what an encoder gave for two versions of the same recordings."""
-    verdict = None if a.verdict is None or b.verdict is None else (a.verdict + b.verdict) / 2
-    return EncoderOutput((a.hidden_states + b.hidden_states) / 2, a.lengths, verdict)
+    score = None
+    if a.native_score is not None and b.native_score is not None:
+        score = (a.native_score + b.native_score) / 2
+    return EncoderOutput((a.hidden_states + b.hidden_states) / 2, a.lengths, score)

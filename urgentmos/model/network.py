@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import EncoderConfig, ModelConfig, VerdictConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import Encoder, EncoderOutput, brings_weights, build_encoder
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
@@ -53,7 +53,7 @@ class AssessorNetwork(nn.Module):
         min_samples: int,
         preference: PreferenceHead | None,
         preference_group: str | None,
-        verdict: VerdictConfig | None = None,
+        native_score: NativeScoreConfig | None = None,
         test_time_augmentation: bool = False,
     ) -> None:
         """Compose the parts.
@@ -68,7 +68,7 @@ class AssessorNetwork(nn.Module):
             min_samples: Shorter recordings are repeated up to this, or to what the encoders need.
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
-            verdict: How much an encoder's own output counts, or None.
+            native_score: How much the score of an encoder's own head counts, or None.
             test_time_augmentation: Hear each recording's inaudible twin too, outside of training.
         """
         super().__init__()
@@ -82,7 +82,7 @@ class AssessorNetwork(nn.Module):
         self.metrics = [metric for names in self.group_metrics.values() for metric in names]
         self.min_samples = max(min_samples, *(encoder.min_samples for encoder in encoders))
         self._level = level
-        self._verdict = verdict
+        self._native_score = native_score
         self._augmented = test_time_augmentation
 
     def forward(
@@ -118,9 +118,10 @@ class AssessorNetwork(nn.Module):
             frames = self.groups[group](features, mask)
             pooled = masked_mean(frames, mask)
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
-            if self._verdict is not None and self._verdict.metric in names and not self.training:
-                said = outputs[self._verdict.encoder].verdict
-                self._add_verdict(scores, said, pooled, self._verdict)
+            native = self._native_score
+            if native is not None and native.metric in names and not self.training:
+                score = outputs[native.encoder].native_score
+                self._add_native_score(scores, score, pooled, native)
             if group == self.preference_group:
                 preference_frames = frames
         ordered = {name: scores[name] for name in wanted}
@@ -163,21 +164,21 @@ class AssessorNetwork(nn.Module):
         fused, frame_lengths = self.fusion(outputs)
         return fused, lengths_to_mask(frame_lengths, fused.shape[1])
 
-    def _add_verdict(
+    def _add_native_score(
         self,
         scores: dict[str, Tensor],
-        said: Float[Tensor, " batch"] | None,
+        score: Float[Tensor, " batch"] | None,
         pooled: Float[Tensor, "batch dim"],
-        verdict: VerdictConfig,
+        native: NativeScoreConfig,
     ) -> None:
-        """Add to each score its share of what the encoder says more than the head does."""
-        if said is None:  # The hidden states were stored, and no verdict with them.
+        """Add to each score its share of (encoder's score - prediction of the head)."""
+        if score is None:  # The hidden states were stored, and no score with them.
             return
-        more = said - self.heads[verdict.metric](pooled)
-        for name, share in verdict.shares.items():
+        difference = score - self.heads[native.metric](pooled)
+        for name, share in native.shares.items():
             if name in scores:
                 head = cast(MetricHead, self.heads[name])
-                scores[name] = head.constraint.clamp(scores[name] + share * more)
+                scores[name] = head.constraint.clamp(scores[name] + share * difference)
 
     def prepare(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -275,11 +276,12 @@ def _build_encoder(
 
 def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:
     dim = config.fusion.dim
-    if config.verdict is not None and not encoders[config.verdict.encoder].gives_verdict:
-        family = config.encoders[config.verdict.encoder].family
+    native = config.native_score
+    if native is not None and not encoders[native.encoder].gives_native_score:
+        family = config.encoders[native.encoder].family
         raise ConfigError(
-            f"model.verdict.encoder: encoder {config.verdict.encoder} ({family}) gives no verdict; "
-            "distill_mos does"
+            f"model.native_score.encoder: encoder {native.encoder} ({family}) gives no score of "
+            "its own; distill_mos does"
         )
     with _naming("model.fusion"):
         fusion = Fusion(
@@ -316,7 +318,7 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         min_samples=round(config.shortest_s * config.sample_rate),
         preference=preference,
         preference_group=preference_group,
-        verdict=config.verdict,
+        native_score=config.native_score,
         test_time_augmentation=config.test_time_augmentation,
     )
 

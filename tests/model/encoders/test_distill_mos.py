@@ -218,19 +218,19 @@ def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
     for samples in (800, 24_000, WINDOW):
         waveform, lengths = recordings([samples])
         with torch.no_grad():
-            verdict = encoder(waveform, lengths).verdict
-            torch.testing.assert_close(verdict, package(waveform).flatten(), atol=1e-4, rtol=0)
+            native_score = encoder(waveform, lengths).native_score
+            torch.testing.assert_close(native_score, package(waveform).flatten(), atol=1e-4, rtol=0)
 
 
 def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recordings):
     encoder = build_encoder(EncoderConfig("distill_mos")).eval()
     waveform, lengths = recordings([WINDOW + 8000, 9000], padded_to=WINDOW + 9000)
     with torch.no_grad():
-        together = encoder(waveform, lengths).verdict
-        short = encoder(waveform[1:, :9000], lengths[1:]).verdict
-        begin = encoder(waveform[:1, :WINDOW], torch.tensor([WINDOW])).verdict
+        together = encoder(waveform, lengths).native_score
+        short = encoder(waveform[1:, :9000], lengths[1:]).native_score
+        begin = encoder(waveform[:1, :WINDOW], torch.tensor([WINDOW])).native_score
         # The last window starts at a whole frame.
-        end = encoder(waveform[:1, 8000 : WINDOW + 8000], torch.tensor([WINDOW])).verdict
+        end = encoder(waveform[:1, 8000 : WINDOW + 8000], torch.tensor([WINDOW])).native_score
     expected = torch.cat([(begin + end) / 2, short])
     torch.testing.assert_close(together, expected, atol=1e-4, rtol=0)
 
@@ -239,11 +239,11 @@ def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
     encoder = build_encoder(EncoderConfig("distill_mos")).eval().double()
     waveform, lengths = recordings([6000])
     waveform = waveform.double().requires_grad_()
-    encoder(waveform, lengths).verdict.sum().backward()
+    encoder(waveform, lengths).native_score.sum().backward()
     direction = torch.randn(waveform.shape, generator=torch.Generator().manual_seed(0)).double()
     step = 1e-9
     with torch.no_grad():
-        up, down = (encoder(waveform + s * direction, lengths).verdict for s in (step, -step))
+        up, down = (encoder(waveform + s * direction, lengths).native_score for s in (step, -step))
     expected = float((up - down).sum()) / (2 * step)
     assert float((waveform.grad * direction).sum()) == pytest.approx(expected, rel=0.02)
 
@@ -251,10 +251,10 @@ def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
 def test_verdict_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
     encoder = build_encoder(EncoderConfig("distill_mos")).train()
     assert not encoder.state_dict()
-    assert not encoder.verdict.training
+    assert not encoder.head.training
     trained = build_encoder(EncoderConfig("distill_mos", {"trainable_layers": "all"}))
-    assert not any(parameter.requires_grad for parameter in trained.verdict.parameters())
-    assert any(name.startswith("verdict.") for name in trained.state_dict())
+    assert not any(parameter.requires_grad for parameter in trained.head.parameters())
+    assert any(name.startswith("head.") for name in trained.state_dict())
 
 
 def test_no_frames_to_average_are_refused() -> None:

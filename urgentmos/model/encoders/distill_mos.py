@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from urgentmos.extras import MissingExtraError
 from urgentmos.model.encoders.chunking import Chunks, cut, join
-from urgentmos.model.encoders.distill_mos_verdict import DistillMosVerdict
+from urgentmos.model.encoders.distill_mos_head import DistillMosHead
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import average_frames, num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
@@ -117,7 +117,7 @@ class DistillMosTrunk(nn.Module):
 class DistillMosEncoder(PretrainedEncoder):
     """Hidden states of the Distill-MOS trunk at 50 Hz, or means of a few frames at a lower rate.
 
-    Its verdict is what Distill-MOS itself says of a recording.
+    Its native score is that of Distill-MOS itself.
 
     Recordings are heard in windows of 7.68 s, each brought to a peak of one, as the package does;
     a shorter one is followed by silence, of which no frame is given. Frames attend to that
@@ -126,14 +126,14 @@ class DistillMosEncoder(PretrainedEncoder):
 
     dim = _DIM
     num_layers = _LAYERS + 1
-    gives_verdict = True
+    gives_native_score = True
     tower: DistillMosTrunk
 
     def __init__(self, trunk: DistillMosTrunk, *, config: DistillMosConfig) -> None:
         """Wrap a trunk."""
         super().__init__(trunk, list(trunk.layers), config=config)
         self.averaged_frames = config.averaged_frames
-        self.verdict = DistillMosVerdict()
+        self.head = DistillMosHead()
         self.frame_rate = SAMPLE_RATE / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
@@ -156,8 +156,8 @@ class DistillMosEncoder(PretrainedEncoder):
             frame_lengths,
             chunk_frames=_COLUMNS,
         )
-        verdict = _mean(self.verdict(states[-1]), chunks)
-        output = EncoderOutput(hidden_states, frame_lengths, verdict)
+        native_score = _mean(self.head(states[-1]), chunks)
+        output = EncoderOutput(hidden_states, frame_lengths, native_score)
         return average_frames(output, self.averaged_frames)
 
 
@@ -183,7 +183,7 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
         )
     stored = load_package_weights()
     encoder.tower.load_state_dict(_translate(stored), strict=True)
-    encoder.verdict.load_package(stored)
+    encoder.head.load_package(stored)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
         _leave_out_of_state(encoder)
@@ -275,16 +275,16 @@ def _batch_norm(stored: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor
     return scale, stored[f"{name}bias"].double() - stored[f"{name}running_mean"].double() * scale
 
 
-def _mean(verdicts: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:
+def _mean(scores: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:
     """Average over the windows of each recording, as the package does (of more windows)."""
-    counts = torch.diff(chunks.first, append=chunks.first.new_tensor([len(verdicts)]))
+    counts = torch.diff(chunks.first, append=chunks.first.new_tensor([len(scores)]))
     owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    totals = torch.zeros_like(counts, dtype=verdicts.dtype).index_add(0, owner, verdicts)
+    totals = torch.zeros_like(counts, dtype=scores.dtype).index_add(0, owner, scores)
     return totals / counts
 
 
 def _leave_out_of_state(encoder: DistillMosEncoder) -> None:
-    parts = {"tower": encoder.tower, "verdict": encoder.verdict}
+    parts = {"tower": encoder.tower, "head": encoder.head}
 
     def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
         begins = tuple(f"{prefix}{part}." for part in parts)

@@ -14,12 +14,12 @@ class EncoderOutput(NamedTuple):
     Attributes:
         hidden_states: Layers in order, the input embedding first.
         lengths: Valid frames of each recording; what lies beyond is padding.
-        verdict: What the encoder's own output says of each recording, where it has one.
+        native_score: Score of each recording by the encoder's own head, where it has one.
     """
 
     hidden_states: Float[Tensor, "batch layers frames dim"]
     lengths: Int[Tensor, " batch"]
-    verdict: Float[Tensor, " batch"] | None = None
+    native_score: Float[Tensor, " batch"] | None = None
 
 
 class Encoder(nn.Module):
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         num_layers: Number of hidden states given.
         frame_rate: Frames per second.
         min_samples: Shortest recording that can be encoded.
-        gives_verdict: Whether its output holds a verdict.
+        gives_native_score: Whether the encoder has a head of its own.
         differentiable: Whether gradient reaches the waveform.
         gradient_note: Why it does not, or empty.
         stored_options: Options that a saved model notes over those the encoder was built from, so
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
     num_layers: int
     frame_rate: float
     min_samples: int = 1
-    gives_verdict: bool = False
+    gives_native_score: bool = False
     differentiable: bool = True
     gradient_note: str = ""
     stored_options: Mapping[str, Any] = MappingProxyType({})

@@ -49,7 +49,7 @@ def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
     """Average every ``count`` consecutive valid frames; the last mean can be over fewer."""
     if count == 1:
         return output
-    hidden, lengths, verdict = output
+    hidden, lengths, native_score = output
     missing = -hidden.shape[2] % count
     mask = lengths_to_mask(lengths, hidden.shape[2] + missing)[:, None, :, None].to(hidden.dtype)
     hidden = functional.pad(hidden, (0, 0, 0, missing)) * mask
@@ -57,4 +57,4 @@ def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
     totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
     counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
     lengths = torch.div(lengths + count - 1, count, rounding_mode="floor")
-    return EncoderOutput(totals / counted, lengths, verdict)
+    return EncoderOutput(totals / counted, lengths, native_score)

@@ -1,4 +1,4 @@
-"""What Distill-MOS itself says: the output on top of its trunk.
+"""The head of Distill-MOS, on top of its trunk.
 
 Weights and definition: package ``distillmos``, MIT (https://arxiv.org/abs/2502.05356).
 """
@@ -20,7 +20,7 @@ _PARTS = {
 }
 
 
-class DistillMosVerdict(nn.Module):
+class DistillMosHead(nn.Module):
     """Attention pooling over frames, a linear layer, 1 to 5; always frozen."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class DistillMosVerdict(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> "DistillMosVerdict":
+    def train(self, mode: bool = True) -> "DistillMosHead":
         """Stay in evaluation mode: the norm's statistics are the package's."""
         return super().train(False)
 

@@ -1,4 +1,4 @@
-"""An encoder's own output beside the heads."""
+"""The score of an encoder's own head beside the heads."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from urgentmos.config import ConfigError
-from urgentmos.model.config import ModelConfig, VerdictConfig
+from urgentmos.model.config import ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.network import AssessorNetwork, build_assessor
@@ -18,7 +18,7 @@ SAYS = torch.tensor([1.2, 4.7])
 class Speaking(Encoder):
     """An encoder that says something of each recording besides."""
 
-    gives_verdict = True
+    gives_native_score = True
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Speaking(Encoder):
     def forward(self, waveform: Tensor, lengths: Tensor) -> EncoderOutput:
         """Encode, and say the same as always."""
         output: EncoderOutput = self.encoder(waveform, lengths)
-        return output._replace(verdict=SAYS)
+        return output._replace(native_score=SAYS)
 
 
 def speaking_network(config: ModelConfig, shares: dict[str, float]) -> AssessorNetwork:
@@ -36,7 +36,7 @@ def speaking_network(config: ModelConfig, shares: dict[str, float]) -> AssessorN
     network = build_assessor(config).eval()
     spoken = nn.ModuleList([Speaking(network.encoders[0]), *network.encoders[1:]])
     network.encoders = spoken
-    network._verdict = VerdictConfig(encoder=0, metric="mos", shares=shares)
+    network._native_score = NativeScoreConfig(encoder=0, metric="mos", shares=shares)
     return network
 
 
@@ -70,26 +70,26 @@ def test_heads_learn_without_it(tiny_config, batch) -> None:
 def test_stored_hidden_states_bring_none(tiny_config, batch) -> None:
     network = speaking_network(tiny_config, {"mos": 0.5})
     alone = speaking_network(tiny_config, {})
-    stored = network.encoders[0](*network.prepare(*batch))._replace(verdict=None)
+    stored = network.encoders[0](*network.prepare(*batch))._replace(native_score=None)
     scores = network(*batch, encoded={0: stored}).scores
     torch.testing.assert_close(scores["mos"], alone(*batch).scores["mos"])
 
 
 def test_an_encoder_without_one_is_refused(tiny_config) -> None:
-    verdict = VerdictConfig(encoder=0, metric="mos", shares={"mos": 1.0})
-    with pytest.raises(ConfigError, match="gives no verdict"):
-        build_assessor(replace(tiny_config, verdict=verdict))
+    native_score = NativeScoreConfig(encoder=0, metric="mos", shares={"mos": 1.0})
+    with pytest.raises(ConfigError, match="gives no score of its own"):
+        build_assessor(replace(tiny_config, native_score=native_score))
 
 
 @pytest.mark.parametrize(
-    ("verdict", "message"),
+    ("native_score", "message"),
     [
-        ({"encoder": 9, "metric": "mos"}, r"verdict\.encoder: expected 0 to"),
+        ({"encoder": 9, "metric": "mos"}, r"native_score\.encoder: expected 0 to"),
         ({"encoder": 0, "metric": "mcd"}, "has no metric 'mcd'"),
         ({"encoder": 0, "metric": "mos", "shares": {"estoi": 0.5}}, "'estoi' is not in the group"),
         ({"encoder": 0, "metric": "mos", "shares": {"mos": 1.5}}, "shares.mos: expected 0 to 1"),
     ],
 )
-def test_what_does_not_fit_is_refused(verdict, message, tiny_config) -> None:
+def test_what_does_not_fit_is_refused(native_score, message, tiny_config) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(tiny_config, verdict=VerdictConfig(**{"shares": {}, **verdict}))
+        replace(tiny_config, native_score=NativeScoreConfig(**{"shares": {}, **native_score}))
