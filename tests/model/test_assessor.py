@@ -279,13 +279,14 @@ def _fading(speech: Speech, seconds: float) -> np.ndarray:
 
 
 class TestLongRecordings:
+    @pytest.mark.parametrize("sample_rate", [16000, 11025, 44100])
     def test_a_long_recording_scores_as_its_file_does(
-        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech, sample_rate: int
     ) -> None:
         waveform = np.pad(_fading(speech, 41.0), (8000, 40000))
-        soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+        soundfile.write(tmp_path / "a.wav", waveform, sample_rate, subtype="FLOAT")
         (row,) = tiny_assessor.score_files([tmp_path / "a.wav"])
-        scores = tiny_assessor.score(waveform, 16000)
+        scores = tiny_assessor.score(waveform, sample_rate)
         for name, score in scores.items():
             tolerance = 1e-4 * METRICS[name].scale
             assert float(score) == pytest.approx(row.scores[name], abs=tolerance)

@@ -26,7 +26,7 @@ from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assess
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
-from urgentmos.resampling import resample_in_pieces, resampled_length
+from urgentmos.resampling import resample_as_files
 from urgentmos.silence import drop_edge_silence
 from urgentmos.windows import meet, plan_windows
 
@@ -262,13 +262,8 @@ class Assessor:
                 f"the waveform of shape {shape} has samples of {peak:.1e}: full scale is 1"
             )
         if sample_rate != self.sample_rate:
-            batch = resample_in_pieces(batch, from_rate=sample_rate, to_rate=self.sample_rate)
-            batch_lengths = torch.tensor(
-                [
-                    resampled_length(int(n), from_rate=sample_rate, to_rate=self.sample_rate)
-                    for n in batch_lengths
-                ],
-                device=batch.device,
+            batch, batch_lengths = resample_as_files(
+                batch, batch_lengths, from_rate=sample_rate, to_rate=self.sample_rate
             )
         return batch, batch_lengths
 
