@@ -74,7 +74,7 @@ LABELLERS: dict[str, LabelTool] = {
     "distill_mos": LabelTool(
         lambda precision: DistillMos(precision=precision),
         DistillMos.metrics,
-        ("distillmos", "torchaudio"),
+        ("distillmos",),
     ),
     "utmos": LabelTool(lambda _: Utmos(), Utmos.metrics, install="", downloads=True),
     "scoreq": LabelTool(lambda _: Scoreq(), Scoreq.metrics, ("scoreq",), downloads=True),

@@ -4,34 +4,33 @@ Weights and definition: package ``distillmos`` (Stahl and Gamper 2025).
 """
 
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from urgentmos.extras import require
 from urgentmos.labels.labeller import LabelError, Waveform, package_version, require_sound
+from urgentmos.model.encoders.distill_mos import (
+    DistillMosConfig,
+    DistillMosEncoder,
+    build_distill_mos,
+)
 from urgentmos.precision import Precision
 
 WINDOW_SAMPLES = 122_880
 MAX_HOP_SAMPLES = 16_000
-_FFT_SAMPLES = 320
-_HOP_SAMPLES = 160
-_FRAMES = WINDOW_SAMPLES // _HOP_SAMPLES
-# Six 3-wide convolutions see 6 frames to each side, and the STFT window one more. Twice that, and
-# even, so that one output column between the sound and the window's end sees only zero padding.
-_MARGIN_FRAMES = 8
 _MIN_SAMPLES = 400
 
 
 class DistillMos:
     """Distill-MOS on 7.68 s windows, averaged.
 
-    Values equal the package's own forward pass to rounding (1e-5) in ``float32``. ``bfloat16``
-    runs the network under autocast: twice as fast where the processor has bfloat16 units, and off
-    by up to 0.01.
+    The network is the encoder of the same name, which computes the zeros that fill a window once
+    and needs no torchaudio. Values equal the package's own forward pass to rounding (1e-5) in
+    ``float32``. ``bfloat16`` runs the network under autocast: twice as fast where the processor has
+    bfloat16 units, and off by up to 0.01.
     """
 
     metrics = ("distill_mos",)
@@ -55,34 +54,19 @@ class DistillMos:
         # One window at a time: on a single core, larger batches are slower (0.12 s per 5 s clip
         # against 0.18 s in batches of 16), as the first layers then leave the cache.
         scores = [
-            self._forward(torch.from_numpy(window)[None]).item()
-            for window in cut_windows(recording)
+            self._score(torch.from_numpy(window)[None]).item() for window in cut_windows(recording)
         ]
         return {"distill_mos": float(np.mean(scores))}
 
     @torch.inference_mode()
-    def _forward(self, windows: Float[Tensor, "batch samples"]) -> Float[Tensor, " batch"]:
-        peak = windows.abs().amax(dim=1, keepdim=True)
-        windows = windows / (peak + 1e-8)
-        frames_kept = _frames_kept(windows.shape[1])
-        spectrum = _compressed_spectrum(windows, num_frames=frames_kept)
+    def _score(self, window: Float[Tensor, "1 samples"]) -> Float[Tensor, " 1"]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._precision == "bfloat16"):
-            features = self._model.cnn.cnn(spectrum).flatten(1, 2)
-            features = _restore_padding(features, frames_kept=frames_kept)
-            quality = self._model.transformer_pool_attn(features.transpose(1, 2))
-        mos: Tensor = 1 + 4 * quality.float()
-        return mos
+            output = self._encoder(window, torch.tensor([window.shape[1]]))
+        return cast(Tensor, output.native_score)
 
     @cached_property
-    def _model(self) -> Any:
-        sqa = require("distillmos.sqa", extra="labels")
-        # The package prints when it loads its own weights.
-        model: Any = sqa.ConvTransformerSQAModel(load_weights=False)
-        checkpoint = torch.load(  # noqa: TID251 - the package's own file; tensors only
-            sqa.DEFAULT_WEIGHTS_CHKPT, map_location="cpu", weights_only=True
-        )
-        model.load_state_dict(checkpoint["model"])
-        return model.eval().to(memory_format=torch.channels_last)
+    def _encoder(self) -> DistillMosEncoder:
+        return build_distill_mos(DistillMosConfig()).eval()
 
 
 def cut_windows(recording: Waveform) -> list[Waveform]:
@@ -95,47 +79,3 @@ def cut_windows(recording: Waveform) -> list[Waveform]:
     num_windows = int(np.ceil(excess / MAX_HOP_SAMPLES)) + 1
     starts = [int(position * excess) for position in np.linspace(0, 1, num_windows)]
     return [recording[start : start + WINDOW_SAMPLES] for start in starts]
-
-
-def _frames_kept(samples: int) -> int:
-    """Frames that reach the convolutions: those with sound, and a margin for both edges.
-
-    The package pads a window with zeros to 7.68 s. Convolution over those zeros gives one and the
-    same column everywhere except near the sound and near the end, so it is computed once:
-
-        frames     | sound ........ | margin | zeros, left out ...... | margin |
-        columns    | kept                  c | copies of c            | kept   |
-    """
-    sounding = -(-samples // _HOP_SAMPLES) + 1
-    kept = sounding + 2 * _MARGIN_FRAMES + 2
-    return min(_FRAMES, kept + kept % 2)
-
-
-def _compressed_spectrum(
-    windows: Float[Tensor, "batch samples"], *, num_frames: int
-) -> Float[Tensor, "batch 2 bins frames"]:
-    padded = nn.functional.pad(windows, (0, num_frames * _HOP_SAMPLES - windows.shape[1]))
-    overlap = (_FFT_SAMPLES - _HOP_SAMPLES) // 2
-    spectrum: Complex64[Tensor, "batch bins frames"] = torch.stft(
-        nn.functional.pad(padded, (overlap, overlap), mode="reflect"),
-        n_fft=_FFT_SAMPLES,
-        hop_length=_HOP_SAMPLES,
-        window=torch.hann_window(_FFT_SAMPLES),
-        center=False,
-        return_complex=True,
-    )
-    parts = torch.view_as_real(spectrum)
-    magnitude = parts.square().sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
-    return (magnitude**0.3 * parts / magnitude).permute(0, 3, 1, 2)
-
-
-def _restore_padding(
-    features: Float[Tensor, "batch dim columns"], *, frames_kept: int
-) -> Float[Tensor, "batch dim all_columns"]:
-    # The last convolution halves the frame rate.
-    missing = (_FRAMES - frames_kept) // 2
-    if missing == 0:
-        return features
-    silent = frames_kept // 2 - _MARGIN_FRAMES // 2 - 1
-    column = features[:, :, silent : silent + 1].expand(-1, -1, missing)
-    return torch.cat((features[:, :, :silent], column, features[:, :, silent:]), dim=2)

@@ -2,7 +2,9 @@
 
 ``torch.save`` writes a zip archive with one pickle, which names objects to build, and one file of
 raw bytes per storage. A pickle can name any function of any module; this reader knows the handful
-that describe tensors and refuses every other name before anything is called.
+that describe tensors and refuses every other name before anything is called. Unlike
+``torch.load(weights_only=True)`` it leaves tensors on disk until they are asked for, and its list
+of names does not depend on the version of PyTorch.
 """
 
 import pickle  # noqa: TID251 - only its opcodes; every name is looked up in _ADMITTED

@@ -22,6 +22,7 @@ from urgentmos.model.encoders.distill_mos_head import DistillMosHead
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import average_frames, num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
+from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
 from urgentmos.rates import SAMPLE_RATE
 
 _WEIGHTS = "weights/distill_mos_v7.pt"
@@ -198,10 +199,8 @@ def load_package_weights() -> dict[str, Tensor]:
     Raises:
         MissingExtraError: ``distillmos`` is not installed.
     """
-    stored: dict[str, dict[str, Tensor]] = torch.load(  # noqa: TID251 - tensors only
-        _find_weights(), map_location="cpu", weights_only=True
-    )
-    return stored["model"]
+    path = _find_weights()
+    return load_tensors(read_checkpoint(path)["model"], where=str(path))
 
 
 def _convolutions() -> nn.Sequential:
@@ -238,8 +237,8 @@ def _find_weights() -> Path:
     spec = importlib.util.find_spec("distillmos")
     if spec is None or spec.origin is None:
         raise MissingExtraError(
-            "the distill_mos encoder reads its weights from the package distillmos, which is not "
-            "installed; install it with: pip install distillmos"
+            "the weights of Distill-MOS come with the package distillmos, which is not installed; "
+            "install it with: pip install distillmos"
         )
     return Path(spec.origin).parent / _WEIGHTS
 
