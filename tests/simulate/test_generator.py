@@ -12,6 +12,7 @@ import soundfile
 
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import read_manifest
+from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
@@ -134,6 +135,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path):
     make(config, folder)
     assert rows_of(folder) == rows_of(tmp_path / "whole")
     assert kept.stat().st_mtime_ns == before
+
+
+def test_two_runs_in_one_folder_are_refused(config, tmp_path):
+    with lock_folder(tmp_path), pytest.raises(FileLockedError, match="another run is writing"):
+        make(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+    make(config, tmp_path)
 
 
 def test_a_folder_of_another_simulation_is_refused(config, tmp_path):

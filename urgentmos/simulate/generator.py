@@ -3,6 +3,7 @@
 import contextlib
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from urgentmos.config import ConfigError, to_dict
+from urgentmos.file_lock import lock_folder
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
 from urgentmos.simulate.material import read_material
@@ -81,11 +83,24 @@ def generate(
         MissingToolError: A kind needs a tool that is not installed.
         MissingMaterialError: A kind needs recordings that were not given.
         WorkerDiedError: A process was killed; what it had finished is kept.
+        FileLockedError: Another run is making recordings in this folder.
     """
     config, skipped = _runnable(config, kinds)
     plan = plan_simulation(config, seed=seed, kinds=kinds)
     output.mkdir(parents=True, exist_ok=True)
-    _check_same(output, config, seed)
+    with lock_folder(output) as lock:
+        _check_same(output, config, seed)
+        manifest, num_made, failed = _make(
+            plan, output, workers=workers, progress=progress, lock=lock
+        )
+    left_out = {**skipped, **plan.lacking}
+    return Outcome(manifest=manifest, num_made=num_made, failed=failed, skipped=left_out)
+
+
+def _make(
+    plan: Plan, output: Path, *, workers: int, progress: bool, lock: int | None
+) -> tuple[Path, int, dict[str, str]]:
+    """Make what is not made yet; give the manifest, how many there are and what failed."""
     part = output / "rows.part.jsonl"
     rows = [json.loads(line) for line in read_whole_lines(part)]
     done = {row["meta"]["id"]: row for row in rows}
@@ -95,7 +110,7 @@ def generate(
     failed: dict[str, str] = {}
     bar = tqdm(total=len(recordings), initial=len(done), unit="rec", disable=not progress)
     with bar, part.open("a", encoding="utf-8") as lines:
-        for identifier, row, reason in _run(todo, plan, output, workers=workers):
+        for identifier, row, reason in _run(todo, plan, output, workers=workers, lock=lock):
             if row is None:
                 failed[identifier] = reason
             else:
@@ -109,8 +124,7 @@ def generate(
     _write_lines(
         output / "failed.jsonl", [{"id": name, "reason": why} for name, why in failed.items()]
     )
-    left_out = {**skipped, **plan.lacking}
-    return Outcome(manifest=manifest, num_made=len(made), failed=failed, skipped=left_out)
+    return manifest, len(made), failed
 
 
 def plan_simulation(
@@ -178,19 +192,25 @@ def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
 
 
 def _run(
-    todo: Sequence[PlannedRecording], plan: Plan, output: Path, *, workers: int
+    todo: Sequence[PlannedRecording],
+    plan: Plan,
+    output: Path,
+    *,
+    workers: int,
+    lock: int | None,
 ) -> Iterator[Attempt]:
     """Yield identifier, row or None, and the reason there is none, in any order."""
     if workers <= 1:
         for recording in todo:
             yield _attempt(recording, plan, output)
         return
-    # Forked workers share the plan, whose kinds may hold what cannot be pickled.
+    # Forked workers share the plan, whose kinds may hold what cannot be pickled. Nothing here
+    # starts threads of torch, next to which a fork could hang.
     context = multiprocessing.get_context("fork")
     processes: dict[Connection, BaseProcess] = {}
     for number in range(workers):
         reader, writer = context.Pipe(duplex=False)
-        arguments = (todo[number::workers], plan, output, reader, writer)
+        arguments = (todo[number::workers], plan, output, reader, writer, lock)
         processes[reader] = context.Process(target=_work, args=arguments, daemon=True)
         processes[reader].start()
         writer.close()
@@ -223,10 +243,14 @@ def _work(
     output: Path,
     reader: Connection,
     writer: Connection,
+    lock: int | None,
 ) -> None:
     # So that a worker whose parent was killed cannot send, and ends: while it held this end itself,
     # it would wait for ever once the pipe is full.
     reader.close()
+    # A run that takes over from a killed one need not wait for this worker to notice.
+    if lock is not None:
+        os.close(lock)
     with contextlib.suppress(BrokenPipeError):
         for recording in recordings:
             writer.send(_attempt(recording, plan, output))

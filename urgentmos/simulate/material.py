@@ -88,7 +88,7 @@ def read_material(config: SimulationConfig) -> Material:
     if config.manifest is not None:
         manifest = Path(config.manifest)
         root = manifest.parent if config.manifest_root is None else Path(config.manifest_root)
-        _add_manifest(material, manifest, root=root, config=config)
+        _add_manifest(material, manifest, root=root)
     for collection, folder in _collections(config.speech):
         material.clean.extend(_folder_utterances(folder, collection))
     for folders, target in (
@@ -112,9 +112,7 @@ def read_material(config: SimulationConfig) -> Material:
     return material
 
 
-def _add_manifest(
-    material: Material, manifest: Path, *, root: Path, config: SimulationConfig
-) -> None:
+def _add_manifest(material: Material, manifest: Path, *, root: Path) -> None:
     for number, row in read_lines(manifest):
         kind, name = row.get("kind"), row.get("path")
         if kind not in _KINDS or not isinstance(name, str):
@@ -130,17 +128,16 @@ def _add_manifest(
             if row.get("split"):
                 material.splits[name] = row["split"]
         elif kind == "processed":
-            material.processed.append(_row_utterance(row, root, config))
+            material.processed.append(_row_utterance(row, root))
         else:
-            material.clean.append(_row_utterance(row, root, config))
+            material.clean.append(_row_utterance(row, root))
 
 
-def _row_utterance(row: Mapping[str, Any], root: Path, config: SimulationConfig) -> Utterance:
+def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
     name = row["path"]
     parts = Path(name).parts
     source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
     speaker = row.get("speaker")
-    known = speaker is not None and source not in config.split_by_source
     reference = row.get("reference")
     seconds = row.get("seconds") or _duration_s(root / name)
     processed = row["kind"] == "processed"
@@ -148,7 +145,7 @@ def _row_utterance(row: Mapping[str, Any], root: Path, config: SimulationConfig)
         name=name,
         path=root / name,
         speaker=speaker or source,
-        group=str(speaker) if known else f"source {source}",
+        group=f"source {source}" if speaker is None else str(speaker),
         source=source,
         language=row.get("language"),
         seconds=float(seconds),

@@ -90,7 +90,6 @@ class SimulationConfig:
         family_share: Share of distorted utterances that come in several strengths.
         family_versions: Fewest and most strengths, 1 to ``MAX_VERSIONS``.
         validation_share: Share of speakers, noises, responses and voices kept for validation.
-        split_by_source: Folders whose speakers are not known apart; each is on one side whole.
         min_seconds: Shorter utterances are left out.
         crop_seconds: Shortest and longest crop of a longer utterance.
         crops: Different crops of a longer utterance.
@@ -116,7 +115,6 @@ class SimulationConfig:
     family_share: float = 0.15
     family_versions: list[int] = field(default_factory=lambda: [3, 4])
     validation_share: float = 0.1
-    split_by_source: list[str] = field(default_factory=list)
     min_seconds: float = 2.0
     crop_seconds: list[float] = field(default_factory=lambda: [4.55, 5.4])
     crops: int = 4

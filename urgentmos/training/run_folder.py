@@ -25,6 +25,7 @@ import torch
 
 from urgentmos.config import differences, load_config, save_config, to_dict
 from urgentmos.extras import require
+from urgentmos.model.checkpoint import save_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError, whole_checkpoint
@@ -123,8 +124,6 @@ class RunFolder:
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]
     ) -> None:
         """Write a model that scoring can load."""
-        from urgentmos.model.checkpoint import save_model
-
         card = {**card, "run": to_dict(config)}
         save_model(self.path / name, network, config.model, card)
 
