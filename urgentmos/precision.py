@@ -1,4 +1,4 @@
-"""What networks are computed in."""
+"""Numeric precision in which networks are computed."""
 
 from typing import Literal
 

@@ -39,7 +39,7 @@ class QualityLoss(nn.Module):
     The weights of the assessor are frozen and it stays in evaluation mode, whatever happens to
     the modules around it. It is no part of ``state_dict`` or ``parameters``: checkpoints and
     distributed training do not carry it. ``to(device)`` moves it; it always computes in 32 bits.
-    Its course depends on the recordings, so ``torch.compile`` the enhancer and not the step.
+    Its control flow depends on the input, so ``torch.compile`` the enhancer, not the whole step.
 
     >>> loss = QualityLoss(weights={"mos": 1.0, "pesq": 0.5})  # doctest: +SKIP
     >>> loss(enhanced, sample_rate=16000, lengths=lengths).backward()  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The sample rate of models, and those that are believed of files and of arrays."""
+"""The models' sample rate, and the rates accepted for files and arrays."""
 
 import operator
 
@@ -6,7 +6,7 @@ SAMPLE_RATE = 16_000
 """Hz. Rate at which every encoder listens, and so every model."""
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
-"""Hz. A small file that claims a rate of 1 Hz would become gigabytes, and 16 is meant as kHz."""
+"""Hz. A small file that claims 1 Hz would become gigabytes; a rate of 16 surely means kHz."""
 
 
 def check_rate(sample_rate: int) -> None:

@@ -1,4 +1,4 @@
-"""Growing files of lines: what is whole of them after a kill, which may have cut off the last."""
+"""Append-only text files: read the complete lines, drop a last one that a kill cut off."""
 
 import os
 from pathlib import Path

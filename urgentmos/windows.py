@@ -65,7 +65,7 @@ class Window:
 
 
 def plan_windows(num_samples: int, *, sample_rate: int) -> list[Stretch]:
-    """Say where the windows of a recording lie that is there as a whole."""
+    """List the windows of a recording whose length is known."""
     length, hop = round(WINDOW_S * sample_rate), round(HOP_S * sample_rate)
     full = range(0, num_samples - length, hop)
     last_start = _last_start(len(full) * hop, num_samples, sample_rate) if full else 0

@@ -10,9 +10,9 @@ from pathlib import Path
 from network_kinds import network_kinds
 
 from urgentmos.config import load_config
+from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.generator import generate
 from urgentmos.simulate.kinds import DISTORTIONS
-from urgentmos.simulate.mixture import SimulationConfig
 
 CONFIG = Path(__file__).with_name("simulate.yaml")
 

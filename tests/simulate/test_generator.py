@@ -13,11 +13,11 @@ import soundfile
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import read_manifest
 from urgentmos.file_lock import FileLockedError, lock_folder
+from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.material import read_material
-from urgentmos.simulate.mixture import SimulationConfig, SourceShares
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
 from urgentmos.simulate.tools import MissingToolError

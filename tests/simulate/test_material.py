@@ -3,8 +3,8 @@ import json
 import pytest
 
 from urgentmos.data.manifest import ManifestError
+from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.material import read_material
-from urgentmos.simulate.mixture import SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError
 
 

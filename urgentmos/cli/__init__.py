@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Let neither a stream that the caller closed nor a name that has no encoding stop a run."""
+    """Keep closed streams and file names that cannot be encoded from stopping a run."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # At once, since the next file opened takes the stream's number, and its messages.

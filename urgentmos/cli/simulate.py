@@ -12,7 +12,7 @@ from urgentmos.cli import EXIT_SOME_FAILED
 
 def simulate(
     config: Annotated[
-        str | None, typer.Argument(help="YAML file; without one, the default mixture.")
+        str | None, typer.Argument(help="YAML file; without one, the default configuration.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to it: weights.opus=3 crops=2")
@@ -48,8 +48,8 @@ def simulate(
         raise typer.BadParameter("expected --output (or --list)")
 
     from urgentmos.config import load_config
+    from urgentmos.simulate.config import SimulationConfig
     from urgentmos.simulate.generator import generate
-    from urgentmos.simulate.mixture import SimulationConfig
 
     changed = overrides or []
     if config is not None and "=" in config and not Path(config).exists():

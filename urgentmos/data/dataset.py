@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         preference: +1 A better, 0 tie, -1 B better; 0 where it is unknown.
         label_counts: Labels of each metric in the global batch.
         pair_count: Pairs with a target in the global batch.
-        decided_count: Those of them that are no exact draw.
+        decided_count: Those of them that are not exact ties.
         after: Progress once this batch is used.
         encoded: Hidden states of frozen encoders, by the encoder's number.
         teacher: Hidden states to learn.

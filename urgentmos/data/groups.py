@@ -1,4 +1,4 @@
-"""Who is in a group with whom, and the pairs within groups by number, without listing them."""
+"""Groups of recordings, and the pairs within them, addressed by number instead of listed."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from urgentmos.data.groups import Positions
-from urgentmos.data.mixing import mix
+from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import Matching, PairTable
 from urgentmos.name_bytes import name_bytes
 
@@ -236,4 +236,4 @@ class _EpochDraw:
 
 def _uniform(state: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Scramble 64-bit states into uniform numbers in [0, 1)."""
-    return (mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (scramble(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53

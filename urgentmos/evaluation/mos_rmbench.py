@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from urgentmos.data.mixing import mix
+from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.pair_sampling import CATEGORIES, Category, PairSampler, share_out
 from urgentmos.evaluation.pair_sets import PairSet
@@ -199,7 +199,7 @@ class _Dataset:
         sampler = self._samplers[test]
         ratings = sampler.ratings[pairs]
         better_first = np.where(ratings[:, :1] > ratings[:, 1:], pairs, pairs[:, ::-1])
-        swapped = mix(sampler.pair_hashes(pairs[:, 0], pairs[:, 1]) ^ _SWAP) & np.uint64(1)
+        swapped = scramble(sampler.pair_hashes(pairs[:, 0], pairs[:, 1]) ^ _SWAP) & np.uint64(1)
         order = np.where(swapped[:, None] == 1, better_first[:, ::-1], better_first)
         presented: Int[NDArray[np.int64], "pairs 2"] = order + self._starts[test]
         return presented

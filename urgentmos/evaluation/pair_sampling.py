@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 from numpy.typing import NDArray
 
-from urgentmos.data.mixing import mix
+from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.ratings import RatedCorpus, is_known
 from urgentmos.name_bytes import name_bytes
@@ -112,7 +112,7 @@ class PairSampler:
         """Number pairs; the order within a pair does not matter."""
         low = np.minimum(self._hashes[a], self._hashes[b])
         high = np.maximum(self._hashes[a], self._hashes[b])
-        return mix(low + _GOLDEN * mix(high))
+        return scramble(low + _GOLDEN * scramble(high))
 
     def sample_triplets(
         self, category: Category, size: int

@@ -1,4 +1,4 @@
-"""The growing file of a labelling job: one line per recording, safe to cut off anywhere."""
+"""Append-only file of a labelling job: one line per recording, safe to cut off anywhere."""
 
 import json
 from collections.abc import Mapping

@@ -307,11 +307,15 @@ def combine_orders(
     p_a = (forward[0] + backward[2]) / 2
     p_tie = (forward[1] + backward[1]) / 2
     p_b = (forward[2] + backward[0]) / 2
-    verdict: Verdict = "A" if p_a > p_b else "B"
-    if abs(p_a - p_b) <= _EQUAL or p_tie >= max(p_a, p_b):
-        verdict = "tie"
     cmos = (cmos_forward - cmos_backward) / 2
-    return Preference(p_a=p_a, p_tie=p_tie, p_b=p_b, cmos=cmos, verdict=verdict)
+    return Preference(p_a, p_tie, p_b, cmos, verdict_of(p_a, p_tie, p_b))
+
+
+def verdict_of(p_a: float, p_tie: float, p_b: float) -> Verdict:
+    """Name the most probable of A better, tie and B better; a tie where A and B are equal."""
+    if abs(p_a - p_b) <= _EQUAL or p_tie >= max(p_a, p_b):
+        return "tie"
+    return "A" if p_a > p_b else "B"
 
 
 def average_preferences(
@@ -330,10 +334,7 @@ def average_preferences(
         sum(weight * value for weight, value in zip(weights_s, values, strict=True)) / total_s
         for values in zip(*((p.p_a, p.p_tie, p.p_b, p.cmos) for p in preferences), strict=True)
     )
-    # For its rule on which verdict the probabilities mean: both orders are already in them.
-    return combine_orders(
-        (p_a, p_tie, p_b), (p_b, p_tie, p_a), cmos_forward=cmos, cmos_backward=-cmos
-    )
+    return Preference(p_a, p_tie, p_b, cmos, verdict_of(p_a, p_tie, p_b))
 
 
 def _probabilities(logits: Float[Tensor, "1 3"]) -> tuple[float, float, float]:

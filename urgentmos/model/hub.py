@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: which names can be its, and what asking it can end in."""
+"""The Hugging Face Hub: which names are valid ids, and which errors it raises."""
 
 import re
 from types import ModuleType

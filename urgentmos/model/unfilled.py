@@ -1,4 +1,4 @@
-"""Networks without memory for their weights, and no larger than the weights that will fill them."""
+"""Build networks without allocating weights; refuse any larger than the file that fills them."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

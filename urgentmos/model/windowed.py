@@ -1,4 +1,4 @@
-"""Recordings of any length through the network, by the rules that hold for files."""
+"""Score recordings of any length with a network, by the same rules as files."""
 
 from collections.abc import Collection
 from typing import cast

@@ -26,7 +26,7 @@ NO_ROOM = {
     errno.EDQUOT: "no space left",
     errno.EFBIG: "a file may not become larger here",
 }
-"""Errors of the operating system that making room mends, in words."""
+"""Errors of the operating system that freeing disk space fixes, in words."""
 
 
 class OutputError(ValueError):

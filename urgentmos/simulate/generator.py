@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from urgentmos.config import ConfigError, to_dict
 from urgentmos.file_lock import lock_folder
+from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
 from urgentmos.simulate.material import read_material
-from urgentmos.simulate.mixture import SimulationConfig
 from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sentences import SENTENCES

@@ -13,7 +13,7 @@ import soundfile
 from urgentmos.audio import AudioError, find_audio
 from urgentmos.data.manifest import ManifestError, read_lines
 from urgentmos.name_bytes import name_bytes
-from urgentmos.simulate.mixture import SimulationConfig
+from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 
 Split = Literal["train", "validation"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.chain import Step, draw_chain, versions
+from urgentmos.simulate.config import MAX_VERSIONS, SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.material import (
     Material,
@@ -21,7 +22,6 @@ from urgentmos.simulate.material import (
     split_sources,
     split_utterances,
 )
-from urgentmos.simulate.mixture import MAX_VERSIONS, SimulationConfig
 from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 

@@ -48,7 +48,7 @@ class Stores:
 def open_stores(
     config: RunConfig, corpus: Corpus, network: AssessorNetwork, *, device: torch.device
 ) -> Stores:
-    """Find the stores that a run reads, or make them, on a device that the network moves to.
+    """Open, or compute, the stores of hidden states that a run reads; moves the network to device.
 
     Raises:
         ConfigError: The teacher has no such layer.

@@ -153,8 +153,8 @@ class TeacherConfig:
     Attributes:
         encoder: The encoder.
         layers: Hidden states that are learned, by number, the input embedding being 0.
-        pupil: Number of the model's encoder whose hidden states, in order, are to be these, which
-            must be as many and as wide; None has no encoder imitate the teacher.
+        pupil: Number of the model's encoder that is trained to reproduce these hidden states, in
+            order; it must have as many, of the same width. None: no such encoder.
     """
 
     encoder: EncoderConfig
@@ -175,8 +175,8 @@ class OptimizerConfig:
         lr: Highest learning rate.
         weight_decay: On matrices and kernels; norms, biases and layer weights are spared.
         betas: Decay of the two moments.
-        schedule: After the warm-up: ``constant``, ``linear`` to 0, or ``cosine`` to 0 (with a
-            warm-up this is the one-cycle policy).
+        schedule: After the warm-up: ``constant``, ``linear`` to 0, or ``cosine`` to 0 (close
+            to one-cycle, with a linear warm-up and constant momentum).
         warmup_steps: Steps in which the rate rises from 0.
         clip: Largest gradient norm.
         accumulate: Batches per step.

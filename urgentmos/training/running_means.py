@@ -1,4 +1,4 @@
-"""What happened on average since it was last asked, without waiting for the device."""
+"""Means since the last call, without waiting for the device."""
 
 import time
 

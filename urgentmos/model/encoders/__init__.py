@@ -49,8 +49,9 @@ class EncoderFamily:
     Attributes:
         config_class: Dataclass of its options.
         build: Makes the encoder from such a dataclass.
-        as_saved: Takes from a saved model's options what would be read for weights that it holds;
-            a ValueError names the option that is missing. None leaves them as they are.
+        as_saved: Removes from a saved model's options whatever would read weights that the model
+            holds itself; a ValueError names an option that is missing. None leaves them as they
+            are.
         runs_when_built: Whether building the encoder runs it, and so needs weights in any case.
     """
 

@@ -36,8 +36,8 @@ class Encoder(nn.Module):
         gives_native_score: Whether the encoder has a head of its own.
         differentiable: Whether gradient reaches the waveform.
         gradient_note: Why it does not, or empty.
-        stored_options: Options that a saved model notes over those the encoder was built from, so
-            that it is built again without reading what is stored with the model.
+        stored_options: Options written into a saved model in place of the original ones, so that
+            it can be built again without external files.
     """
 
     dim: int

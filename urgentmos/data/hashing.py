@@ -1,4 +1,4 @@
-"""Numbers that look random, and depend on nothing but what they were made from."""
+"""A deterministic 64-bit hash: reproducible numbers that look random."""
 
 import numpy as np
 from jaxtyping import UInt64
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
-def mix(values: UInt64[NDArray[np.uint64], "*shape"]) -> UInt64[NDArray[np.uint64], "*shape"]:
+def scramble(values: UInt64[NDArray[np.uint64], "*shape"]) -> UInt64[NDArray[np.uint64], "*shape"]:
     """Scatter 64-bit numbers (the finaliser of SplitMix64, Steele et al. 2014)."""
     values = (values ^ (values >> np.uint64(30))) * _MULTIPLIERS[0]
     values = (values ^ (values >> np.uint64(27))) * _MULTIPLIERS[1]
