@@ -1,4 +1,4 @@
-"""Measure how scores respond to level, clipping and silence: what changes when a recording does.
+"""Measure how scores respond to changes of a recording, and to bfloat16.
 
     python tools/measure_responses.py                       # the demo's recordings, a minute
     python tools/measure_responses.py my/recordings --metrics mos,pesq
@@ -12,7 +12,10 @@ range. The last row of both is the spread of the unchanged recordings' scores, f
 - gain, 16 bit: the same, then rounded to 16 bits and clipped at full scale, as a file would be;
 - clipped: at so many dB below the recording's peak;
 - silence: digital silence before or after;
-- room: noise 60 dB below the recording's level before and after, as of a quiet room.
+- room: noise 60 dB below the recording's level before and after, as of a quiet room;
+- polarity: every sample times -1, which nobody can hear;
+- cut: without its first 5 ms, so that all frames lie half a frame later;
+- bfloat16: the recording as it is, scored with ``precision="bfloat16"``.
 """
 
 import argparse
@@ -56,6 +59,9 @@ def main() -> None:
         changed = score(assessor, [change(waveform) for waveform in recordings], metrics)
         means[name] = (changed - unchanged).mean(axis=0)
         shares[name] = 100 * (np.abs(changed - unchanged) / ranges).max(axis=0)
+    halved = score(urgentmos.load(options.model, precision="bfloat16"), recordings, metrics)
+    means["bfloat16"] = (halved - unchanged).mean(axis=0)
+    shares["bfloat16"] = 100 * (np.abs(halved - unchanged) / ranges).max(axis=0)
     spread = np.ptp(unchanged, axis=0)
     print_table("Mean change, in the metric's unit", means | {"(spread)": spread}, metrics)
     shares |= {"(spread)": 100 * spread / ranges}
@@ -71,6 +77,8 @@ def changes() -> dict[str, Change]:
         **{f"silence, {s:g} s before": partial(padded, before_s=s) for s in SILENCES_S},
         **{f"silence, {s:g} s after": partial(padded, after_s=s) for s in SILENCES_S},
         **{f"room, {s:g} s around": partial(in_room, seconds=s) for s in SILENCES_S},
+        "polarity": np.negative,
+        "cut, 5 ms": lambda waveform: waveform[SAMPLE_RATE // 200 :],
     }
 
 
