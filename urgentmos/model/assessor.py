@@ -8,10 +8,10 @@ windows (``urgentmos.windows``).
 import contextlib
 import importlib
 import math
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_as_files
 from urgentmos.silence import drop_edge_silence
 from urgentmos.windows import meet, plan_windows
+
+if TYPE_CHECKING:
+    from urgentmos.scoring import Row
 
 __all__ = [
     "Assessor",
@@ -174,16 +177,34 @@ class Assessor:
                 weights_s.append((weight_a_s + weight_b_s) / 2)
         return average_preferences(preferences, weights_s)
 
-    def score_files(self, paths: Sequence[str | Path], **options: Any) -> Iterator[Any]:
-        """Score files and folders: one ``urgentmos.scoring.Row`` each, as they are done.
+    def score_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        metrics: Sequence[str] | None = None,
+        batch_seconds: float | None = None,
+        workers: int = 2,
+    ) -> "Iterator[Row]":
+        """Score files and folders: one row each, in order, as they are done.
+
+        A recording that cannot be read or scored gives a failed row with the reason.
 
         Args:
             paths: Files, and folders to search for audio.
-            options: See ``urgentmos.scoring.score_files``.
+            metrics: Metrics wanted; all when None.
+            batch_seconds: Bound on a batch in padded seconds; one that suits the device when None.
+            workers: Threads that decode ahead of the model.
+
+        Raises:
+            UnknownMetricError: The model does not predict one of the metrics.
+            AudioError: A folder holds no audio.
+            ValueError: A bound is out of range.
         """
         # By name: scoring stands above the model and imports it.
         scoring = importlib.import_module("urgentmos.scoring")
-        rows: Iterator[Any] = scoring.score_files(self, paths, **options)
+        rows: Iterator[Row] = scoring.score_files(
+            self, paths, metrics=metrics, batch_seconds=batch_seconds, workers=workers
+        )
         return rows
 
     @contextlib.contextmanager
