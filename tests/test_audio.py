@@ -2,6 +2,7 @@ import contextlib
 import os
 import struct
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -144,6 +145,43 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         audio = read_audio(half)
         assert audio.flags[0] == "truncated"
         assert 0.5 < audio.duration_s < 2.5
+
+
+def _without_length(path: Path, samples: np.ndarray) -> bytes:
+    """MP3 of a varying bit rate without the first frame, which states the length."""
+    options = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    content = _write(path, samples, SAMPLE_RATE, **options).read_bytes()
+    assert b"Xing" in content[:200]
+    return content[content.index(content[:2], 2) :]
+
+
+def test_mp3_that_does_not_state_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+    # Of the quiet beginning libsndfile takes the rest to be shorter, of the loud one longer.
+    noise = _noise(6.0, SAMPLE_RATE)
+    loud_end = np.concatenate([np.zeros_like(noise), noise])
+    picture = b"ID3" + bytes([4, 0, 0, 0, 0, 8, 0]) + bytes(8 * 128)
+    path = tmp_path / "a.mp3"
+    for samples in (noise, loud_end, loud_end[::-1]):
+        content = _without_length(path, samples)
+        for before, behind in ((b"", b""), (picture, b"TAG".ljust(128, b"\0"))):
+            path.write_bytes(before + content + behind)
+            audio = read_audio(path)
+            assert audio.duration_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
+            assert audio.flags == ()
+        path.write_bytes(content[: len(content) * 3 // 4])
+        assert audio.duration_s / 3 < read_audio(path).duration_s < audio.duration_s
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(100 * _without_length(path, _noise(6.0, SAMPLE_RATE)))
+    files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    threads = threading.active_count()
+    with AudioReader(path) as reader:
+        next(reader.blocks())
+        assert threading.active_count() == threads + 1
+    assert threading.active_count() == threads
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == files
 
 
 @pytest.mark.parametrize(("suffix", "chunk"), [(".aiff", b"SSND"), (".au", b".snd")])
