@@ -363,6 +363,31 @@ class TestFindAudio:
         found = [str(path.relative_to(tmp_path)) for path in find_audio([tmp_path])]
         assert found == ["a.FLAC", "b.wav", "sub/c.mp3", "sub/deep/d.opus", "z.ogg"]
 
+    @pytest.mark.parametrize(
+        ("suffix", "audio_format"),
+        [
+            (".sph", "NIST"),
+            (".nist", "NIST"),
+            (".mp2", "MP3"),
+            (".rf64", "RF64"),
+            (".w64", "W64"),
+            (".caf", "CAF"),
+            (".au", "AU"),
+            (".snd", "AU"),
+            (".aif", "AIFF"),
+            (".aifc", "AIFF"),
+            (".oga", "OGG"),
+            (".voc", "VOC"),
+            (".bwf", "WAVEX"),
+        ],
+    )
+    def test_formats_of_speech_are_found_and_read(
+        self, tmp_path: Path, suffix: str, audio_format: str
+    ) -> None:
+        _write(tmp_path / f"a{suffix}", _noise(0.5, 16000), 16000, format=audio_format)
+        (found,) = find_audio(tmp_path)
+        assert read_audio(found).duration_s == pytest.approx(0.5, abs=0.01)
+
     def test_hidden_files_and_folders_are_left_out(self, tmp_path: Path) -> None:
         (tmp_path / ".cache").mkdir()
         for name in ("a.wav", "._a.wav", ".cache/b.wav"):
@@ -403,12 +428,13 @@ class TestFindAudio:
         assert all(read_audio(path).duration_s == pytest.approx(0.1) for path in found)
 
     def test_what_is_left_out_is_counted(self, tmp_path: Path) -> None:
-        for name in ("a.wav", "a.m4a", "sub/b.M4A", "sub/c.webm", ".d.aac", "notes.txt"):
+        names = ("a.wav", "a.m4a", "sub/b.M4A", "sub/c.webm", "sub/d.mka", "sub/e.3gp", ".d.aac")
+        for name in (*names, "notes.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
         told = tell_undecoded([tmp_path, tmp_path / "sub", tmp_path / "a.m4a"])
         assert told is not None
-        assert ": 2 .m4a, 1 .webm; convert to WAV" in told
+        assert ": 1 .3gp, 2 .m4a, 1 .mka, 1 .webm; convert to WAV" in told
         (tmp_path / "other").mkdir()
         assert tell_undecoded([tmp_path / "other", "missing.m4a"]) is None
 

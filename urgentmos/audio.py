@@ -20,11 +20,24 @@ from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
 
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
+    {
+        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac"),
+        *(".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+        *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
+        # NIST SPHERE, the last two as in WSJ.
+        *(".sph", ".nist", ".wv1", ".wv2"),
+    }
 )
 """Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
 
-_UNDECODED_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm"})
+_UNDECODED_SUFFIXES = frozenset(
+    {
+        *(".m4a", ".m4b", ".aac", ".wma", ".amr", ".awb", ".3ga", ".ac3", ".ra", ".spx", ".gsm"),
+        *(".ape", ".wv", ".tta", ".shn", ".dsf", ".dff", ".mka", ".weba"),
+        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf"),
+        *(".mpg", ".mpeg", ".ogv"),
+    }
+)
 _CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
 
 MIN_DURATION_S = 0.025
