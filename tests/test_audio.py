@@ -2,6 +2,7 @@ import contextlib
 import os
 import struct
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -144,6 +145,43 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         audio = read_audio(half)
         assert audio.flags[0] == "truncated"
         assert 0.5 < audio.duration_s < 2.5
+
+
+def _without_length(path: Path, samples: np.ndarray) -> bytes:
+    """MP3 of a varying bit rate without the first frame, which states the length."""
+    options = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    content = _write(path, samples, SAMPLE_RATE, **options).read_bytes()
+    assert b"Xing" in content[:200]
+    return content[content.index(content[:2], 2) :]
+
+
+def test_mp3_that_does_not_state_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+    # Of the quiet beginning libsndfile takes the rest to be shorter, of the loud one longer.
+    noise = _noise(6.0, SAMPLE_RATE)
+    loud_end = np.concatenate([np.zeros_like(noise), noise])
+    picture = b"ID3" + bytes([4, 0, 0, 0, 0, 8, 0]) + bytes(8 * 128)
+    path = tmp_path / "a.mp3"
+    for samples in (noise, loud_end, loud_end[::-1]):
+        content = _without_length(path, samples)
+        for before, behind in ((b"", b""), (picture, b"TAG".ljust(128, b"\0"))):
+            path.write_bytes(before + content + behind)
+            audio = read_audio(path)
+            assert audio.duration_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
+            assert audio.flags == ()
+        path.write_bytes(content[: len(content) * 3 // 4])
+        assert audio.duration_s / 3 < read_audio(path).duration_s < audio.duration_s
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(100 * _without_length(path, _noise(6.0, SAMPLE_RATE)))
+    files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    threads = threading.active_count()
+    with AudioReader(path) as reader:
+        next(reader.blocks())
+        assert threading.active_count() == threads + 1
+    assert threading.active_count() == threads
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == files
 
 
 @pytest.mark.parametrize(("suffix", "chunk"), [(".aiff", b"SSND"), (".au", b".snd")])
@@ -325,6 +363,31 @@ class TestFindAudio:
         found = [str(path.relative_to(tmp_path)) for path in find_audio([tmp_path])]
         assert found == ["a.FLAC", "b.wav", "sub/c.mp3", "sub/deep/d.opus", "z.ogg"]
 
+    @pytest.mark.parametrize(
+        ("suffix", "audio_format"),
+        [
+            (".sph", "NIST"),
+            (".nist", "NIST"),
+            (".mp2", "MP3"),
+            (".rf64", "RF64"),
+            (".w64", "W64"),
+            (".caf", "CAF"),
+            (".au", "AU"),
+            (".snd", "AU"),
+            (".aif", "AIFF"),
+            (".aifc", "AIFF"),
+            (".oga", "OGG"),
+            (".voc", "VOC"),
+            (".bwf", "WAVEX"),
+        ],
+    )
+    def test_formats_of_speech_are_found_and_read(
+        self, tmp_path: Path, suffix: str, audio_format: str
+    ) -> None:
+        _write(tmp_path / f"a{suffix}", _noise(0.5, 16000), 16000, format=audio_format)
+        (found,) = find_audio(tmp_path)
+        assert read_audio(found).duration_s == pytest.approx(0.5, abs=0.01)
+
     def test_hidden_files_and_folders_are_left_out(self, tmp_path: Path) -> None:
         (tmp_path / ".cache").mkdir()
         for name in ("a.wav", "._a.wav", ".cache/b.wav"):
@@ -365,12 +428,13 @@ class TestFindAudio:
         assert all(read_audio(path).duration_s == pytest.approx(0.1) for path in found)
 
     def test_what_is_left_out_is_counted(self, tmp_path: Path) -> None:
-        for name in ("a.wav", "a.m4a", "sub/b.M4A", "sub/c.webm", ".d.aac", "notes.txt"):
+        names = ("a.wav", "a.m4a", "sub/b.M4A", "sub/c.webm", "sub/d.mka", "sub/e.3gp", ".d.aac")
+        for name in (*names, "notes.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
         told = tell_undecoded([tmp_path, tmp_path / "sub", tmp_path / "a.m4a"])
         assert told is not None
-        assert ": 2 .m4a, 1 .webm; convert to WAV" in told
+        assert ": 1 .3gp, 2 .m4a, 1 .mka, 1 .webm; convert to WAV" in told
         (tmp_path / "other").mkdir()
         assert tell_undecoded([tmp_path / "other", "missing.m4a"]) is None
 

@@ -113,8 +113,45 @@ def test_what_is_measured_takes_the_place_of_the_head(loss: QualityLoss, speech:
     monitor = LossMonitor(loss, held_out=["estoi"])
     monitor.update(recording, measured={"estoi": torch.tensor([0.25])})
     assert monitor.compute().scores["estoi"] == 0.25
-    with pytest.raises(ValueError, match="expected measured metrics among estoi, got lsd"):
-        monitor.update(recording, measured={"lsd": torch.tensor([1.0])})
+
+
+def test_what_is_measured_is_watched_where_there_is_no_head(
+    loss: QualityLoss, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "spksim" not in loss.metrics
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    for mos, spksim in ((2.0, 0.9), (3.0, 0.4)):
+        scores = {"mos": torch.tensor([mos]), "estoi": torch.tensor([0.5])}
+        monkeypatch.setattr(loss, "scores", lambda *_, scores=scores, **__: scores)
+        monitor.update(recording, measured={"spksim": torch.tensor([spksim])})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeadsPartedWarning)
+            reading = monitor.compute()
+    assert reading.scores["spksim"] == pytest.approx(0.4)
+    assert list(reading.parted) == ["spksim"]
+    # A metric that is no longer measured is no longer watched.
+    monitor.update(recording)
+    assert not monitor.compute().parted
+
+
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        ({"mos": [1.0]}, "not in the loss, got mos"),
+        ({"spksin": [1.0]}, "did you mean 'spksim'"),
+        ({"lsd": [1.0]}, r"the same measured metrics at each call before compute\(\), got lsd"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    loss: QualityLoss, speech: Speech, measured: dict[str, list[float]], told: str
+) -> None:
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    monitor.update(recording)
+    with pytest.raises(ValueError, match=told):
+        monitor.update(recording, measured=measured)
+    assert set(monitor.compute().scores) == {"mos", "estoi"}
 
 
 @pytest.mark.parametrize("measured", [np.array([0.25, 0.75]), [0.25, 0.75]])

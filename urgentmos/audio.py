@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,29 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from urgentmos.mpeg_stream import MpegStream, states_length
 from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
 
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"}
+    {
+        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac"),
+        *(".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+        *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
+        # NIST SPHERE, the last two as in WSJ.
+        *(".sph", ".nist", ".wv1", ".wv2"),
+    }
 )
 """Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
 
-_UNDECODED_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm"})
+_UNDECODED_SUFFIXES = frozenset(
+    {
+        *(".m4a", ".m4b", ".aac", ".wma", ".amr", ".awb", ".3ga", ".ac3", ".ra", ".spx", ".gsm"),
+        *(".ape", ".wv", ".tta", ".shn", ".dsf", ".dff", ".mka", ".weba"),
+        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf"),
+        *(".mpg", ".mpeg", ".ogv"),
+    }
+)
 _CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
 
 MIN_DURATION_S = 0.025
@@ -36,8 +51,9 @@ SILENT_LEVEL = 10 ** (-70 / 20)
 """Peak below which a recording is flagged as silent, full scale 1: -70 dB."""
 
 # Of a damaged file the block in which decoding fails is lost, so blocks are short. And they are
-# whole frames of FLAC, as its encoders write them: a frame that is cut is decoded twice.
-_BLOCK_S, _FLAC_FRAME, _MAX_BLOCK_SAMPLES = 0.5, 1 << 12, 1 << 18
+# whole frames of FLAC, as its encoders write them: a frame that is cut is decoded twice. Streams of
+# MP3 fail at their end where the last frame is cut.
+_BLOCK_S, _FLAC_FRAME, _MPEG_FRAME, _MAX_BLOCK_SAMPLES = 0.5, 1 << 12, 1152, 1 << 18
 _FULL_SCALE = 0.999
 _CLIPPED_SHARE = 1e-4
 # Programs that write to a pipe cannot know the length and write a huge one: SoX 0x7F000000 or so
@@ -104,10 +120,12 @@ class AudioReader:
         min_duration_s: float = MIN_DURATION_S,
     ) -> None:
         self._descriptor = _open_file(path)
+        self._stream: MpegStream | None = None
+        self._states_length = True
         try:
-            self._file = _open_decoder(self._descriptor, suffix=Path(path).suffix.lower())
+            self._file = self._open(suffix=Path(path).suffix.lower())
         except AudioError:
-            os.close(self._descriptor)
+            self._close_descriptors()
             raise
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
@@ -128,7 +146,7 @@ class AudioReader:
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
-        os.close(self._descriptor)
+        self._close_descriptors()
 
     @property
     def duration_s(self) -> float:
@@ -139,10 +157,10 @@ class AudioReader:
     def flags(self) -> tuple[str, ...]:
         """What a reader of this recording's score should know.
 
-        ``truncated``: the file breaks off before its header or container says, what is there is
-        used. ``multichannel``: channels were averaged. ``resampled``. ``silent``: nothing above
-        -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 % of the samples
-        lie in runs of three or more at or beyond 0.999 of full scale.
+        ``truncated``: the file breaks off before its header or container says, or within a frame;
+        what is there is used. ``multichannel``: channels were averaged. ``resampled``. ``silent``:
+        nothing above -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 %
+        of the samples lie in runs of three or more at or beyond 0.999 of full scale.
         """
         silent = self.num_samples > 0 and (self._high - self._low) / 2 < SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
@@ -181,8 +199,26 @@ class AudioReader:
                 f"at least {1000 * self._min_duration_s:.0f} ms is needed"
             )
 
+    def _open(self, *, suffix: str) -> soundfile.SoundFile:
+        file = _open_decoder(self._descriptor, suffix=suffix)
+        if file.format != "MP3" or states_length(self._descriptor):
+            return file
+        self._states_length = False
+        if sys.platform == "win32":
+            return file  # Its sockets are no files.
+        file.close()
+        self._stream = MpegStream(self._descriptor)
+        return _open_decoder(self._stream.fileno(), suffix=suffix)
+
+    def _close_descriptors(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        os.close(self._descriptor)
+
     def _decode(self) -> Iterator[NDArray[np.float32]]:
         whole = _FLAC_FRAME * max(1, round(_BLOCK_S * self.sample_rate / _FLAC_FRAME))
+        if self._stream is not None:
+            whole = _MPEG_FRAME
         num_frames = min(whole, max(1, _MAX_BLOCK_SAMPLES // self.channels))
         buffer = np.empty((num_frames, self.channels), np.float32)
         while True:
@@ -219,7 +255,9 @@ class AudioReader:
         if lengths is not None:
             claimed, present = int(lengths[1]), int(lengths[2])
             return present < claimed < _UNKNOWN_LENGTH
-        return _OGG_BROKEN_OFF in log or 0 < self.num_samples < 0.98 * self._file.frames
+        if _OGG_BROKEN_OFF in log:
+            return True
+        return self._states_length and 0 < self.num_samples < 0.98 * self._file.frames
 
 
 def read_audio(

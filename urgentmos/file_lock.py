@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,37 @@ def lock_folder(folder: Path) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def wait_for_lock(path: Path, *, patience_s: float = 60.0) -> Iterator[None]:
+    """Keep other runs from a file while it is read and written anew, and wait while one does so.
+
+    What is locked is ``PATH.lock`` beside it, since the file itself may be replaced.
+
+    Args:
+        path: The file, in a folder that exists.
+        patience_s: How long to wait.
+
+    Raises:
+        FileLockedError: Another run has held it all the time.
+    """
+    beside = path.with_name(path.name + ".lock")
+    give_up = time.monotonic() + patience_s
+    while True:
+        file = beside.open("a")
+        try:
+            lock_file(file.fileno(), beside)
+            break
+        except FileLockedError:
+            file.close()
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":
+            # Before it is closed: afterwards it may be another run's.
+            beside.unlink()
+        file.close()

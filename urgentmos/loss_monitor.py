@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from urgentmos.metrics import METRICS, check_metrics
+from urgentmos.metrics import METRICS, check_metrics, get_metric
 from urgentmos.quality_loss import QualityLoss, distance_from_best
 
 
@@ -44,7 +44,8 @@ class LossMonitor:
     range.
 
     The heads share one network and can be misled together, as recipes/enhancement shows. Give what
-    can be measured against the clean speech, and it is watched in place of the head:
+    can be measured against the clean speech, and it is watched in place of the head, or where the
+    assessor has none:
 
     >>> monitor = LossMonitor(loss, held_out=["estoi", "spksim"])  # doctest: +SKIP
     >>> monitor.update(enhanced, measured={"estoi": measured_estoi})  # doctest: +SKIP
@@ -83,7 +84,7 @@ class LossMonitor:
             )
         self.tolerance = tolerance
         self.readings: list[Reading] = []
-        self._totals = dict.fromkeys((*self._weights, *self.held_out), 0.0)
+        self._totals: dict[str, float] = {}
         self._num_recordings = 0
 
     def update(
@@ -100,25 +101,33 @@ class LossMonitor:
             enhanced: Waveforms, full scale at ±1: the same recordings before each reading.
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
-            measured: Held-out metrics computed from the recordings themselves, one value for each,
-                in their unit; they take the place of the predicted ones. Give the same ones at each
-                call.
+            measured: Metrics computed from the recordings themselves, one value for each, in their
+                unit: any of ``METRICS`` that is not in the loss. They are held out, too, and take
+                the place of predicted ones. Give the same ones at each call.
 
         Raises:
-            ValueError: A measured metric is not among those held out, or has not one value for each
-                recording.
+            UnknownMetricError: There is no such metric.
+            ValueError: A measured metric is in the loss, is another than at the calls before, or
+                has not one value for each recording.
         """
-        unknown = [name for name in measured if name not in self.held_out]
-        if unknown:
+        given = {get_metric(name).name: values for name, values in measured.items()}
+        in_both = [name for name in given if name in self._weights]
+        if in_both:
             raise ValueError(
-                f"expected measured metrics among {', '.join(self.held_out)}, "
-                f"got {', '.join(unknown)}"
+                f"expected measured metrics that are not in the loss, got {', '.join(in_both)}"
+            )
+        predicted = [*self._weights, *self.held_out]
+        watched = {*predicted, *given}
+        if self._num_recordings and watched != set(self._totals):
+            raise ValueError(
+                f"expected the same measured metrics at each call before compute(), got "
+                f"{', '.join(sorted(watched ^ set(self._totals)))} at some"
             )
         with torch.no_grad():
             scores = self._loss.scores(
-                enhanced, sample_rate=sample_rate, lengths=lengths, metrics=list(self._totals)
+                enhanced, sample_rate=sample_rate, lengths=lengths, metrics=predicted
             )
-        heard = {name: torch.as_tensor(each) for name, each in {**scores, **measured}.items()}
+        heard = {name: torch.as_tensor(each) for name, each in {**scores, **given}.items()}
         for name, each in heard.items():
             if each.shape != (len(enhanced),):
                 raise ValueError(
@@ -126,7 +135,7 @@ class LossMonitor:
                     f"got shape {tuple(each.shape)}"
                 )
         for name, each in heard.items():
-            self._totals[name] += float(each.cpu().double().sum())
+            self._totals[name] = self._totals.get(name, 0.0) + float(each.cpu().double().sum())
         self._num_recordings += len(enhanced)
 
     def compute(self) -> Reading:
@@ -141,16 +150,17 @@ class LossMonitor:
         if not self._num_recordings:
             raise ValueError("expected update() before compute(), got no recording")
         scores = {name: total / self._num_recordings for name, total in self._totals.items()}
-        self._totals = dict.fromkeys(self._totals, 0.0)
+        self._totals = {}
         self._num_recordings = 0
         history = [reading.scores for reading in self.readings] + [scores]
         parted = {}
-        for name in self.held_out:
+        for name in (name for name in scores if name not in self._weights):
             # A reading with NaN, as of a measure that fails on silence, would pass for the best.
             finite = [
                 heard
                 for heard in history
-                if math.isfinite(_distance(name, heard) + self._loss_distance(heard))
+                if name in heard
+                and math.isfinite(_distance(name, heard) + self._loss_distance(heard))
             ]
             best = min(finite, key=lambda heard: _distance(name, heard), default=scores)
             worse = _distance(name, scores) - _distance(name, best)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import Result
 
 from urgentmos.cli import stdout_rows
@@ -74,6 +75,32 @@ def test_a_list_of_files_is_scored_after_those_named(
     assert result.exit_code == 0
     rows = csv.DictReader(result.stdout.splitlines())
     assert [Path(row["path"]).name for row in rows] == ["04.wav", "05.wav", "00.wav"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"{recordings / '05.wav'}\n", encoding="utf-8-sig")
+    result = invoke("score", "--files-from", names, "--model", tiny_model_dir)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("option", [[], ["--files-from"]], ids=["path", "list"])
+def test_the_recordings_of_a_manifest_are_scored(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, option: list[str]
+) -> None:
+    manifest = recordings / "manifest.jsonl"
+    lines = [
+        {"audio_path": "05.wav", "uid": "a"},
+        {"audio_path": str(recordings / "00.wav"), "rating": 4.0},
+        {"audio_path": "05.wav"},
+    ]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = invoke("score", *option, manifest, "--model", tiny_model_dir)
+    assert result.exit_code == 0, result.output
+    rows = csv.DictReader(result.stdout.splitlines())
+    assert [row["path"] for row in rows] == [str(recordings / "05.wav"), str(recordings / "00.wav")]
 
 
 def test_what_a_folder_holds_besides_is_counted(
@@ -196,6 +223,22 @@ class TestWrongUsage:
     def test_no_path(self, invoke: Invoke) -> None:
         self._assert_refused(invoke("score"), "expected files or folders, or --files-from")
 
+    def test_a_manifest_that_names_no_recording(self, invoke: Invoke, tmp_path: Path) -> None:
+        manifest = tmp_path / "m.jsonl"
+        for content, told in (
+            ("", "names no recording"),
+            ('{"path": "a.wav"}\n', "m.jsonl:1: field 'audio_path' is missing; got path"),
+            ("a.wav\n", "m.jsonl:1: not JSON"),
+        ):
+            manifest.write_text(content)
+            self._assert_refused(invoke("score", manifest), told)
+
+    def test_a_manifest_in_the_guise_of_a_list(self, invoke: Invoke, tmp_path: Path) -> None:
+        names = tmp_path / "names.txt"
+        names.write_text('{"audio_path": "a.wav"}\n')
+        result = invoke("score", "--files-from", names)
+        self._assert_refused(result, "expected a path on each line, got JSON")
+
     def test_output_of_no_known_format(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path
     ) -> None:
@@ -228,8 +271,17 @@ class TestWrongUsage:
         self._assert_refused(result, "no such device 'abacus'")
         result = invoke("score", recordings, "--device", "cuda:99")
         self._assert_refused(result, "no device 'cuda:99': PyTorch sees")
-        result = invoke("score", recordings, "--device", "xla")
-        self._assert_refused(result, "no device 'xla' here: ")
+
+    @pytest.mark.parametrize("device", ["meta", "xla", "hpu", "mps"])
+    def test_a_device_that_holds_nothing_is_told_in_a_line(
+        self, invoke: Invoke, recordings: Path, device: str
+    ) -> None:
+        if device == "mps" and torch.backends.mps.is_available():
+            pytest.skip("it is there")
+        result = invoke("score", recordings, "--device", device)
+        self._assert_refused(result, f"no device '{device}' here: ")
+        # Usage, a hint to --help and a frame around the message.
+        assert len(result.stderr.splitlines()) <= 6
 
     def test_output_that_exists(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path

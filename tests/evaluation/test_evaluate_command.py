@@ -1,6 +1,9 @@
 import csv
 import functools
 import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +15,17 @@ from typer.testing import CliRunner
 from urgentmos.cli import build_app
 from urgentmos.cli.evaluate_judges import gather_others
 from urgentmos.cli.evaluate_peers import score_with_peers
+from urgentmos.cli.progress import Failures
 from urgentmos.correlation import srcc
-from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
+from urgentmos.data.label_table import read_labels
+from urgentmos.data.manifest import Pair, Recording, read_manifest, write_manifest, write_pairs
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
 from urgentmos.evaluation.ratings import read_rated_corpora
 from urgentmos.evaluation.score_tables import ScoreTableError, read_score_column
+from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.summary import LabelSummary
+from urgentmos.labels.worker import Outcome
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import score_files
@@ -274,7 +281,9 @@ def test_tables_of_one_name_are_told_apart_by_their_paths(rated: Path) -> None:
         table.parent.mkdir()
         table.write_text(f"uid,mos\ns0:r0,{number}\n")
         options.append(f"{table}:mos")
-    gather = functools.partial(gather_others, recordings, peers=[], cache=Path(), workers=0)
+    gather = functools.partial(
+        gather_others, recordings, peers=[], cache=Path(), workers=0, failures=Failures()
+    )
     assert [predictor.name for predictor in gather(columns=options)] == options
     assert [predictor.name for predictor in gather(columns=options[:1])] == ["scores:mos"]
 
@@ -340,15 +349,17 @@ def test_peers_are_computed_once_and_kept(
 
     monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
     cache = tmp_path / "kept" / "peers.csv"
-    (predictor,) = score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0)
+    (predictor,) = score_with_peers(
+        recordings[:4], ["pesq"], cache=cache, workers=0, failures=Failures()
+    )
     assert predictor.name == "PESQ"
     assert predictor.score([recordings[0].audio_path])[0] == pytest.approx(recordings[0].duration)
-    score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0)
+    score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0, failures=Failures())
     assert len(asked) == 4
     # One more recording, and one that changed: two more to compute.
     samples, rate = soundfile.read(recordings[0].audio_path)
     soundfile.write(recordings[0].audio_path, samples[:-100], rate)
-    score_with_peers(recordings[:5], ["pesq"], cache=cache, workers=0)
+    score_with_peers(recordings[:5], ["pesq"], cache=cache, workers=0, failures=Failures())
     assert sorted(asked[4:]) == sorted(
         [recordings[0].audio_path.name, recordings[4].audio_path.name]
     )
@@ -365,22 +376,130 @@ def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
     recordings[0].audio_path.unlink()
 
     def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
-        if output.exists():
-            raise FileExistsError(output)
         (row,) = read_manifest(manifest)
         row.metrics["pesq"] = 2.0
         write_manifest(output, [row])
         return LabelSummary(tools={}, labelled={}, missing={"pesq": {"too short": 3, "silent": 1}})
 
     monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
-    # What a run leaves that was killed before it put its scores away.
-    (tmp_path / "peers.done.jsonl").touch()
     cache = tmp_path / "peers.csv"
-    (predictor,) = score_with_peers(recordings, ["pesq"], cache=cache, workers=0)
+    (predictor,) = score_with_peers(
+        recordings, ["pesq"], cache=cache, workers=0, failures=Failures()
+    )
     scores = predictor.score(recording.audio_path for recording in recordings)
     np.testing.assert_array_equal(scores, [np.nan, 2.0])
     told = capsys.readouterr().err
     assert told == "PESQ: no score of 4 recordings, most often: too short\n"
+
+
+def _give_pesq(manifest: Path, output: Path, **options: object) -> LabelSummary:
+    rows = read_manifest(manifest)
+    for row in rows:
+        row.metrics["pesq"] = row.duration
+    write_manifest(output, rows)
+    return LabelSummary(tools={}, labelled={}, missing={})
+
+
+def test_runs_at_the_same_time_score_their_own_recordings_and_keep_both(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+    cache = tmp_path / "peers.csv"
+    both_asked = threading.Barrier(2, timeout=30)
+
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
+        both_asked.wait()
+        summary = _give_pesq(manifest, output)
+        both_asked.wait()
+        return summary
+
+    def run(chosen: Sequence[Recording]) -> ScorePredictor:
+        (predictor,) = score_with_peers(
+            chosen, ["pesq"], cache=cache, workers=0, failures=Failures()
+        )
+        return predictor
+
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
+    parts = recordings[:4], recordings[4:]
+    with ThreadPoolExecutor(2) as pool:
+        predictors = list(pool.map(run, parts))
+    for predictor, part in zip(predictors, parts, strict=True):
+        assert list(predictor.scores) == [recording.audio_path for recording in part]
+    assert len(read_labels(cache)) == 9
+    assert list(tmp_path.glob("*peers*")) == [cache]
+
+
+def test_what_a_peer_gave_before_it_was_interrupted_is_kept(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = read_rated_corpora(rated)[0].recordings
+
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
+        first = read_manifest(manifest)[0]
+        with PartFile(output.with_name(output.name + ".part.jsonl"), tools={"pesq": "1"}) as part:
+            part.append(Outcome(first.uid, metrics={"pesq": 2.0}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", label_manifest)
+    cache = tmp_path / "peers.csv"
+    with pytest.raises(KeyboardInterrupt):
+        score_with_peers(recordings, ["pesq"], cache=cache, workers=0, failures=Failures())
+    assert list(read_labels(cache).values()) == [{"pesq": 2.0}]
+
+
+def test_a_peer_scores_recordings_of_relative_paths(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rated.parent)
+    recordings = read_rated_corpora(rated.name)[0].recordings
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", _give_pesq)
+    (predictor,) = score_with_peers(
+        recordings, ["pesq"], cache=tmp_path / "peers.csv", workers=0, failures=Failures()
+    )
+    assert not np.isnan(predictor.score(recording.audio_path for recording in recordings)).any()
+
+
+def _fail(reason_by_place: dict[int, str], manifest: Path, output: Path, **options: object):
+    rows = read_manifest(manifest)
+    for place, row in enumerate(rows):
+        if place in reason_by_place:
+            row.meta["label_errors"] = {"pesq": reason_by_place[place]}
+        else:
+            row.metrics["pesq"] = 1.0 + place / 10
+    write_manifest(output, rows)
+    return LabelSummary(tools={}, labelled={}, missing={})
+
+
+@pytest.mark.parametrize(
+    ("reason_by_place", "status", "told"),
+    [
+        ({}, 0, ""),
+        ({2: "no reference"}, 0, ""),
+        ({2: "too short"}, 1, "1 of 18 failed:"),
+        (dict.fromkeys(range(9), "no reference"), 1, "9 of 18 failed:"),
+    ],
+    ids=["all scored", "one has no reference", "one failed", "none scored"],
+)
+def test_what_a_peer_could_not_score_is_in_the_exit_status(
+    rated: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reason_by_place: dict[int, str],
+    status: int,
+    told: str,
+) -> None:
+    fail = functools.partial(_fail, reason_by_place)
+    monkeypatch.setattr("urgentmos.cli.evaluate_peers.label_manifest", fail)
+    result = _evaluate(
+        rated, "--model", tiny_model_dir, "--peer", "pesq", "--peer-cache", tmp_path / "peers.csv",
+        "-o", tmp_path / "out", "--bootstrap", 10, "--figures",
+    )  # fmt: skip
+    assert result.exit_code == status, result.output
+    assert told in result.stderr
+    assert ("failed" in result.stderr) == bool(told)
+    preferences = {row["predictor"]: row for row in _csv(tmp_path / "out" / "preferences.csv")}
+    assert (preferences["PESQ"]["acc_0"] == "") == (len(reason_by_place) == 9)
 
 
 def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:

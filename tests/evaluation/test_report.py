@@ -114,3 +114,16 @@ def test_an_unrated_corpus_and_an_empty_set_of_pairs_have_no_numbers_and_no_erro
         assert np.isnan([row["acc_δ"].value, row["acc_0"].value]).all()
     (row,) = rating_difference_table([corpus], judges.scorers, resampling=FEW).rows
     assert np.isnan([row["SRCC"].value, row["SRCC"].p_value]).all()
+
+
+def test_who_scored_nothing_has_no_accuracy_and_is_compared_with_nobody() -> None:
+    corpus = _corpus("a", "b", "c")
+    judges = Judges(scorers=[_predictor(corpus), ScorePredictor("silent", {})])
+    answers = [judges.answer(pair_rated_corpus(corpus))]
+    (_, silent) = preference_table(answers, resampling=FEW).rows
+    assert silent["unanswered"] == silent["pairs"] > 0
+    assert np.isnan([silent["acc_δ"].value, silent["acc_0"].value]).all()
+    (_, silent) = summary_table([corpus], judges.scorers, answers).rows
+    assert np.isnan(silent["acc_0 score"])
+    (row,) = preference_difference_table(answers, resampling=FEW).rows
+    assert np.isnan([row["acc_0"].value, row["acc_0"].p_value]).all()

@@ -72,8 +72,8 @@ def evaluate(
     """Print how well predictors agree with listeners, each corpus apart.
 
     Rated manifests give correlations per file and system, and accuracies over pairs; manifests with
-    several labels a correlation per metric; paired manifests accuracies. Exit status 1 if a
-    recording could not be scored, 2 for wrong usage.
+    several labels a correlation per metric; paired manifests accuracies. Exit status 1 if a model
+    or a peer could not score a recording, 2 for wrong usage.
     """
     from urgentmos.cli.evaluate_judges import gather_judges, gather_others, score_with_models
     from urgentmos.cli.evaluate_material import (
@@ -116,15 +116,17 @@ def evaluate(
         pair_sets += pair_corpora(corpora, matching, ordered=ordered, delta=delta, seed=seed)
 
     recordings = unique_recordings(corpora, pair_sets)
+    peers = list(dict.fromkeys(peer or []))
+    failures = Failures()
     # Before the models: a table that cannot be read or a tool that is missing is told at once.
     beside = gather_others(
         recordings,
-        peers=peer or [],
+        peers=peers,
         columns=scores or [],
         cache=peer_cache or _default_cache(),
         workers=workers,
+        failures=failures,
     )
-    failures = Failures()
     predictors = score_with_models(assessors, recordings, failures)
     judges = gather_judges(assessors, predictors, metric=metric, beside=beside)
     answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
@@ -141,7 +143,7 @@ def evaluate(
         # Triplets have tables of their own; their panels would bear the names of the pairs'.
         drawn = answers if rmbench is None else answers[: len(rmbench.pair_sets)]
         draw_figures(corpora, judges, drawn, output)
-    failures.tell(len(recordings) * len(assessors))
+    failures.tell(len(recordings) * (len(assessors) + len(peers)))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -76,6 +76,7 @@ def gather_others(
     columns: Sequence[str],
     cache: Path,
     workers: int,
+    failures: Failures,
 ) -> list[ScorePredictor]:
     """Score with label tools and read columns of tables.
 
@@ -85,8 +86,13 @@ def gather_others(
         columns: ``FILE.csv:COLUMN`` each.
         cache: Table that keeps the peers' scores.
         workers: Processes for the peers.
+        failures: Where recordings that a peer could not score are told.
     """
-    from_peers = score_with_peers(recordings, peers, cache=cache, workers=workers) if peers else []
+    from_peers = (
+        score_with_peers(recordings, peers, cache=cache, workers=workers, failures=failures)
+        if peers
+        else []
+    )
     from_tables: dict[str, ScorePredictor] = {}
     for option in columns:
         table, colon, column = option.rpartition(":")

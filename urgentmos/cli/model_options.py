@@ -26,10 +26,11 @@ def load_assessor(model: str, device: str | None, precision: Precision = "float3
     if wanted.type == "cuda" and (wanted.index or 0) >= num_gpus:
         raise typer.BadParameter(f"no device {device!r}: PyTorch sees {num_gpus} GPUs here")
     try:
-        torch.empty(0, device=wanted)
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        # Read back: a device without memory, as "meta", makes tensors that hold nothing.
+        torch.zeros(1, device=wanted).item()
+    except (AssertionError, ImportError, NotImplementedError, RuntimeError) as error:
         # PyTorch goes on to list every backend that it knows.
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0]
         raise typer.BadParameter(f"no device {device!r} here: {reason}") from error
     return load_model(model, device=device, precision=precision)
 

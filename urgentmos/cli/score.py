@@ -1,8 +1,10 @@
 """``urgentmos score``: recordings to rows."""
 
+import codecs
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
     from urgentmos.report.timeline import TimelineFile
     from urgentmos.scoring.row import Row
 
+_MANIFEST = ".jsonl"
+
 
 def score(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files and folders (searched recursively).")
+        list[Path] | None,
+        typer.Argument(help="Files, folders (searched recursively), manifests (.jsonl)."),
     ] = None,
     files_from: Annotated[
         Path | None,
-        typer.Option(help="A list of files and folders, one per line; - reads it from stdin."),
+        typer.Option(help="A list of such paths, one per line; - reads it from stdin."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -70,6 +75,7 @@ def score(
 ) -> None:
     """Score recordings: one row per file, in order, as they are done.
 
+    Of a manifest, the recordings that its lines name as audio_path are scored, each once.
     Rows go to the output or to stdout; progress, a summary per metric and the failures to stderr.
     The exit status is 0 when all were scored, 1 when some failed, 2 when the command was wrong.
     """
@@ -125,17 +131,49 @@ def score(
 
 
 def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
-    listed: list[bytes] = []
-    if files_from is not None:
-        is_stdin = str(files_from) == "-"
-        content = sys.stdin.buffer.read() if is_stdin else files_from.read_bytes()
-        # `find -print0` ends names with NUL, since they may hold line breaks.
-        lines = content.replace(b"\r\n", b"\n").split(b"\n")
-        listed = content.split(b"\0") if b"\0" in content else lines
-    given = [*paths, *(Path(os.fsdecode(name)) for name in listed if name)]
+    given = [*paths, *(_listed(files_from) if files_from is not None else ())]
     if not given:
         raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
-    return given
+    return list(_without_manifests(given))
+
+
+def _listed(files_from: Path) -> list[Path]:
+    if files_from.suffix.lower() == _MANIFEST:
+        return [files_from]
+    content = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
+    # Editors put a byte order mark in front.
+    content = content.removeprefix(codecs.BOM_UTF8)
+    # `find -print0` ends names with NUL, since they may hold line breaks.
+    lines = content.replace(b"\r\n", b"\n").split(b"\n")
+    names = [name for name in (content.split(b"\0") if b"\0" in content else lines) if name]
+    if names and _is_json(names[0]):
+        raise typer.BadParameter(
+            "--files-from: expected a path on each line, got JSON; "
+            f"a manifest is a file that ends in {_MANIFEST}"
+        )
+    return [Path(os.fsdecode(name)) for name in names]
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _without_manifests(paths: Iterable[Path]) -> Iterator[Path]:
+    """Put the recordings that a manifest names in its place."""
+    from urgentmos.data.manifest import read_audio_paths
+
+    for path in paths:
+        # One that is not there gets its row, as any file.
+        if path.suffix.lower() != _MANIFEST or not path.is_file():
+            yield path
+            continue
+        recordings = list(read_audio_paths(path))
+        if not recordings:
+            raise typer.BadParameter(f"the manifest {str(path)!r} names no recording")
+        yield from recordings
 
 
 def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "Pair",
     "Recording",
     "is_pair_manifest",
+    "read_audio_paths",
     "read_lines",
     "read_manifest",
     "read_pairs",
@@ -126,6 +127,25 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
                 "durations": list(pair.durations),
             }
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_audio_paths(path: str | Path) -> Iterator[Path]:
+    """Read only which recordings a manifest names, whatever else it says of them.
+
+    Yields:
+        Paths, relative ones resolved against the manifest's folder.
+
+    Raises:
+        ManifestError: A line is no JSON object, or has no ``audio_path``.
+    """
+    path = Path(path)
+    for number, record in read_lines(path):
+        where = f"{path}:{number}"
+        if "audio_path" not in record:
+            raise ManifestError(
+                f"{where}: field 'audio_path' is missing; got {', '.join(record) or 'none'}"
+            )
+        yield path.parent / parse_text(record["audio_path"], "audio_path", where)
 
 
 def is_pair_manifest(path: str | Path) -> bool:

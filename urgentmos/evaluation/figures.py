@@ -54,6 +54,8 @@ def draw_sweep(
         pairs, labels = judged.pair_set, judged.pair_set.labels
         colors = _colors(len(judged.preferences))
         for color, (name, preferences) in zip(colors, judged.preferences.items(), strict=True):
+            if not preferences.has_answers:
+                continue
             if name in scorers:
                 sweep = [
                     correct_verdicts(labels, scorers[name].prefer(pairs, delta=delta)).mean()
@@ -78,6 +80,8 @@ def draw_bins(answers: Sequence[PairAnswers], path: str | Path) -> None:
         pairs = judged.pair_set
         colors = _colors(len(judged.preferences))
         for color, (name, preferences) in zip(colors, judged.preferences.items(), strict=True):
+            if not preferences.has_answers:
+                continue
             correct = strictly_correct(pairs, preferences)
             errors = error_by_percentile(pairs.differences[pairs.strict], correct)
             panel.plot(places, 100 * errors, marker="o", markersize=3, color=color, label=name)

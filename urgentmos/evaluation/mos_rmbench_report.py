@@ -71,8 +71,12 @@ def percentile_table(answers: Sequence[PairAnswers]) -> Table:
         percent=_bin_names(),
     )
     for judged in answers:
-        for name in judged.preferences:
-            errors = error_by_percentile(judged.pair_set.differences, _correct(judged, name))
+        for name, preferences in judged.preferences.items():
+            errors = (
+                error_by_percentile(judged.pair_set.differences, _correct(judged, name))
+                if preferences.has_answers
+                else np.full(NUM_BINS, np.nan)
+            )
             row: dict[str, Cell] = {"dataset": judged.pair_set.name, "predictor": name}
             table.rows.append(row | dict(zip(_bin_names(), errors.tolist(), strict=True)))
     return table
@@ -85,7 +89,8 @@ def triplet_tables(answers: Sequence[PairAnswers]) -> list[Table]:
         table.note = "Per cent. Scores can never run in a circle; comparisons can."
         for name in _predictors(answers):
             judged_by_dataset = {j.pair_set.name: judge(j, name) for j in answers}
-            table.rows.append({"predictor": name} | _shares(judged_by_dataset))
+            unanswered = _unanswered(answers, name)
+            table.rows.append({"predictor": name} | _shares(judged_by_dataset) | unanswered)
         table.percent = _share_columns(answers)
     return [accuracy, cycles]
 
@@ -116,7 +121,8 @@ def _accuracy_table(
         together = np.concatenate(list(correct.values()))
         places = np.arange(2 * len(together)).reshape(-1, 2)
         overall = accuracy_interval(together, places, unit="pair", resampling=resampling)
-        table.rows.append({"predictor": name} | _shares(correct) | {"Overall": overall})
+        shares = _shares(correct) | {"Overall": overall} | _unanswered(answers, name)
+        table.rows.append({"predictor": name} | shares)
     return table
 
 
@@ -127,6 +133,14 @@ def _shares(by_dataset: dict[str, Chosen]) -> dict[str, Cell]:
     }
     together = np.concatenate(list(by_dataset.values()))
     return shares | {"Overall": float(together.mean()) if len(together) else float("nan")}
+
+
+def _unanswered(answers: Sequence[PairAnswers], name: str) -> dict[str, Cell]:
+    """Give no number for datasets of which a predictor scored nothing, nor for all of them."""
+    silent = [j.pair_set.name for j in answers if not j.preferences[name].has_answers]
+    if len(silent) == len(answers):
+        silent.append("Overall")
+    return dict.fromkeys(silent, float("nan"))
 
 
 def _correct(judged: PairAnswers, name: str) -> Chosen:

@@ -37,6 +37,11 @@ class Preferences:
     verdicts: Int[NDArray[np.int64], " pairs"]
     leanings: Float[NDArray[np.float64], " pairs"]
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether anything is said about any pair; without, there is no accuracy either."""
+        return bool(np.any(self.verdicts != NO_ANSWER))
+
     def among(self, chosen: Bool[NDArray[np.bool_], " pairs"]) -> "Preferences":
         """Keep some of the pairs."""
         return Preferences(self.verdicts[chosen], self.leanings[chosen])

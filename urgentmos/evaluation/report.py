@@ -11,6 +11,7 @@ from urgentmos.correlation import srcc
 from urgentmos.evaluation.agreement import Agreement, agreement, system_means
 from urgentmos.evaluation.bootstrap import (
     RESAMPLING,
+    Difference,
     Interval,
     Resampling,
     accuracy_difference,
@@ -177,8 +178,8 @@ def preference_table(
         "acc_δ: three verdicts, a tie where listeners differ by at most δ. acc_0: strict pairs, "
         "whose ratings differ; right if ordered the same way, strictly: by P(A) against "
         "P(B) of a comparison, whatever P(tie), or by the two scores. A pair without an answer is "
-        "wrong. One order: a comparison of each pair as it is given, where else both orders are "
-        f"averaged. {_INTERVALS}",
+        "wrong; who answers none has no accuracy. One order: a comparison of each pair as it is "
+        f"given, where else both orders are averaged. {_INTERVALS}",
         percent=(
             "acc_δ",
             "acc_0",
@@ -267,12 +268,17 @@ def preference_difference_table(
         pairs, strict = judged.pair_set, judged.pair_set.strict
         first, *others = judged.preferences
         for second in others if strict.any() else ():
-            difference = accuracy_difference(
-                strictly_correct(pairs, judged.preferences[first]),
-                strictly_correct(pairs, judged.preferences[second]),
-                pairs.pairs[strict],
-                unit=pairs.unit,
-                resampling=resampling,
+            both = judged.preferences[first], judged.preferences[second]
+            difference = (
+                accuracy_difference(
+                    strictly_correct(pairs, both[0]),
+                    strictly_correct(pairs, both[1]),
+                    pairs.pairs[strict],
+                    unit=pairs.unit,
+                    resampling=resampling,
+                )
+                if all(preferences.has_answers for preferences in both)
+                else Difference(np.nan, np.nan, np.nan, np.nan)
             )
             table.rows.append(
                 {"corpus": pairs.name, "first": first, "second": second, "acc_0": difference}
@@ -286,11 +292,15 @@ def strictly_correct(pairs: PairSet, preferences: Preferences) -> Bool[NDArray[n
 
 
 def _acc_delta(pairs: PairSet, preferences: Preferences, resampling: Resampling) -> Interval:
+    if not preferences.has_answers:
+        return Interval(np.nan, np.nan, np.nan)
     correct = correct_verdicts(pairs.labels, preferences)
     return accuracy_interval(correct, pairs.pairs, unit=pairs.unit, resampling=resampling)
 
 
 def _acc_0(pairs: PairSet, preferences: Preferences, resampling: Resampling) -> Interval:
+    if not preferences.has_answers:
+        return Interval(np.nan, np.nan, np.nan)
     correct, members = strictly_correct(pairs, preferences), pairs.pairs[pairs.strict]
     return accuracy_interval(correct, members, unit=pairs.unit, resampling=resampling)
 
@@ -298,6 +308,8 @@ def _acc_0(pairs: PairSet, preferences: Preferences, resampling: Resampling) -> 
 def _strict_accuracy(judged: PairAnswers, name: str) -> float | None:
     if name not in judged.preferences or not judged.pair_set.strict.any():
         return None
+    if not judged.preferences[name].has_answers:
+        return float("nan")
     return float(strictly_correct(judged.pair_set, judged.preferences[name]).mean())
 
 
