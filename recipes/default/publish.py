@@ -15,6 +15,7 @@ from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.model.config import ModelConfig
 from urgentmos.training.config import RunConfig
 
 DEFAULT_TARGET = Path(__file__).resolve().parents[2] / "urgentmos" / "weights" / "default"
@@ -69,20 +70,48 @@ def learned_besides(run: RunConfig) -> list[str]:
     return besides
 
 
-def sources_by_head(recordings: list[Recording], metrics: list[str], tools: dict[str, str]) -> Any:
-    """Say for every head what its labels are and how many there were."""
-    counts = Counter(name for r in recordings for name in r.metrics)
+def sources_by_head(
+    train: list[Recording], metrics: list[str], tools: dict[str, str], *, config: ModelConfig
+) -> Any:
+    """Say for every head what its labels are, how many it was trained on, and what else counts."""
+    counts = Counter(name for r in train for name in r.metrics)
     label_tools = {**tools, "mos": PSEUDO_MOS}
     for name in metrics:
         if name.startswith("dnsmos_") and name not in label_tools:
             label_tools[name] = label_tools.get("dnsmos", "DNSMOS")
+    besides = native_shares(config)
     return {
         name: {
             "title": METRICS[name].title,
             "labels": counts[name],
             "learned_from": label_tools.get(name, METRICS[name].source),
+            **({"counted_beside": besides[name]} if name in besides else {}),
         }
         for name in metrics
+    }
+
+
+def native_shares(config: ModelConfig) -> dict[str, str]:
+    """Say of which scores an encoder's own score is a part, and how much of it."""
+    native = config.native_score
+    if native is None:
+        return {}
+    scorer = config.encoders[native.encoder].family
+    return {
+        name: f"the score of {scorer} itself, with a share of {share:g}"
+        for name, share in native.shares.items()
+    }
+
+
+def what_was_validated(run: RunConfig, assessor: Assessor) -> dict[str, str]:
+    """Say where a run validated on stored hidden states, with which an encoder gives no score."""
+    native = run.model.native_score
+    if native is None or run.data.features is None or "validation" in assessor.card:
+        return {}
+    scorer = run.model.encoders[native.encoder].family
+    return {
+        "validation_of": f"the heads alone, on stored hidden states, without the score of {scorer} "
+        "itself"
     }
 
 
@@ -131,22 +160,28 @@ def main() -> None:
     run = load_config(RunConfig, arguments.run / "config.yaml")
     assessor = load_model(arguments.run / arguments.weights)
     recordings = read_manifest(arguments.manifest)
-    by_split = Counter(recording.meta["split"] for recording in recordings)
-    seconds = sum(recording.duration for recording in recordings)
+    by_split: dict[str, list[Recording]] = {"train": [], "validation": []}
+    for recording in recordings:
+        by_split[recording.meta["split"]].append(recording)
     tools = json.loads(arguments.labels.read_text("utf-8"))["tools"]
     card = {
         "name": arguments.output.name,
         "licence": "MIT",
         "architecture": architecture(assessor),
         "recipe": "recipes/default/README.md",
-        "recordings": dict(by_split),
-        "hours": round(seconds / 3600, 1),
+        "recordings": {split: len(found) for split, found in by_split.items()},
+        "hours": {
+            split: round(sum(recording.duration for recording in found) / 3600, 1)
+            for split, found in by_split.items()
+        },
         "hardware": arguments.hardware,
-        "heads": sources_by_head(recordings, assessor.metrics, tools),
+        "heads": sources_by_head(
+            by_split["train"], assessor.metrics, tools, config=assessor.config
+        ),
         "learned_besides": learned_besides(run),
         "not_learned": NOT_LEARNED,
-        # Of the heads alone, without an encoder's native score: training hears those.
         "validation": validation_figures(arguments.run, assessor),
+        **what_was_validated(run, assessor),
         "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio, run),
     }

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from urgentmos.config import load_config
 from urgentmos.model.checkpoint import find_model, load_model
+from urgentmos.model.network import build_assessor
 from urgentmos.training.config import RunConfig
+from urgentmos.training.start_from import start_from
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -31,6 +33,18 @@ def test_the_accurate_model_starts_from_its_encoders_trained_from_scratch() -> N
     accurate = load_config(RunConfig, CONFIGS / "accurate.yaml")
     assert accurate.model.encoders[:-1] == scratch.model.encoders
     assert accurate.model.groups == scratch.model.groups
+
+
+def test_training_on_own_data_starts_with_every_weight_of_the_default_model() -> None:
+    run = load_config(RunConfig, CONFIGS / "own_data.yaml")
+    assert run.start_from == "default"
+    assert start_from(build_assessor(run.model), run.start_from).random == []
+
+
+def test_the_accurate_model_starts_from_where_its_first_stage_ends() -> None:
+    scratch = load_config(RunConfig, ROOT / "recipes" / "default" / "from_scratch.yaml")
+    accurate = load_config(RunConfig, CONFIGS / "accurate.yaml")
+    assert accurate.start_from == f"{scratch.output}/final"
 
 
 def test_fast_is_another_name_of_the_default() -> None:
