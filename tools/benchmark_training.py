@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--score", type=int, default=32, metavar="FILES", help="files to score")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=0, help="processes that read audio")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--peak-tflops", type=float, help="of the device, for utilisation")
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     options = parser.parse_args()
@@ -240,7 +240,7 @@ def train_there(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     config.model.feature_extractor.feature_extractors[0].model_name = str(folder / "wavlm")
     config.trainer.epochs, config.trainer.report_to = 1, None
     config.trainer.save_per_updates = 10**9
-    precision = "no" if options.precision == "fp32" else options.precision
+    precision = "no" if options.precision == "float32" else "bf16"
     config.trainer.accelerate_kwargs = {"mixed_precision": precision}
     OmegaConf.resolve(config)
     # Not in the configuration, which goes into the checkpoint and says how it scores.

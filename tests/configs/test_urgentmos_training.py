@@ -71,7 +71,7 @@ def small_run(folder: Path, *, trainable_layers: int | str = 0) -> RunConfig:
     )  # fmt: skip
     return replace(
         run, model=model, data=data, output=str(folder / "run"),
-        steps=2, validate_every=2, save_every=2, log_every=1, precision="fp32",
+        steps=2, validate_every=2, save_every=2, log_every=1, precision="float32",
     )  # fmt: skip
 
 

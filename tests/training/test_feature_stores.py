@@ -33,7 +33,7 @@ def waveforms(manifest: Path) -> DecodedWaveforms:
 
 def stores(folder: Path, waveforms: DecodedWaveforms, **changes: str) -> FeatureStores:
     keys = [str(position) for position in range(len(waveforms.lengths))]
-    return FeatureStores(folder, waveforms, keys=keys, **({"precision": "fp32"} | changes))
+    return FeatureStores(folder, waveforms, keys=keys, **({"precision": "float32"} | changes))
 
 
 def test_stored_states_are_those_of_the_encoder_at_the_model_s_level(
@@ -102,7 +102,7 @@ def test_another_encoder_level_or_precision_is_another_store(
     first = names()
     stores(tmp_path, waveforms).find(encoder, CONFIG, network=network, level="rms")
     assert names() == first
-    stores(tmp_path, waveforms, precision="bf16").find(
+    stores(tmp_path, waveforms, precision="bfloat16").find(
         encoder, CONFIG, network=network, level="rms"
     )
     stores(tmp_path, waveforms).find(encoder, CONFIG, network=network, level="none")

@@ -147,13 +147,13 @@ def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
 
 def test_bfloat16_follows_the_32_bit_loss(make_run: MakeRun, tmp_path: Path) -> None:
     losses = {}
-    for precision in ("fp32", "bf16"):
+    for precision in ("float32", "bfloat16"):
         AcceleratorState._reset_state(reset_partial_state=True)
         trainer = Trainer(make_run(precision=precision, output=str(tmp_path / precision)))
         loss, _ = trainer._module(next(trainer._batches(Progress())))
         losses[precision] = float(loss.detach())
-    assert losses["bf16"] != losses["fp32"]
-    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
 def test_a_folder_in_use_and_a_folder_without_a_run_are_told_apart(make_run: MakeRun) -> None:

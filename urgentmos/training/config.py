@@ -7,6 +7,7 @@ from typing import Literal
 from urgentmos.data.pairs import MATCHINGS, Matching
 from urgentmos.metrics import get_metric
 from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.precision import Precision
 
 
 @dataclass
@@ -226,7 +227,7 @@ class RunConfig:
         seed: Seed of weights, order, partners, windows and dropout.
         sharded: Divide weights, gradients and optimizer state among the processes (FSDP) instead of
             keeping all in each (DDP).
-        precision: ``bf16`` runs matrix products and convolutions in bfloat16.
+        precision: ``bfloat16`` runs matrix products and convolutions in bfloat16.
         validate_every: Steps between validations; the last step is always validated.
         save_every: Steps between checkpoints; the last step is always saved.
         log_every: Steps between points of the curves.
@@ -244,7 +245,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: int = 0
     sharded: bool = False
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "float32"
     validate_every: int = 1000
     save_every: int = 1000
     log_every: int = 20

@@ -51,7 +51,7 @@ def estimate_memory(config: RunConfig) -> dict[str, int]:
     # Before the measurement, which takes frozen encoders out.
     front_end = max(_front_end_values_per_second(each) for each in network.encoders)
     kept = recordings * _kept_per_recording(network, round(config.data.max_seconds * SAMPLE_RATE))
-    share = 0.5 if config.precision == "bf16" else 1.0
+    share = 0.5 if config.precision == "bfloat16" else 1.0
     return {
         "weights": _BYTES * (trained + frozen),
         "gradients": _BYTES * trained,

@@ -20,6 +20,7 @@ from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.precision import Precision
 
 # The waveforms of one batch; what an encoder makes of it is many times as large.
 _BATCH_SECONDS = 40
@@ -37,11 +38,11 @@ class FeatureStores:
         folder: Where the stores are.
         waveforms: All recordings that are trained or validated on.
         keys: Key of each of them (`urgentmos.data.array_store.recording_keys`).
-        precision: ``bf16`` runs the encoders in bfloat16; stores hold float16 in any case.
+        precision: ``bfloat16`` runs the encoders in it; stores hold float16 in any case.
     """
 
     def __init__(
-        self, folder: Path, waveforms: Waveforms, *, keys: Sequence[str], precision: str
+        self, folder: Path, waveforms: Waveforms, *, keys: Sequence[str], precision: Precision
     ) -> None:
         self._folder = folder
         self._waveforms = waveforms
@@ -97,12 +98,12 @@ class FeatureStores:
         batches = plan_whole_recordings(
             self._waveforms.lengths[positions], batch_samples=_BATCH_SECONDS * SAMPLE_RATE
         )
-        bf16 = self._precision == "bf16"
+        halved = self._precision == "bfloat16"
         for chosen in batches:
             batch = positions[chosen]
             waveform, lengths = self._read(batch)
             waveform, lengths = network.prepare(waveform.to(device), lengths.to(device))
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=halved):
                 output = encoder(waveform, lengths)
             # Large encoders have single values beyond what 16 bits hold.
             clamped = output.hidden_states.clamp(-_LARGEST, _LARGEST)

@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
         accelerate = require("accelerate", extra="train")
-        precision = "bf16" if config.precision == "bf16" else "no"
+        precision = "bf16" if config.precision == "bfloat16" else "no"
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
         patience = accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)
         self._accelerator: Any = accelerate.Accelerator(
