@@ -107,6 +107,7 @@ class AudioReader:
         channels: Channels of the file.
         resampled: Whether the blocks' rate differs from the file's.
         num_samples: Samples decoded per channel, at the file's rate.
+        is_read: Whether all that can be decoded was read, and nothing in it refused.
 
     Raises:
         AudioError: The file is missing, unreadable, empty or not audio.
@@ -131,6 +132,7 @@ class AudioReader:
         self.channels: int = self._file.channels
         self.resampled = self.sample_rate != sample_rate
         self.num_samples = 0
+        self.is_read = False
         self._wanted_rate, self._min_duration_s = sample_rate, min_duration_s
         self._broken_off = False
         self._low, self._high = np.inf, -np.inf
@@ -190,6 +192,7 @@ class AudioReader:
             yield mono if resampler is None else resampler.resample_chunk(mono)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self.is_read = True
         self._broken_off = self._broken_off or self._header_claims_more()
         if self.num_samples == 0:
             raise AudioError("no samples: the file has a header and no audio")

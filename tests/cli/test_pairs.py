@@ -58,6 +58,18 @@ def test_nothing_to_pair_is_a_usage_error_in_words(rated: Path) -> None:
     assert "no pairs by 'strength'" in result.output
 
 
+def test_a_family_that_is_null_is_none(rated: Path) -> None:
+    rows = [json.loads(line) for line in rated.read_text().splitlines()]
+    families = [None, "noise", *[None] * len(rows)]
+    for row, family in zip(rows, families, strict=False):
+        row.setdefault("meta", {})["family"] = family
+    rated.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["pairs", str(rated), "-o", "x.jsonl", "--matching", "strength"]
+    result = runner.invoke(build_app(["pairs"]), arguments)
+    assert result.exit_code == 2
+    assert "and 1 a meta.family" in result.output
+
+
 def test_where_every_pair_is_a_tie_to_be_dropped_that_is_said(rated: Path) -> None:
     arguments = ["pairs", str(rated), "-o", "x.jsonl", "--drop-ties-within", "5"]
     result = runner.invoke(build_app(["pairs"]), arguments)

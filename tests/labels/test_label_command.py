@@ -118,3 +118,14 @@ def test_list_names_every_label_and_what_it_needs() -> None:
     lines = result.stdout.splitlines()
     assert any("distill_mos" in line for line in lines)
     assert "reference" in next(line for line in lines if line.startswith("estoi"))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out"])
+def test_an_output_that_would_not_hold_what_its_name_says_is_refused(
+    manifest: Path, name: str
+) -> None:
+    output = manifest.with_name(name)
+    result = _run(manifest, "-o", output, "--labels", "lsd", "--workers", "0")
+    assert result.exit_code == 2
+    assert "in .jsonl" in " ".join(result.stderr.replace("│", " ").split())
+    assert not list(manifest.parent.glob(f"{name}*"))

@@ -188,6 +188,8 @@ def test_scores_may_enter_a_computation_with_gradient(
     [
         ([5], "expected 2 whole numbers as lengths"),
         (np.array([5.0, 5.0]), "whole numbers"),
+        (np.array([True, True]), "whole numbers as lengths, got shape .* of torch.bool"),
+        ([True, True], "whole numbers"),
         ([0, 5], "between 1 and 10 samples, got 0 to 5"),
         ([5, 11], "between 1 and 10 samples, got 5 to 11"),
     ],

@@ -1,5 +1,6 @@
 import json
 import resource
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -231,6 +232,15 @@ def test_a_missing_folder_is_told_before_a_missing_package(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"^no file or folder 'runs/mine' here; .*pip"):
         find_model("runs/mine")
+
+
+def test_what_is_no_name_is_refused_in_words() -> None:
+    # In a process of its own: here, every call has its types checked.
+    code = "import urgentmos; urgentmos.load(None)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        "CheckpointError: expected a model's name, its folder or a Hub id, got None" in run.stderr
+    )
 
 
 def test_a_model_on_another_device_is_moved(tiny_model_dir: Path) -> None:

@@ -164,6 +164,7 @@ def test_another_model_or_version_is_refused(run: Run) -> None:
     with pytest.raises(OutputError, match=r"comes from model\+version m\+1, this run uses n\+1"):
         run(mode="resume", model="n+1")
     assert run.path.read_bytes() == before
+    assert list(run.path.parent.iterdir()) == [run.path]
 
 
 def test_other_metrics_are_refused(run: Run) -> None:
@@ -218,6 +219,7 @@ def test_a_page_holds_every_row_and_no_markup_from_names(
     assert "<script>alert" not in page
     with pytest.raises(OutputError, match="cannot be read back"):
         RowOutput(path, columns=columns, inputs=inputs, model="m+1", mode="resume")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_parquet_has_the_types_of_the_columns(

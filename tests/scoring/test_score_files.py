@@ -255,6 +255,12 @@ class TestBadFiles:
             "truncated": ("truncated", "short"),
         }
 
+    def test_what_was_not_read_to_its_end_is_not_called_short(self, rows: dict[str, Row]) -> None:
+        for name in ("nan", "infinity", "huge"):
+            assert (rows[name].duration_s, rows[name].flags) == (None, ())
+            assert rows[name].sample_rate == 16000
+        assert rows["20_ms"].duration_s == 0.02
+
     def test_scores_lie_in_range(self, rows: dict[str, Row]) -> None:
         for row in rows.values():
             for name, score in row.scores.items():

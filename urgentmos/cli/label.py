@@ -18,7 +18,7 @@ def label(
         Path | None, typer.Argument(help="Recordings, one JSON object per line.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Manifest to write, with labels.")
+        Path | None, typer.Option("--output", "-o", help="Manifest to write (.jsonl), with labels.")
     ] = None,
     labels: Annotated[str, typer.Option(help="Labels, separated by commas; see --list.")] = "",
     workers: Annotated[
@@ -50,6 +50,10 @@ def label(
         return
     if manifest is None or output is None or not labels:
         raise typer.BadParameter("expected MANIFEST, --output and --labels (or --list)")
+    if output.suffix.lower() != ".jsonl":
+        raise typer.BadParameter(
+            f"--output: a manifest holds JSON lines: end {str(output)!r} in .jsonl"
+        )
 
     from urgentmos.labels.labeller import NO_REFERENCE
     from urgentmos.labels.runner import label_manifest

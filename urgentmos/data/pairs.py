@@ -311,7 +311,7 @@ def _why_no_pairs(
     recordings: Sequence[Recording], matching: Matching, drop_ties_within: float | None
 ) -> str:
     rated = sum("mos" in recording.metrics for recording in recordings)
-    families = sum("family" in recording.meta for recording in recordings)
+    families = sum(recording.meta.get("family") is not None for recording in recordings)
     return (
         f"no pairs by {matching!r}: of {len(recordings)} recordings {rated} have a 'mos' label and "
         f"{families} a meta.family; a pair needs two "

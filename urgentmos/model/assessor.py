@@ -415,7 +415,8 @@ def as_lengths(
     if lengths is None:
         return torch.full((num_recordings,), samples, device=batch.device)
     tensor = torch.as_tensor(lengths, device=batch.device)
-    if tensor.shape != (num_recordings,) or tensor.is_floating_point():
+    is_whole = not tensor.is_floating_point() and not tensor.is_complex()
+    if tensor.shape != (num_recordings,) or not is_whole or tensor.dtype == torch.bool:
         raise ValueError(
             f"expected {num_recordings} whole numbers as lengths, got shape {tuple(tensor.shape)} "
             f"of {tensor.dtype}"

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,7 @@ def find_model(name: str | Path) -> Path:
     Raises:
         CheckpointError: There is none; the message lists what there is.
     """
+    _check_name(name)
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
@@ -136,6 +138,14 @@ def find_model(name: str | Path) -> Path:
         f"{CONFIG_FILE}, an owner/name on the Hugging Face Hub, or a shipped model "
         f"({', '.join(shipped) or 'none is installed'})"
     )
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str | os.PathLike):
+        raise CheckpointError(
+            f"expected a model's name, its folder or a Hub id, got {name!r}; "
+            "leave it out for the default model"
+        )
 
 
 def shipped_models() -> dict[str, Path]:

@@ -84,10 +84,14 @@ class RowOutput(Generic[Key]):
             raise OutputError(
                 f"{str(earlier[0])!r} exists: go on with --resume, or start again with --overwrite"
             )
+        was_there = rows_path.exists()
         self._file = RowFile(rows_path, columns, self._format, must_be_new=mode == "new")
         try:
             self._kept: KeptRows[Key] = self._start(mode, model)
         except BaseException:
+            if not was_there:
+                # An empty file would look like the rows of a killed run.
+                rows_path.unlink(missing_ok=True)
             self._file.close()
             raise
         self._num_before = self._file.num_rows

@@ -17,6 +17,8 @@ SHORT_S = 1.0
 LONG_SILENCE_S = 0.1
 """From here on, digital silence left out before the first sound and after the last is flagged."""
 
+_OF_THE_FORMAT = ("multichannel", "resampled")
+
 # Recordings in flight, and windows decoded of each before its turn comes: together they bound the
 # memory. Of a longer recording the rest is decoded when it is needed.
 _NUM_AHEAD, _WINDOWS_AHEAD = 32, 2
@@ -31,7 +33,7 @@ class Recording:
     Attributes:
         path: The file.
         error: Why it cannot be scored; empty when it can.
-        duration_s: Seconds decoded; None when it could not be opened.
+        duration_s: Seconds decoded; None when it could not be opened or read to its end.
         sample_rate: Rate of the file in Hz; None when it could not be opened.
         channels: Channels of the file; None when it could not be opened.
         flags: ``AudioReader.flags``; ``edge_silence``: at least 0.1 s of digital silence before
@@ -61,15 +63,22 @@ class Recording:
                     for window in cut_windows(blocks, sample_rate=sample_rate):
                         yield _later(window, edges.num_before / sample_rate)
                 finally:
-                    self.duration_s = reader.duration_s
                     silence_s = (edges.num_before + edges.num_after) / sample_rate
-                    flags = {
-                        "edge_silence": silence_s >= LONG_SILENCE_S,
-                        "short": reader.duration_s - silence_s < SHORT_S,
-                    }
-                    self.flags = reader.flags + tuple(flag for flag in flags if flags[flag])
+                    self._describe(reader, silence_s=silence_s)
         except AudioError as error:
             self.error = str(error)
+
+    def _describe(self, reader: AudioReader, *, silence_s: float) -> None:
+        if not reader.is_read:
+            # Refused in the middle, as for NaN: what was not read may be long, loud and clipped.
+            self.flags = tuple(flag for flag in reader.flags if flag in _OF_THE_FORMAT)
+            return
+        self.duration_s = reader.duration_s
+        flags = {
+            "edge_silence": silence_s >= LONG_SILENCE_S,
+            "short": reader.duration_s - silence_s < SHORT_S,
+        }
+        self.flags = reader.flags + tuple(flag for flag in flags if flags[flag])
 
 
 def _later(window: Window, seconds: float) -> Window:

@@ -45,7 +45,7 @@ class Row:
         path: As it was given or found.
         status: ``ok`` or ``failed``.
         error: Why it failed; empty when it did not.
-        duration_s: Seconds of audio decoded; None when nothing was.
+        duration_s: Seconds of audio decoded; None when it was not read to its end.
         sample_rate: Rate of the file in Hz; None when it could not be opened.
         channels: Channels of the file; None when it could not be opened.
         flags: ``AudioReader.flags``; ``edge_silence`` when 0.1 s or more of digital silence at the
