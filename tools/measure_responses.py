@@ -12,7 +12,8 @@ range. The last row of both is the spread of the unchanged recordings' scores, f
 - gain, 16 bit: the same, then rounded to 16 bits and clipped at full scale, as a file would be;
 - clipped: at so many dB below the recording's peak;
 - silence: digital silence before or after;
-- room: noise 60 dB below the recording's level before and after, as of a quiet room.
+- room: noise 60 dB below the recording's level before and after, as of a quiet room;
+- in halves: cut in two, each half scored as a recording of its own, the mean of both.
 """
 
 import argparse
@@ -56,6 +57,12 @@ def main() -> None:
         changed = score(assessor, [change(waveform) for waveform in recordings], metrics)
         means[name] = (changed - unchanged).mean(axis=0)
         shares[name] = 100 * (np.abs(changed - unchanged) / ranges).max(axis=0)
+    halved = (
+        score(assessor, [waveform[: len(waveform) // 2] for waveform in recordings], metrics)
+        + score(assessor, [waveform[len(waveform) // 2 :] for waveform in recordings], metrics)
+    ) / 2
+    means["in halves"] = (halved - unchanged).mean(axis=0)
+    shares["in halves"] = 100 * (np.abs(halved - unchanged) / ranges).max(axis=0)
     spread = np.ptp(unchanged, axis=0)
     print_table("Mean change, in the metric's unit", means | {"(spread)": spread}, metrics)
     shares |= {"(spread)": 100 * spread / ranges}
