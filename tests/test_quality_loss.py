@@ -1,10 +1,14 @@
 import copy
 import io
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from urgentmos.metrics import METRICS, UnknownMetricError, get_metric
@@ -301,3 +305,58 @@ def test_loss_and_gradient_need_no_float64(
     with without_float64:
         loss(enhanced.requires_grad_(), sample_rate=sample_rate).backward()
     assert torch.isfinite(enhanced.grad).all()
+
+
+_WORKER = """
+import sys, numpy, safetensors.torch, torch
+from torch.nn.parallel import DistributedDataParallel
+from urgentmos.quality_loss import QualityLoss
+rank, store, model, batch, output = sys.argv[1:]
+torch.distributed.init_process_group("gloo", f"file://{store}", rank=int(rank), world_size=2)
+torch.manual_seed(int(rank))  # DDP gives both the weights of the first
+enhancer = torch.nn.Conv1d(1, 1, 9, padding=4)
+with_loss = torch.nn.ModuleDict({"enhancer": enhancer, "loss": QualityLoss(model=model)})
+class Step(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = with_loss
+    def forward(self, noisy):
+        return self.parts["loss"](self.parts["enhancer"](noisy[:, None])[:, 0])
+step = DistributedDataParallel(Step())
+noisy = torch.from_numpy(numpy.load(batch))[int(rank)::2]
+step(noisy).backward()
+named = dict(enhancer.named_parameters())
+gradients = {name: parameter.grad for name, parameter in named.items()}
+at = {f"at {name}": parameter.detach() for name, parameter in named.items()}
+safetensors.torch.save_file(gradients | at, output + rank)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_get_the_gradient_of_the_batch_of_both(
+    tiny_assessor: Assessor, tiny_model_dir: Path, speech: Speech, tmp_path: Path
+) -> None:
+    """In DistributedDataParallel, with the loss inside of what it wraps."""
+    noisy = np.stack([speech(0.4, seed=seed) for seed in range(4)])
+    np.save(tmp_path / "batch.npy", noisy)
+    places = [tmp_path / "store", tiny_model_dir, tmp_path / "batch.npy", tmp_path / "gradient"]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(rank), *map(str, places)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for worker in workers:
+        _, told = worker.communicate(timeout=600)
+        assert worker.returncode == 0, told
+    first, second = (load_file(f"{places[-1]}{rank}") for rank in range(2))
+    enhancer = nn.Conv1d(1, 1, 9, padding=4)
+    enhancer.load_state_dict({name: first[f"at {name}"] for name in ("weight", "bias")})
+    loss = QualityLoss(model=tiny_assessor)
+    loss(enhancer(torch.from_numpy(noisy)[:, None])[:, 0]).backward()
+    for name, parameter in enhancer.named_parameters():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], parameter.grad, rtol=1e-3, atol=1e-6)
+        assert first[name].any()

@@ -15,6 +15,7 @@ range. The last row of both is the spread of the unchanged recordings' scores, f
 - room: noise 60 dB below the recording's level before and after, as of a quiet room;
 - polarity: every sample times -1, which nobody can hear;
 - cut: without its first 5 ms, so that all frames lie half a frame later;
+- in halves: cut in two, each half scored as a recording of its own, the mean of both;
 - bfloat16: the recording as it is, scored with ``precision="bfloat16"``.
 """
 
@@ -59,9 +60,14 @@ def main() -> None:
         changed = score(assessor, [change(waveform) for waveform in recordings], metrics)
         means[name] = (changed - unchanged).mean(axis=0)
         shares[name] = 100 * (np.abs(changed - unchanged) / ranges).max(axis=0)
+    in_halves = (
+        score(assessor, [waveform[: len(waveform) // 2] for waveform in recordings], metrics)
+        + score(assessor, [waveform[len(waveform) // 2 :] for waveform in recordings], metrics)
+    ) / 2
     halved = score(urgentmos.load(options.model, precision="bfloat16"), recordings, metrics)
-    means["bfloat16"] = (halved - unchanged).mean(axis=0)
-    shares["bfloat16"] = 100 * (np.abs(halved - unchanged) / ranges).max(axis=0)
+    for name, changed in (("in halves", in_halves), ("bfloat16", halved)):
+        means[name] = (changed - unchanged).mean(axis=0)
+        shares[name] = 100 * (np.abs(changed - unchanged) / ranges).max(axis=0)
     spread = np.ptp(unchanged, axis=0)
     print_table("Mean change, in the metric's unit", means | {"(spread)": spread}, metrics)
     shares |= {"(spread)": 100 * spread / ranges}

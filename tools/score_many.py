@@ -5,7 +5,8 @@
 
 The files are hard links to a few recordings, which are decoded and scored as often as there are
 links. A line for every number of files: the time, also per file and per file more than in the line
-above, which leaves out the start; and the peak memory of the process.
+above, which leaves out the start; and the peak memory of the process. Exit status 1 if that is more
+than 64 MiB (``--most-growth``) larger with the most files than with the fewest.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each file")
     parser.add_argument("--model", default="default", help="name, folder or Hub id")
     parser.add_argument("--suffix", choices=["csv", "jsonl", "parquet", "html"], default="csv")
+    parser.add_argument("--most-growth", type=float, default=64.0, help="of peak memory, in MiB")
     options = parser.parse_args()
+    peaks_mib = []
     print(f"{'files':>8}{'seconds':>10}{'ms per file':>13}{'ms per added':>14}{'peak MiB':>10}")
     before: tuple[int, float] | None = None
     for count in sorted(options.counts):
@@ -42,12 +45,18 @@ def main() -> None:
             link_recordings(folder, count=count, seconds=options.seconds)
             output = Path(scratch) / f"scores.{options.suffix}"
             elapsed, peak_mib = run(folder, output, model=options.model)
+        peaks_mib.append(peak_mib)
         added = ""
         if before is not None:
             added = f"{1000 * (elapsed - before[1]) / (count - before[0]):.2f}"
         before = count, elapsed
         each = 1000 * elapsed / count
         print(f"{count:>8}{elapsed:>10.1f}{each:>13.2f}{added:>14}{peak_mib:>10.0f}", flush=True)
+    growth_mib = peaks_mib[-1] - peaks_mib[0]
+    if growth_mib > options.most_growth:
+        raise SystemExit(
+            f"peak memory grew by {growth_mib:.0f} MiB, more than {options.most_growth:g}"
+        )
 
 
 def link_recordings(folder: Path, *, count: int, seconds: float) -> None:

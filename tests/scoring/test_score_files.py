@@ -123,19 +123,34 @@ class TestLongRecordings:
             expected = (15.5 * first + 15.0 * second + 10.5 * third) / 41.0
             assert row.scores[metric] == pytest.approx(expected, abs=1e-4 * METRICS[metric].scale)
 
-    def test_halves_joined_give_the_score_of_the_file(
-        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    def test_the_score_depends_on_neither_the_container_nor_the_blocks_it_is_read_in(
+        self,
+        tiny_assessor: Assessor,
+        tmp_path: Path,
+        speech: Speech,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        soundfile.write(tmp_path / "whole.wav", _long(speech, 50.0, seed=4), 16000)
-        whole, _ = soundfile.read(tmp_path / "whole.wav", dtype="int16")
-        soundfile.write(tmp_path / "first.flac", whole[:400_000], 16000)
-        soundfile.write(tmp_path / "second.flac", whole[400_000:], 16000)
-        halves = [
-            soundfile.read(tmp_path / f"{n}.flac", dtype="int16")[0] for n in ("first", "second")
-        ]
-        soundfile.write(tmp_path / "joined.wav", np.concatenate(halves), 16000)
-        a, b = score_files(tiny_assessor, [tmp_path / "whole.wav", tmp_path / "joined.wav"])
-        assert a.scores == pytest.approx(b.scores)
+        # All of it is a whole number of 16-bit steps, which every one of these holds exactly.
+        samples = np.round(16384 * _long(speech, 50.0, seed=4)).astype(np.int16)
+        as_float = samples.astype(np.float32) / 32768
+        soundfile.write(tmp_path / "a.wav", samples, 16000)
+        soundfile.write(tmp_path / "b.flac", samples, 16000)
+        soundfile.write(tmp_path / "c.aiff", samples, 16000, subtype="PCM_24")
+        soundfile.write(tmp_path / "d.wav", as_float, 16000, subtype="FLOAT")
+        soundfile.write(tmp_path / "e.w64", np.stack([samples, samples], axis=1), 16000)
+        (first, *others) = score_files(tiny_assessor, [tmp_path])
+        assert len(first.timeline) == 4
+        assert len(others) == 4
+        # Blocks that fit neither a window nor the 15 s between two, and one that holds it all.
+        for block_s in (0.7, 3.3, 60.0):
+            monkeypatch.setattr("urgentmos.audio._BLOCK_S", block_s)
+            others += score_files(tiny_assessor, [tmp_path / "a.wav", tmp_path / "b.flac"])
+        for row in others:
+            assert row.duration_s == first.duration_s
+            _assert_equal({"": row.scores}, {"": first.scores})
+            for window, its_first in zip(row.timeline, first.timeline, strict=True):
+                assert (window.start_s, window.end_s) == (its_first.start_s, its_first.end_s)
+                _assert_equal({"": window.scores}, {"": its_first.scores})
 
     def test_an_hour_takes_bounded_memory(
         self, tiny_assessor: Assessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
