@@ -1,10 +1,12 @@
 """What README.md says is what is there: tables, commands, tests it names, snippets."""
 
 import ast
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,37 @@ def test_the_metrics_table_is_that_of_the_package() -> None:
 
 def _bound(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
+
+
+def _listening_summary() -> list[dict[str, Any]]:
+    path = ROOT / "recipes" / "listening" / "results" / "results.json"
+    summary: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["Summary"]
+    return summary
+
+
+def test_the_table_of_listening_tests_is_what_the_recipe_measured() -> None:
+    section = README.partition("## How well it does\n")[2].partition("\n### ")[0]
+    header = next(line for line in section.splitlines() if line.startswith("| listening test"))
+    predictors = [cell.strip() for cell in header.split("|")[3:-1]]
+    corpus, checked = "", 0
+    measured = {(row["corpus"], row["predictor"]): row for row in _listening_summary()}
+    for line in section.splitlines():
+        if not re.match(r"\|.*\| (SRCC|pairs) \|", line):
+            continue
+        name, figure, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        corpus = corpus if not name else name.partition("(")[2].rstrip(")")
+        for predictor, cell in zip(predictors, cells, strict=True):
+            row = measured[corpus, predictor]
+            value = row["SRCC"] if figure == "SRCC" else row["acc_0 compare"] or row["acc_0 score"]
+            assert cell == f"{value:.3f}".lstrip("0"), (corpus, predictor, figure)
+            checked += 1
+    assert checked == 3 * 2 * len(predictors)
+
+
+@pytest.mark.parametrize("name", ["default", "accurate"])
+def test_a_model_card_has_the_figures_of_the_listening_tests(name: str) -> None:
+    card = ROOT / "urgentmos" / "weights" / name / "model_card.json"
+    assert json.loads(card.read_text(encoding="utf-8"))["listening"] == _listening_summary()
 
 
 @pytest.mark.skipif(tomllib is None, reason="the standard library reads TOML from Python 3.11 on")

@@ -45,13 +45,15 @@ def architecture(assessor: Assessor) -> str:
     """Say in a line what the model is made of."""
     config = assessor.config
     families = ", ".join(encoder.family for encoder in config.encoders)
-    made_of = f"UrgentMOS: encoders {families}; {len(config.groups)} groups of metrics"
-    if config.native_score is None:
-        return made_of
+    parts = [f"UrgentMOS: encoders {families}", f"{len(config.groups)} groups of metrics"]
     native = config.native_score
-    shares = ", ".join(f"{metric} {share:g}" for metric, share in native.shares.items())
-    scorer = config.encoders[native.encoder].family
-    return f"{made_of}; share of the score of {scorer} itself: {shares}"
+    if native is not None:
+        shares = ", ".join(f"{metric} {share:g}" for metric, share in native.shares.items())
+        scorer = config.encoders[native.encoder].family
+        parts.append(f"share of the score of {scorer} itself: {shares}")
+    if config.test_time_augmentation:
+        parts.append("every recording heard twice (test-time augmentation)")
+    return "; ".join(parts)
 
 
 def learned_besides(run: RunConfig) -> list[str]:
