@@ -62,14 +62,16 @@ def _label(manifest: Path, **options: Any) -> dict[str, Recording]:
 
 
 def _pool_that_takes(chunks: int) -> Callable[[int], Any]:
-    class Pool:
-        def __init__(self) -> None:
-            self._left = chunks
+    """The first pool breaks after so many chunks, before any is done; later ones work."""
+    left = chunks
 
+    class Pool:
         def submit(self, function: Any, tasks: Sequence[Task], precision: str) -> Future[Any]:
-            if self._left == 0:
+            nonlocal left
+            if left == 0:
+                left = -1
                 raise BrokenProcessPool
-            self._left -= 1
+            left -= 1
             future: Future[Any] = Future()
             future.set_result(function(tasks, precision))
             return future
@@ -191,7 +193,7 @@ def test_a_crash_costs_one_recording(manifest: Path, monkeypatch: pytest.MonkeyP
 def test_a_chunk_that_a_broken_pool_refuses_is_labelled_all_the_same(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A pool whose process has died refuses work from then on, here from its second chunk on.
+    # A pool whose process has died refuses what it is given next, here its second chunk.
     monkeypatch.setattr(processes, "_pool", _pool_that_takes(1))
     labelled = _label(manifest, workers=1)
     assert all("lsd" in labelled[str(number)].metrics for number in range(NUM_GOOD))
