@@ -1,6 +1,6 @@
 """This package's trainer and scorer beside the authors': same model, same recordings, same run.
 
-    pip install 'urgentmos[train,encoders]' hydra-core omegaconf einops torchcodec
+    pip install '.[train,encoders]' hydra-core omegaconf einops torchcodec
     python tools/benchmark_training.py CLONE                      # on a GPU, where there is one
     python tools/benchmark_training.py CLONE --batch 4 --seconds 3 --steps 6 --threads 1
 

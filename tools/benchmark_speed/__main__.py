@@ -1,6 +1,6 @@
 """Time the default model beside other predictors: same files, same run, same threads.
 
-    pip install 'urgentmos[labels,encoders]'
+    pip install '.[labels,encoders]'
     python tools/benchmark_speed --quick                # about two minutes
     python tools/benchmark_speed                        # everything, about an hour
     python tools/benchmark_speed --lengths 5 --rates 16000 --only floor urgentmos
