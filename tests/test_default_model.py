@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
 
 import urgentmos
@@ -149,3 +150,17 @@ def test_what_is_no_speech_scores_in_range(assessor: Assessor, waveform: np.ndar
         assert bool(torch.isfinite(score).all())
         assert metric.low is None or float(score) >= metric.low
         assert metric.high is None or float(score) <= metric.high
+
+
+def test_the_loss_hears_another_rate_as_a_file_of_it_is_heard(
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray
+) -> None:
+    """Within 0.1 % of a metric's range: its resampling, which passes gradient, is another one."""
+    loss = urgentmos.QualityLoss(weights={"mos": 1.0})
+    for waveform in (clean, noisy):
+        for sample_rate in (44100, 48000):
+            given = soxr.resample(waveform, 16000, sample_rate)
+            heard = loss.scores(
+                torch.from_numpy(given)[None], sample_rate=sample_rate, metrics=assessor.metrics
+            )
+            assert 0 < _largest_change(assessor.score(given, sample_rate), heard) <= 1e-3

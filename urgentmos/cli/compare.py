@@ -35,7 +35,8 @@ def compare(
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bfloat16: faster where the hardware has it, ±0.02 MOS.")
+        Precision,
+        typer.Option(help="bfloat16: faster where the hardware has it; moves scores by up to 2 %."),
     ] = "float32",
     workers: Annotated[
         int, typer.Option(min=0, help="Threads that decode ahead of the model.")

@@ -50,7 +50,8 @@ def score(
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bfloat16: faster where the hardware has it, ±0.02 MOS.")
+        Precision,
+        typer.Option(help="bfloat16: faster where the hardware has it; moves scores by up to 2 %."),
     ] = "float32",
     batch_seconds: Annotated[
         float | None,
