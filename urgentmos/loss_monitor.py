@@ -46,10 +46,12 @@ class LossMonitor:
     The heads share one network and can be misled together, as recipes/enhancement shows. Give what
     can be measured against the clean speech, and it is watched in place of the head:
 
-    >>> monitor = LossMonitor(loss, held_out=["estoi", "spksim"])  # doctest: +SKIP
-    >>> monitor.update(enhanced, measured={"estoi": measured_estoi})  # doctest: +SKIP
-    >>> monitor.compute().parted  # each epoch  # doctest: +SKIP
-    {'estoi': 0.04}
+    >>> monitor = LossMonitor(QualityLoss({"pesq": 1.0}), held_out=["estoi", "spksim"])
+    >>> enhanced = 0.1 * torch.sin(torch.arange(16000) / 9)[None]
+    >>> monitor.update(enhanced, measured={"estoi": [0.75]})
+    >>> reading = monitor.compute()  # each epoch
+    >>> list(reading.scores), reading.scores["estoi"], reading.parted
+    (['pesq', 'estoi', 'spksim'], 0.75, {})
     """
 
     def __init__(
