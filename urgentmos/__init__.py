@@ -3,6 +3,26 @@
 >>> import urgentmos
 >>> urgentmos.METRICS["pesq"].high
 4.65
+
+``load`` gives an ``Assessor``, the default model unless a name, a folder or a Hub id is given. It
+scores arrays and tensors, ``(samples,)`` or ``(batch, samples)``, and compares two of them, which
+gives a ``Preference``, the mirror of that in the other order:
+
+>>> import torch
+>>> assessor = urgentmos.load()
+>>> tone = 0.1 * torch.sin(torch.arange(16000) / 9)
+>>> noisy = tone + 0.05 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
+>>> scores = assessor.score(torch.stack([tone, noisy]), 16000, metrics=["mos", "dnsmos_bak"])
+>>> {metric: tuple(score.shape) for metric, score in scores.items()}
+{'mos': (2,), 'dnsmos_bak': (2,)}
+>>> bool(scores["dnsmos_bak"][0] > scores["dnsmos_bak"][1])
+True
+>>> preference = assessor.compare(tone, noisy, 16000)
+>>> mirrored = assessor.compare(noisy, tone, 16000)
+>>> preference.p_a == mirrored.p_b, preference.cmos == -mirrored.cmos
+(True, True)
+>>> assessor.compare(noisy, noisy, 16000).verdict
+'tie'
 """
 
 import importlib

@@ -47,10 +47,12 @@ class LossMonitor:
     can be measured against the clean speech, and it is watched in place of the head, or where the
     assessor has none:
 
-    >>> monitor = LossMonitor(loss, held_out=["estoi", "spksim"])  # doctest: +SKIP
-    >>> monitor.update(enhanced, measured={"estoi": measured_estoi})  # doctest: +SKIP
-    >>> monitor.compute().parted  # each epoch  # doctest: +SKIP
-    {'estoi': 0.04}
+    >>> monitor = LossMonitor(QualityLoss({"pesq": 1.0}), held_out=["estoi", "spksim"])
+    >>> enhanced = 0.1 * torch.sin(torch.arange(16000) / 9)[None]
+    >>> monitor.update(enhanced, measured={"estoi": [0.75]})
+    >>> reading = monitor.compute()  # each epoch
+    >>> list(reading.scores), reading.scores["estoi"], reading.parted
+    (['pesq', 'estoi', 'spksim'], 0.75, {})
     """
 
     def __init__(

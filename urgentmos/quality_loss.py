@@ -41,8 +41,11 @@ class QualityLoss(nn.Module):
     distributed training do not carry it. ``to(device)`` moves it; it always computes in 32 bits.
     Its control flow depends on the input, so ``torch.compile`` the enhancer, not the whole step.
 
-    >>> loss = QualityLoss(weights={"mos": 1.0, "pesq": 0.5})  # doctest: +SKIP
-    >>> loss(enhanced, sample_rate=16000, lengths=lengths).backward()  # doctest: +SKIP
+    >>> loss = QualityLoss(weights={"mos": 1.0, "pesq": 0.5})
+    >>> enhanced = (0.1 * torch.sin(torch.arange(16000) / 9)).repeat(2, 1).requires_grad_()
+    >>> loss(enhanced, sample_rate=16000, lengths=[16000, 12000]).backward()
+    >>> bool(enhanced.grad[1, :12000].any()), bool(enhanced.grad[1, 12000:].any())
+    (True, False)
     """
 
     def __init__(

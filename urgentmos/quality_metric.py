@@ -27,10 +27,10 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
     Gradient does not flow through it: ``QualityLoss`` is there for that. Over several processes the
     mean is taken over the recordings of all of them.
 
-    >>> metric = UrgentMOSMetric(["mos", "pesq"])  # doctest: +SKIP
-    >>> metric.update(enhanced, sample_rate=16000)  # doctest: +SKIP
-    >>> metric.compute()  # doctest: +SKIP
-    {'mos': tensor(3.1), 'pesq': tensor(2.4)}
+    >>> metric = UrgentMOSMetric(["mos", "pesq"])
+    >>> metric.update(0.1 * torch.sin(torch.arange(16000) / 9)[None], sample_rate=16000)
+    >>> {name: mean.shape for name, mean in metric.compute().items()}
+    {'mos': torch.Size([]), 'pesq': torch.Size([])}
     """
 
     is_differentiable = False
