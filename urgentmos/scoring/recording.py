@@ -12,7 +12,7 @@ from urgentmos.silence import EdgeSilence
 from urgentmos.windows import Window, cut_windows
 
 SHORT_S = 1.0
-"""Shorter recordings are flagged: models hear them repeated (``ModelConfig.shortest_s``)."""
+"""Shorter recordings are flagged; the shipped models repeat them (``ModelConfig.shortest_s``)."""
 
 LONG_SILENCE_S = 0.1
 """From here on, digital silence left out before the first sound and after the last is flagged."""
@@ -37,7 +37,7 @@ class Recording:
         sample_rate: Rate of the file in Hz; None when it could not be opened.
         channels: Channels of the file; None when it could not be opened.
         flags: ``AudioReader.flags``; ``edge_silence``: at least 0.1 s of digital silence before
-            the first sound and after the last was left out; ``short``: what remains is repeated.
+            the first sound and after the last was left out; ``short``: under a second remains.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

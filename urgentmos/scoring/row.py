@@ -49,7 +49,8 @@ class Row:
         sample_rate: Rate of the file in Hz; None when it could not be opened.
         channels: Channels of the file; None when it could not be opened.
         flags: ``AudioReader.flags``; ``edge_silence`` when 0.1 s or more of digital silence at the
-            edges was left out; ``short`` when the rest was repeated to fill a second.
+            edges was left out; ``short`` when less than a second remained, which
+            the shipped models repeat to fill a second.
         model: Content hash of the model and version of this package, ``hash+version``.
         scores: Score by metric in the metric's unit; empty when it failed.
         timeline: Scores of each window, in order.
