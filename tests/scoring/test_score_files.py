@@ -142,6 +142,7 @@ class TestLongRecordings:
         assert len(first.timeline) == 4
         assert len(others) == 4
         # Blocks that fit neither a window nor the 15 s between two, and one that holds it all.
+        monkeypatch.setattr("urgentmos.audio._MAX_BLOCK_SAMPLES", 1 << 20)
         for block_s in (0.7, 3.3, 60.0):
             monkeypatch.setattr("urgentmos.audio._BLOCK_S", block_s)
             others += score_files(tiny_assessor, [tmp_path / "a.wav", tmp_path / "b.flac"])
