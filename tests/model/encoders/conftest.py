@@ -111,23 +111,6 @@ def assert_silence_has_finite_gradient() -> Callable[..., None]:
     return check
 
 
-@pytest.fixture
-def assert_bfloat16_is_close() -> Callable[..., None]:
-    """Check that features under bfloat16 autocast stay near those in single precision."""
-
-    def check(encoder: Encoder, batch: Batch) -> None:
-        with torch.no_grad():
-            expected = encoder(*batch)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                output = encoder(*batch)
-        valid = torch.arange(expected.hidden_states.shape[2]) < expected.lengths[:, None]
-        difference = (output.hidden_states.float() - expected.hidden_states).abs().mean(dim=(1, 3))
-        size = expected.hidden_states.abs().mean(dim=(1, 3))
-        assert float(difference[valid].mean()) < 0.05 * float(size[valid].mean())
-
-    return check
-
-
 @pytest.fixture(params=[(0, 0), (1, 1), ("all", 2)], ids=["none", "last", "all"])
 def assert_last_layers_are_trained(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Check that of two layers those learn that should: ``check(build, "tower.layers")``."""

@@ -121,10 +121,6 @@ def test_alone_as_in_padded_batch(checkpoint, recordings, assert_alone_as_in_bat
     assert_alone_as_in_batch(build(checkpoint), recordings([6000, 4321, 560], padded_to=9000))
 
 
-def test_bfloat16_stays_close(checkpoint, recordings, assert_bfloat16_is_close):
-    assert_bfloat16_is_close(build(checkpoint), recordings([6000, 4000]))
-
-
 def test_gradient_agrees_with_finite_differences(checkpoint, recordings, assert_gradient_is_right):
     assert_gradient_is_right(build(checkpoint), recordings([3000, 2000]), step=1e-8)
 
