@@ -2,7 +2,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -47,33 +46,6 @@ def test_autocast_around_it_changes_no_score(tiny_assessor: Assessor, speech: Sp
             for name, score in tiny_assessor.score(a, 16000).items()
         )
         assert tiny_assessor.compare(a, b, 16000) == preference
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-def test_convolutions_do_not_round_to_tf32_meanwhile(
-    tiny_assessor: Assessor, allowed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The switch is there without a GPU too; what it does takes one.
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
-    with tiny_assessor.inference():
-        assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.allow_tf32 == allowed
-
-
-@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch 2.9 has the name")
-def test_convolutions_do_not_round_in_a_program_that_uses_the_newer_name(
-    tiny_assessor: Assessor,
-) -> None:
-    cudnn: Any = torch.backends.cudnn
-    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
-    # Where the two differ, torch refuses to tell allow_tf32.
-    cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = "tf32", "ieee"
-    try:
-        with tiny_assessor.inference():
-            assert cudnn.conv.fp32_precision == "ieee"
-        assert cudnn.conv.fp32_precision == "tf32"
-    finally:
-        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 
 
 def test_comparisons_in_bfloat16_mirror_too(tiny_model_dir: Path, speech: Speech) -> None:

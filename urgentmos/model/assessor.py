@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
+from urgentmos.model.tf32 import without_tf32
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
@@ -214,7 +215,7 @@ class Assessor:
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=halved),
-            _whole_float32(),
+            without_tf32() if self.device.type == "cuda" else contextlib.nullcontext(),
         ):
             yield
 
@@ -287,27 +288,6 @@ class Assessor:
                 batch, batch_lengths, from_rate=sample_rate, to_rate=self.sample_rate
             )
         return batch, batch_lengths
-
-
-@contextlib.contextmanager
-def _whole_float32() -> Iterator[None]:
-    """Keep NVIDIA's convolutions from rounding to 10 bits (TF32), as torch has them do.
-
-    It moves scores by as much as they may differ between batches, and cuDNN chooses by shape.
-    """
-    switch: Any = torch.backends.cudnn
-    name, off = "allow_tf32", cast(Any, False)
-    try:
-        before = getattr(switch, name)
-    except RuntimeError:
-        # The program uses the names that torch has had since 2.9; the two may not be mixed.
-        switch, name, off = switch.conv, "fp32_precision", "ieee"
-        before = getattr(switch, name)
-    setattr(switch, name, off)
-    try:
-        yield
-    finally:
-        setattr(switch, name, before)
 
 
 def combine_orders(

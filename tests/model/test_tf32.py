@@ -1,0 +1,53 @@
+"""The switch is there without a GPU too; what it does takes one."""
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from urgentmos.model.tf32 import without_tf32
+
+CUDNN: Any = torch.backends.cudnn
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_it_is_off_meanwhile_and_then_as_before(
+    allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CUDNN, "allow_tf32", allowed)
+    with without_tf32():
+        assert not CUDNN.allow_tf32
+    assert CUDNN.allow_tf32 == allowed
+
+
+def test_the_last_of_several_threads_turns_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CUDNN, "allow_tf32", True)
+    entered, leave = threading.Event(), threading.Event()
+
+    def score() -> None:
+        with without_tf32():
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=score)
+    with without_tf32():
+        thread.start()
+        entered.wait()
+    assert not CUDNN.allow_tf32
+    leave.set()
+    thread.join()
+    assert CUDNN.allow_tf32
+
+
+@pytest.mark.skipif(not hasattr(CUDNN, "conv"), reason="torch 2.9 has the newer name")
+def test_a_program_that_uses_the_newer_name_has_it_back() -> None:
+    before = CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision
+    # Where the two differ, torch refuses to tell allow_tf32.
+    CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision = "tf32", "ieee"
+    try:
+        with without_tf32():
+            assert CUDNN.conv.fp32_precision == "ieee"
+        assert CUDNN.conv.fp32_precision == "tf32"
+    finally:
+        CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision = before
