@@ -25,6 +25,9 @@ ALPHA = 0.42
 MAX_SAMPLES = 60 * SAMPLE_RATE
 _PERIODOGRAM_FLOOR = 1e-6
 _TO_DB = 10.0 / np.log(10.0)
+# Of unit energy, as SPTK's: the floor is meant for it, and would be 26 dB too low under one that
+# peaks at 1, so that inaudible silence would make up most of the distance.
+_WINDOW = np.hamming(FRAME_SAMPLES) / np.linalg.norm(np.hamming(FRAME_SAMPLES))
 
 
 class Mcd:
@@ -36,7 +39,7 @@ class Mcd:
 
     metrics = ("mcd",)
 
-    version = f"urgentmos 1, SPTK mcep, order {ORDER}, alpha {ALPHA}, exact DTW"
+    version = f"urgentmos 2, SPTK mcep, order {ORDER}, alpha {ALPHA}, exact DTW"
 
     def __init__(self) -> None:
         """Start with no reference."""
@@ -66,7 +69,7 @@ def _mel_cepstra(waveform: Float[NDArray[np.floating[Any]], " samples"]) -> Ceps
             f"too short for MCD: {len(waveform)} samples, expected at least {FRAME_SAMPLES}"
         )
     views = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float64), FRAME_SAMPLES)
-    frames = views[::HOP_SAMPLES] * np.hamming(FRAME_SAMPLES)
+    frames = views[::HOP_SAMPLES] * _WINDOW
     try:
         return mel_cepstrum(frames, order=ORDER, alpha=ALPHA, floor=_PERIODOGRAM_FLOOR)
     except np.linalg.LinAlgError as error:

@@ -1,0 +1,194 @@
+"""Train one group of metrics and its heads again, and leave all else of a model as it is.
+
+``python recipes/default/refit_group.py MODEL MANIFEST GROUP --labels TABLE --output FOLDER``: for
+when a label is defined anew, or more of it are there. Every other score stays the same to the
+bit. Joint features are computed once, as scoring computes them; of each recording random stretches
+of them are learned from.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm, trange
+
+from urgentmos.audio import SAMPLE_RATE
+from urgentmos.correlation import lcc
+from urgentmos.data.dataset import label_matrix
+from urgentmos.data.label_table import merge_labels
+from urgentmos.data.manifest import Recording, read_manifest
+from urgentmos.data.sampler import plan_whole_recordings
+from urgentmos.data.waveforms import DecodedWaveforms, read_padded
+from urgentmos.masks import lengths_to_mask, masked_mean
+from urgentmos.metrics import METRICS
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.model.network import AssessorNetwork
+from urgentmos.silence import drop_edge_silence
+from urgentmos.training.losses import absolute_loss
+
+BATCH, SMALLEST_SHARE, CLIP = 64, 0.6, 1.0
+
+
+class Side(NamedTuple):
+    """Features of some recordings, (frames, dim) each, and their labels."""
+
+    features: list[Tensor]
+    labels: Tensor
+
+
+def encode(
+    assessor: Assessor, recordings: list[Recording], *, batch_seconds: float
+) -> list[Tensor]:
+    """Compute the joint features of recordings."""
+    waveforms = DecodedWaveforms(recordings)
+    batches = plan_whole_recordings(
+        waveforms.lengths, batch_samples=round(batch_seconds * SAMPLE_RATE)
+    )
+    found: dict[int, Tensor] = {}
+    for batch in tqdm(batches, desc="features"):
+        lengths = waveforms.lengths[batch]
+        padded = torch.from_numpy(read_padded(waveforms, batch, lengths=lengths))
+        with assessor.inference():
+            heard = drop_edge_silence(padded, torch.from_numpy(lengths))
+            features, mask = assessor.network.features(*heard)
+        for position, each, valid in zip(batch.tolist(), features, mask, strict=True):
+            found[position] = each[valid].to(torch.float16).clone()
+    return [found[position] for position in range(len(recordings))]
+
+
+def score(
+    network: AssessorNetwork, group: str, metrics: Sequence[str], features: Sequence[Tensor]
+) -> Tensor:
+    """Score recordings from their features: a row each, a column per metric."""
+    lengths = torch.tensor([len(each) for each in features])
+    padded = pad_sequence([each.float() for each in features], batch_first=True)
+    mask = lengths_to_mask(lengths, padded.shape[1])
+    pooled = masked_mean(network.groups[group](padded, mask), mask)
+    return torch.stack([network.heads[metric](pooled) for metric in metrics], dim=1)
+
+
+@torch.no_grad()
+def validate(
+    network: AssessorNetwork, group: str, metrics: Sequence[str], side: Side
+) -> dict[str, float]:
+    """Give the LCC of each metric."""
+    network.eval()
+    parts = [side.features[start : start + BATCH] for start in range(0, len(side.features), BATCH)]
+    scores = torch.cat([score(network, group, metrics, part) for part in parts]).double().numpy()
+    labels = side.labels.double().numpy()
+    known = ~np.isnan(labels)
+    return {
+        metric: lcc(labels[known[:, column], column], scores[known[:, column], column])
+        for column, metric in enumerate(metrics)
+    }
+
+
+def stretch(features: Tensor, generator: np.random.Generator) -> Tensor:
+    """Cut a random stretch out of a recording's features."""
+    frames = max(1, round(len(features) * generator.uniform(SMALLEST_SHARE, 1)))
+    start = generator.integers(len(features) - frames + 1)
+    return features[start : start + frames]
+
+
+def train(
+    network: AssessorNetwork,
+    group: str,
+    metrics: Sequence[str],
+    side: Side,
+    *,
+    steps: int,
+    lr: float,
+    seed: int,
+) -> None:
+    """Train the group and its heads."""
+    parts = nn.ModuleList([network.groups[group], *(network.heads[m] for m in metrics)])
+    optimizer = torch.optim.AdamW(parts.parameters(), lr=lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, cycle_momentum=False, pct_start=0.05
+    )
+    scales = torch.tensor([METRICS[metric].scale for metric in metrics])
+    generator = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    network.requires_grad_(False)
+    parts.requires_grad_(True)
+    network.eval()
+    parts.train()
+    bar = trange(steps, desc="training")
+    for _ in bar:
+        chosen = generator.integers(len(side.features), size=BATCH).tolist()
+        scores = score(
+            network, group, metrics, [stretch(side.features[i], generator) for i in chosen]
+        )
+        loss = absolute_loss(
+            scores, side.labels[chosen], scales=scales, weights=torch.ones_like(scales)
+        )
+        loss.backward()
+        nn.utils.clip_grad_norm_(parts.parameters(), CLIP)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
+    network.eval()
+
+
+def main() -> None:
+    """Train, validate and save."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="name, folder or Hub id")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("group", help="as model.groups names it")
+    parser.add_argument("--labels", type=Path, help="table of labels laid over the manifest's")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recordings", type=int, help="at most so many to train on")
+    parser.add_argument("--precision", default="float32", help="of the features")
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    arguments = parser.parse_args()
+
+    assessor = load_model(arguments.model, precision=arguments.precision)
+    metrics = assessor.network.group_metrics[arguments.group]
+    recordings = read_manifest(arguments.manifest)
+    if arguments.labels:
+        for recording in recordings:
+            recording.metrics = {}
+        merge_labels(recordings, arguments.labels)
+    sides = {}
+    for split in ("train", "validation"):
+        labelled = [
+            r
+            for r in recordings
+            if r.meta.get("split") == split and any(metric in r.metrics for metric in metrics)
+        ]
+        if split == "train" and arguments.recordings:
+            chosen = np.random.default_rng(arguments.seed).permutation(len(labelled))
+            labelled = [labelled[i] for i in chosen[: arguments.recordings]]
+        features = encode(assessor, labelled, batch_seconds=arguments.batch_seconds)
+        sides[split] = Side(features, torch.from_numpy(label_matrix(labelled, metrics)))
+    network = assessor.network
+    print({s: len(side.features) for s, side in sides.items()}, flush=True)
+    print("before", validate(network, arguments.group, metrics, sides["validation"]), flush=True)
+    train(
+        network,
+        arguments.group,
+        metrics,
+        sides["train"],
+        steps=arguments.steps,
+        lr=arguments.lr,
+        seed=arguments.seed,
+    )
+    print("after", validate(network, arguments.group, metrics, sides["validation"]))
+    save_model(arguments.output, network, assessor.config, assessor.card, half=True)
+
+
+if __name__ == "__main__":
+    main()
