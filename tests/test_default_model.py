@@ -155,7 +155,7 @@ def test_what_is_no_speech_scores_in_range(assessor: Assessor, waveform: np.ndar
 def test_the_loss_hears_another_rate_as_a_file_of_it_is_heard(
     assessor: Assessor, clean: np.ndarray, noisy: np.ndarray
 ) -> None:
-    """Within 0.1 % of a metric's range: its resampling, which passes gradient, is another one."""
+    """Within 0.2 % of a metric's range: its resampling, which passes gradient, is another one."""
     loss = urgentmos.QualityLoss(weights={"mos": 1.0})
     for waveform in (clean, noisy):
         for sample_rate in (44100, 48000):
@@ -163,4 +163,4 @@ def test_the_loss_hears_another_rate_as_a_file_of_it_is_heard(
             heard = loss.scores(
                 torch.from_numpy(given)[None], sample_rate=sample_rate, metrics=assessor.metrics
             )
-            assert 0 < _largest_change(assessor.score(given, sample_rate), heard) <= 1e-3
+            assert 0 < _largest_change(assessor.score(given, sample_rate), heard) <= 2e-3

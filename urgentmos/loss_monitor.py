@@ -87,6 +87,7 @@ class LossMonitor:
         self.tolerance = tolerance
         self.readings: list[Reading] = []
         self._totals: dict[str, float] = {}
+        self._measured: set[str] = set()
         self._num_recordings = 0
 
     def update(
@@ -118,13 +119,13 @@ class LossMonitor:
             raise ValueError(
                 f"expected measured metrics that are not in the loss, got {', '.join(in_both)}"
             )
-        predicted = [*self._weights, *self.held_out]
-        watched = {*predicted, *given}
-        if self._num_recordings and watched != set(self._totals):
+        if self._num_recordings and set(given) != self._measured:
             raise ValueError(
                 f"expected the same measured metrics at each call before compute(), got "
-                f"{', '.join(sorted(watched ^ set(self._totals)))} at some"
+                f"{', '.join(sorted(set(given) ^ self._measured))} at some"
             )
+        self._measured = set(given)
+        predicted = [*self._weights, *self.held_out]
         with torch.no_grad():
             scores = self._loss.scores(
                 enhanced, sample_rate=sample_rate, lengths=lengths, metrics=predicted

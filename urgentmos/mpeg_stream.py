@@ -2,7 +2,8 @@
 
 Of a file, libsndfile guesses the length by the bit rate of the first frame, and decodes no more
 than that: of a variable bit rate it may be a tenth of what is there. A stream it decodes to its
-end. The length is stated in a first frame of Xing, LAME (``Info``) or Fraunhofer (``VBRI``).
+end. The length is stated in a first frame of Xing or LAME (``Info``); Fraunhofer's (``VBRI``)
+libsndfile does not read.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import socket
 import threading
 
-_LENGTH_TAGS = (b"Xing", b"Info", b"VBRI")
+_LENGTH_TAGS = (b"Xing", b"Info")
 # Some encoders leave a gap behind the ID3 tag; in the first frame the name is 40 bytes in at most.
 _SEARCHED_BYTES = 4096
 _CHUNK_BYTES = 1 << 16

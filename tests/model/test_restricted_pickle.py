@@ -65,6 +65,11 @@ def test_views_keep_their_values_and_types(dtype, tmp_path):
         torch.testing.assert_close(stored.load(), saved[name], atol=0, rtol=0)
 
 
+def test_an_expanded_tensor_is_read(tmp_path):
+    torch.save({"x": torch.full((1,), 3.0).expand(5)}, tmp_path / "model.pt")
+    assert torch.equal(read_checkpoint(tmp_path / "model.pt")["x"].load(), torch.full((5,), 3.0))
+
+
 def test_parameters_and_ordered_dictionaries_are_read(tmp_path):
     saved = OrderedDict(weight=nn.Parameter(torch.randn(2, 2)))
     torch.save(saved, tmp_path / "model.pt")

@@ -41,6 +41,13 @@ def test_the_last_of_several_threads_turns_it_back(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.skipif(not hasattr(CUDNN, "conv"), reason="torch 2.9 has the newer name")
+def test_it_is_off_where_all_of_torch_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
+    with without_tf32():
+        assert CUDNN.conv.fp32_precision == "ieee"
+
+
+@pytest.mark.skipif(not hasattr(CUDNN, "conv"), reason="torch 2.9 has the newer name")
 def test_a_program_that_uses_the_newer_name_has_it_back() -> None:
     before = CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision
     # Where the two differ, torch refuses to tell allow_tf32.

@@ -49,11 +49,16 @@ def test_stored_states_are_those_of_the_encoder_at_the_model_s_level(
     assert torch.allclose(stored.hidden_states, expected.hidden_states, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_values_beyond_16_bits_do_not_become_infinite(
-    tmp_path: Path, encoder: Encoder, network: AssessorNetwork, waveforms: DecodedWaveforms
+    tmp_path: Path,
+    encoder: Encoder,
+    network: AssessorNetwork,
+    waveforms: DecodedWaveforms,
+    dtype: torch.dtype,
 ) -> None:
     encoder.register_forward_hook(
-        lambda _, __, output: output._replace(hidden_states=output.hidden_states * 1e6)
+        lambda _, __, output: output._replace(hidden_states=(output.hidden_states * 1e6).to(dtype))
     )
     store = stores(tmp_path, waveforms).find(encoder, CONFIG, network=network, level="rms")
     states = store.read(np.array([5])).hidden_states

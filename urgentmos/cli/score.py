@@ -90,6 +90,7 @@ def score(
     if timeline is not None:
         _check_timeline(timeline, output, mode)
     check_format(output, stdout_format)
+    _check_not_an_input([*(paths or []), files_from], [output, timeline])
     given = _given(paths or [], files_from)
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
@@ -129,6 +130,13 @@ def score(
     failures.tell(len(inputs))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _check_not_an_input(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is not None and path.resolve() in read:
+            raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")
 
 
 def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:

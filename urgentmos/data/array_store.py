@@ -11,6 +11,7 @@ nobody reads them; delete both files to begin anew.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -20,13 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.file_lock import lock_file
-from urgentmos.name_bytes import name_bytes
 from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 # Arrays by the position of their recording, a few at a time.
 Made = Iterator[Iterable[tuple[int, NDArray[np.generic]]]]
-# Read of a file's beginning, middle and end to tell it from others.
-_SAMPLED_BYTES = 4096
+_BLOCK_BYTES = 1 << 20
 # First row of an array and its number of rows.
 Place = tuple[int, int]
 
@@ -71,27 +70,26 @@ def _stored(
 
 
 def recording_keys(recordings: Sequence[Recording]) -> list[str]:
-    """Give a key of each recording's audio: name, size, time of change and some bytes of its file.
+    """Give a key of each recording's audio: a hash of its file.
 
-    Folders may be moved, where times are kept.
+    All of it: processed copies of an utterance often have its name, its size and one time of all,
+    and may differ in a few samples.
 
     Raises:
         ManifestError: A file is not there, or cannot be read.
     """
-    return [_key(recording.audio_path) for recording in recordings]
+    paths = list(dict.fromkeys(recording.audio_path for recording in recordings))
+    with ThreadPoolExecutor() as pool:
+        key_by_path = dict(zip(paths, pool.map(_key, paths), strict=True))
+    return [key_by_path[recording.audio_path] for recording in recordings]
 
 
 def _key(path: Path) -> str:
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            # Whole seconds: what archives and other file systems keep of a time.
-            identity = f"{path.name}\0{stat.st_size}\0{int(stat.st_mtime)}\0"
-            digest = hashlib.sha256(name_bytes(identity))
-            # Processed copies of an utterance often have its name, its size and one time of all.
-            for place in (0, stat.st_size // 2, max(0, stat.st_size - _SAMPLED_BYTES)):
-                file.seek(place)
-                digest.update(file.read(_SAMPLED_BYTES))
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
     return digest.hexdigest()[:24]
@@ -128,8 +126,8 @@ def open_arrays(
         with index.open("a", encoding="ascii") as lines:
             lock_file(lines.fileno(), index)
             places = _add(path, index, lines, row, keys=keys, make=make)
-    elif path.exists():
-        _check_size(path, path.stat().st_size, _end(places) * row.itemsize)
+    else:
+        _check_size(path, _end(places) * row.itemsize)
     at = np.array([places[key] for key in keys], dtype=np.int64).reshape(-1, 2)
     # Not what another run is writing beyond the last whole array, or a kill has left there.
     rows = _Mapped(str(path), row.base.str, (_end(places), *row.shape))
@@ -156,8 +154,8 @@ def _add(
     missing = np.array([i for key, i in first.items() if key not in places], dtype=np.int64)
     missing.sort()
     end = _end(places)
+    _check_size(path, end * row.itemsize)
     with path.open("ab") as data:
-        _check_size(path, data.tell(), end * row.itemsize)
         # What a kill left beyond the last whole array.
         os.truncate(path, end * row.itemsize)
         for arrays in make(missing):
@@ -175,7 +173,8 @@ def _add(
     return places
 
 
-def _check_size(path: Path, size: int, expected: int) -> None:
+def _check_size(path: Path, expected: int) -> None:
+    size = path.stat().st_size if path.exists() else 0
     if size < expected:
         raise ManifestError(
             f"{path} has {size} of the {expected} bytes that its index tells of; delete both, and "

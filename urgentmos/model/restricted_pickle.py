@@ -33,6 +33,10 @@ _STORAGE_DTYPES = {
 }
 
 
+# Values of a tensor that repeats those of a smaller storage, as torch's ``expand`` makes it.
+_MOST_EXPANDED = 1 << 20
+
+
 class RestrictedPickleError(ValueError):
     """A file that is not a checkpoint, or holds something other than tensors and containers."""
 
@@ -182,7 +186,11 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Stor
     if not isinstance(storage, _Storage) or min((offset, *shape, *stride)) < 0:
         raise RestrictedPickleError("a tensor is not described as torch.save describes it")
     # With steps of 0 a few values could be a tensor that fills the memory.
-    if prod(shape) > storage.size or (prod(shape) and last >= storage.size):
+    if prod(shape) > max(storage.size, _MOST_EXPANDED):
+        raise RestrictedPickleError(
+            f"a tensor of shape {shape} is spread out over a storage of {storage.size} values"
+        )
+    if prod(shape) and last >= storage.size:
         raise RestrictedPickleError(
             f"a tensor of shape {shape} reaches beyond its storage of {storage.size} values"
         )

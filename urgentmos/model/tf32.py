@@ -37,11 +37,23 @@ def without_tf32() -> Iterator[None]:
 def _turn_off() -> tuple[Any, str, Any]:
     """Turn it off, and give what turns it back: the switch, its name and its value."""
     cudnn: Any = torch.backends.cudnn
-    try:
-        before = cudnn, "allow_tf32", cudnn.allow_tf32
-        cudnn.allow_tf32 = False
-    except RuntimeError:
-        # The program uses the names that torch has had since 2.9; the two may not be mixed.
+    if _uses_newer_names():
         before = cudnn.conv, "fp32_precision", cudnn.conv.fp32_precision
         cudnn.conv.fp32_precision = "ieee"
+    else:
+        before = cudnn, "allow_tf32", cudnn.allow_tf32
+        cudnn.allow_tf32 = False
     return before
+
+
+def _uses_newer_names() -> bool:
+    """Whether the program uses the names that torch has had since 2.9; the two cannot be mixed."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        return False
+    try:
+        _ = backends.cudnn.allow_tf32
+    except RuntimeError:
+        return True
+    # Set for all of torch or of cuDNN, it holds where the older name only says "not stated".
+    return "tf32" in (backends.fp32_precision, backends.cudnn.fp32_precision)

@@ -106,7 +106,7 @@ class FeatureStores:
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=halved):
                 output = encoder(waveform, lengths)
             # Large encoders have single values beyond what 16 bits hold.
-            clamped = output.hidden_states.clamp(-_LARGEST, _LARGEST)
+            clamped = output.hidden_states.float().clamp(-_LARGEST, _LARGEST)
             hidden = clamped.transpose(1, 2).to("cpu", torch.float16).numpy()
             yield batch, [h[:n] for h, n in zip(hidden, output.lengths.tolist(), strict=True)]
 
