@@ -1,9 +1,12 @@
 """Other tools' scores for ``urgentmos evaluate``, kept in a table because they are slow."""
 
+import contextlib
+import hashlib
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +16,13 @@ from urgentmos.cli.progress import Failures
 from urgentmos.data.label_table import read_labels, write_labels
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
 from urgentmos.evaluation.predictors import ScorePredictor
-from urgentmos.file_lock import wait_for_lock
+from urgentmos.file_lock import FileLockedError, lock_folder, wait_for_lock
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.labeller import NO_REFERENCE
 from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.runner import label_manifest
 from urgentmos.metrics import METRICS
+from urgentmos.name_bytes import name_bytes
 
 Labels = Mapping[str, Mapping[str, float]]
 """Scores by file and state, then by metric."""
@@ -77,9 +81,9 @@ def score_with_peers(
 def _label(
     recordings: Sequence[Recording], tools: Sequence[str], *, cache: Path, workers: int
 ) -> list[Recording]:
-    # A folder of its own: other runs may be asking for other recordings at the same time.
-    with tempfile.TemporaryDirectory(prefix="urgentmos-peers-") as folder:
-        request, answer = Path(folder, "request.jsonl"), Path(folder, "answer.jsonl")
+    with _workplace(cache, recordings, tools) as folder:
+        request, answer = folder / "request.jsonl", folder / "answer.jsonl"
+        answer.unlink(missing_ok=True)
         write_manifest(request, recordings)
         try:
             summary = label_manifest(
@@ -98,6 +102,30 @@ def _label(
             err=True,
         )
     return labelled
+
+
+@contextlib.contextmanager
+def _workplace(
+    cache: Path, recordings: Sequence[Recording], tools: Sequence[str]
+) -> Iterator[Path]:
+    """Give a folder beside the cache that the same request finds again after a kill.
+
+    Other requests have other folders; the same one at the same time has a private folder.
+    """
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    versions = [f"{tool} {LABELLERS[tool].build('float32').version}" for tool in tools]
+    asked = "\n".join([*versions, *(recording.uid for recording in recordings)])
+    digest = hashlib.sha256(name_bytes(asked)).hexdigest()[:12]
+    folder = cache.with_name(f"{cache.name}.{digest}")
+    folder.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock_folder(folder))
+        except FileLockedError:
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="urgentmos-peers-")))
+        else:
+            yield folder
+            shutil.rmtree(folder)
 
 
 def _finished(answer: Path) -> Labels:
