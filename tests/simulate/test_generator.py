@@ -122,6 +122,20 @@ def test_a_family_shares_everything_but_one_strength(config, tmp_path):
         assert strengths == sorted(strengths)
 
 
+def test_no_family_is_shared_by_simulations_of_other_seeds_or_settings(config, tmp_path):
+    simulations = {
+        "one": (config, 3),
+        "another seed": (config, 4),
+        "milder": (replace(config, severest=0.5), 3),
+    }
+    families = []
+    for name, (settings, seed) in simulations.items():
+        make(settings, tmp_path / name, seed=seed)
+        families.append({row["meta"]["family"] for row in rows_of(tmp_path / name)} - {None})
+    assert all(families)
+    assert len(set.union(*families)) == sum(map(len, families))
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path):
     make(config, tmp_path / "whole")
     folder = tmp_path / "resumed"
