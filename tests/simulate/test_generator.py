@@ -295,6 +295,20 @@ def test_recordings_of_like_names_keep_their_own_reference(config, tmp_path, spe
         assert audio == reference
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_unicode_are_worked_with(config, tmp_path, speech):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with (folder / os.fsdecode(b"caf\xe9.wav")).open("wb") as file:
+        soundfile.write(file, speech(2.2), 16000, format="WAV")
+    config = replace(config, speech=[str(folder)], weights={"mnru": 1.0}, num_recordings=2)
+    for _ in range(2):
+        make(config, tmp_path / "out")
+    assert [row["meta"]["utterance"] for row in rows_of(tmp_path / "out")] == [
+        os.fsdecode(b"caf\xe9/caf\xe9.wav")
+    ] * 2
+
+
 def test_noise_of_like_names_is_all_used(config, tmp_path):
     for place in ("one/noise", "two/noise"):
         (tmp_path / place).mkdir(parents=True)

@@ -209,10 +209,13 @@ def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
 
 def _duration_s(path: Path) -> float:
     try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError as error:
+        # Opened here, since soundfile cannot encode a name that is not Unicode.
+        with path.open("rb") as file:
+            return float(soundfile.info(file).duration)
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.error_string
         raise MissingMaterialError(
-            f"{path} cannot be read as audio: {error.error_string}; repair it or take it out"
+            f"{path} cannot be read as audio: {reason}; repair it or take it out"
         ) from error
 
 

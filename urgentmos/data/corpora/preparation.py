@@ -115,7 +115,9 @@ class _Durations:
             self._problems.add("missing file", path)
             return None
         try:
-            duration = float(soundfile.info(path).duration)
+            # Opened here, since soundfile cannot encode a name that is not Unicode.
+            with path.open("rb") as file:
+                duration = float(soundfile.info(file).duration)
         except soundfile.LibsndfileError as error:
             self._problems.add("unreadable audio", f"{path}: {error}")
             return None
