@@ -1,4 +1,13 @@
-"""Names of files and recordings as bytes to hash."""
+"""Names of files and recordings as bytes: to hash, and in files of JSON and of CSV.
+
+A name on Linux need not be UTF-8; Python then gives it surrogates, which no encoding takes as is.
+"""
+
+JSON_ERRORS = "backslashreplace"
+"""How to encode JSON: what is not Unicode becomes an escape, which JSON reads back."""
+
+CSV_ERRORS = "surrogateescape"
+"""How to encode and decode CSV: what is not Unicode keeps its bytes."""
 
 
 def name_bytes(name: str) -> bytes:

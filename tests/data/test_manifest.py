@@ -136,6 +136,13 @@ def test_a_label_table_merges_back_onto_its_manifest(tmp_path: Path, name: str) 
     assert read_manifest(bare, labels=tmp_path / name) == read_manifest(path)
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz"])
+def test_a_label_table_keeps_names_that_are_not_unicode(tmp_path: Path, name: str) -> None:
+    recording = Recording(tmp_path / "a.wav", "caf\udce9:ü", "s", "r", 1.0, {"pesq": 2.0})
+    write_labels(tmp_path / name, [recording])
+    assert read_labels(tmp_path / name) == {recording.uid: recording.metrics}
+
+
 def test_a_compressed_label_table_has_the_same_bytes_every_time(tmp_path: Path) -> None:
     recordings = read_manifest(write_lines(tmp_path / "m.jsonl", LINE))
     for name in ("a.csv.gz", "b.csv.gz"):

@@ -166,6 +166,27 @@ def test_a_weaker_distortion_is_better_with_the_labels_difference_where_it_agree
     }  # fmt: skip
 
 
+def test_families_of_one_name_in_other_contents_corpora_or_simulations_are_others() -> None:
+    step = {"kind": "mnru", "seed": 1}
+    first = recording("mild", family="000001", strength=0.2, corpus="c", distortions=[step])
+    others = [
+        recording("content", reference="q", family="000001", strength=0.9, corpus="c"),
+        recording("corpus", family="000001", strength=0.9, corpus="d", distortions=[step]),
+        *(
+            recording(name, family="000001", strength=0.9, corpus="c", distortions=[other])
+            for name, other in (("kind", {**step, "kind": "babble"}), ("seed", {**step, "seed": 2}))
+        ),
+    ]
+    table = PairTable([first, *others], delta=0.0)
+    a, b = np.triu_indices(5, 1)
+    assert not table.compare(a, b).preference.any()
+    with pytest.raises(PairError, match=r"same meta\.family, reference_id and meta\.corpus"):
+        make_pairs([first, *others], matching="strength")
+    strong = recording("strong", family="000001", strength=0.9, corpus="c", distortions=[step])
+    pairs = make_pairs([first, *others, strong], matching="strength")
+    assert names(pairs) == [("mild", "strong")]
+
+
 def test_the_preference_within_a_family_follows_the_strength_and_mirrors() -> None:
     table = PairTable(
         [

@@ -300,6 +300,7 @@ def test_a_table_from_a_spreadsheet_is_read(rated: Path) -> None:
     ("rows", "told"),
     [
         ("s0:r0,1\ns0:r0,2\n", "one row per recording, got 's0:r0' again: first 1, then 2"),
+        ("s0:r0,\ns0:r0,2\n", "got 's0:r0' again: first nan, then 2"),
         ("s0:r0,inf\n", "expected a finite number or nothing, got 'inf'"),
         ("s0:r0,good\n", "expected a number or nothing, got 'good'"),
         ("other,1\n", "no row matches a recording by 'uid'"),
@@ -311,6 +312,14 @@ def test_a_table_that_cannot_be_meant_is_refused(rated: Path, rows: str, told: s
     recordings = read_rated_corpora(rated)[0].recordings
     with pytest.raises(ScoreTableError, match=told):
         read_score_column(table, "mos", recordings=recordings)
+
+
+def test_a_recording_may_come_again_without_a_score_as_before(rated: Path) -> None:
+    table = rated.parent / "scores.csv"
+    table.write_text("uid,mos\ns0:r0,\ns0:r0,nan\ns1:r0,2\ns1:r0,2.0\n")
+    recordings = read_rated_corpora(rated)[0].recordings
+    scores = read_score_column(table, "mos", recordings=recordings).scores
+    np.testing.assert_array_equal(list(scores.values()), [np.nan, 2.0])
 
 
 def test_native_pairs_pass_through(rated: Path, tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def test_one_manifest_holds_corpora_on_their_own_scales(tmp_path: Path) -> None:
     assert first.recordings[0].meta["votes"] == 7
 
 
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [("ACR-1-5", (1, 5)), ("CCR -3-3", (-3, 3)), ("-3 - 3", (-3, 3)), ("ACR 0.5-10", (0.5, 10))],
+)
+def test_a_minus_of_a_scale_is_none_within_a_word(
+    tmp_path: Path, text: str, scale: tuple[float, float]
+) -> None:
+    (corpus,) = read_rated_corpora(_write(tmp_path, {**RATED, "scale": text, "rating": 2}))
+    assert corpus.scale == scale
+
+
 def test_delta_is_the_same_share_of_every_scale(tmp_path: Path) -> None:
     mushra = {**RATED, "scale": "MUSHRA 0-100", "rating": 60, "corpus": "lj"}
     first, second = read_rated_corpora(_write(tmp_path, RATED, mushra))

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_gives_back_what_was_appended(path: Path) -> None:
     _write(path, first)
     with PartFile(path, tools=TOOLS) as part:
         assert part.outcomes == {"a:1": first}
+
+
+def test_a_name_that_is_not_unicode_is_kept_and_gone_on_with(path: Path) -> None:
+    first = Outcome(os.fsdecode(b"caf\xe9:1"), {"lsd": 0.5}, {"mcd": os.fsdecode(b"caf\xe9.wav")})
+    _write(path, first)
+    with PartFile(path, tools=TOOLS) as part:
+        assert part.outcomes == {first.uid: first}
 
 
 def test_a_later_value_replaces_an_earlier_failure(path: Path) -> None:

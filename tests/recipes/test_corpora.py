@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.data.corpora.preparation import Prepared, compare_counts
+from urgentmos.data.corpora.preparation import Prepared, compare_counts, prepare
+from urgentmos.data.corpora.recipe import RatedFile, Recipe
 from urgentmos.data.manifest import Recording, read_manifest, read_pairs
+from urgentmos.evaluation.ratings import read_rated_corpora
 
 from .conftest import RECIPES, load_recipe
 
@@ -242,14 +245,15 @@ def test_vmc23_keeps_every_source_and_target_of_a_content(
     assert {(r.system_id, r.reference_id) for r in recordings} == {("B01", "30001")}
 
 
+@pytest.mark.parametrize("unrated", [None, math.nan])
 @pytest.mark.parametrize("name", ["urgent2024_sqa", "urgent2025_sqa"])
 def test_urgent_sqa_writes_audio_out_and_keeps_unrated(
-    name: str, corpus: Path, prepare_corpus: Prepare, tmp_path: Path
+    name: str, unrated: float | None, corpus: Path, prepare_corpus: Prepare, tmp_path: Path
 ) -> None:
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     (corpus / "data").mkdir()
-    for split, mos in (("validation", None), ("nonblind_test", 3.5), ("blind_test_mos", 4.25)):
+    for split, mos in (("validation", unrated), ("nonblind_test", 3.5), ("blind_test_mos", 4.25)):
         rows = [
             {
                 "sample_id": f"{split}_1",
@@ -370,6 +374,23 @@ def test_own_folder_takes_one_sentence_of_a_system_by_two_speakers(
     audio("b.wav")
     rows = _by_uid(prepare_corpus("own_folder"), "own_folder")
     assert set(rows) == {"s:hello:anna", "s:hello:ben"}
+
+
+def test_another_scale_keeps_further_ratings_and_writes_no_rating_as_null(
+    audio, corpus: Path, tmp_path: Path
+) -> None:
+    further = {"mos_noise": 80.0, "mos_loudness": math.nan}
+    rows = [
+        RatedFile(audio("a.wav"), "s", "a", 60.0, "test", metrics=further),
+        RatedFile(audio("b.wav"), "s", "b", None, "test"),
+    ]
+    recipe = Recipe("mushra", lambda folder, output, problems: iter(rows), scale=(0.0, 100.0))
+    prepare(recipe, corpus, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "mushra.jsonl").read_text().splitlines()]
+    assert [line["rating"] for line in lines] == [60.0, None]
+    (read,) = read_rated_corpora(tmp_path / "mushra.jsonl")
+    assert read.scale == (0.0, 100.0)
+    assert [r.metrics for r in read.recordings] == [{"mos": 60.0, "mos_noise": 80.0}, {}]
 
 
 def test_nothing_is_dropped_silently(write, audio, corpus: Path, prepare_corpus: Prepare) -> None:

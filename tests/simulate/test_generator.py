@@ -122,6 +122,20 @@ def test_a_family_shares_everything_but_one_strength(config, tmp_path):
         assert strengths == sorted(strengths)
 
 
+def test_no_family_is_shared_by_simulations_of_other_seeds_or_settings(config, tmp_path):
+    simulations = {
+        "one": (config, 3),
+        "another seed": (config, 4),
+        "milder": (replace(config, severest=0.5), 3),
+    }
+    families = []
+    for name, (settings, seed) in simulations.items():
+        make(settings, tmp_path / name, seed=seed)
+        families.append({row["meta"]["family"] for row in rows_of(tmp_path / name)} - {None})
+    assert all(families)
+    assert len(set.union(*families)) == sum(map(len, families))
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path):
     make(config, tmp_path / "whole")
     folder = tmp_path / "resumed"
@@ -279,6 +293,20 @@ def test_recordings_of_like_names_keep_their_own_reference(config, tmp_path, spe
         pair = (row["audio_path"], row["meta"]["reference_path"])
         audio, reference = ((tmp_path / "out" / path).read_bytes() for path in pair)
         assert audio == reference
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_unicode_are_worked_with(config, tmp_path, speech):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with (folder / os.fsdecode(b"caf\xe9.wav")).open("wb") as file:
+        soundfile.write(file, speech(2.2), 16000, format="WAV")
+    config = replace(config, speech=[str(folder)], weights={"mnru": 1.0}, num_recordings=2)
+    for _ in range(2):
+        make(config, tmp_path / "out")
+    assert [row["meta"]["utterance"] for row in rows_of(tmp_path / "out")] == [
+        os.fsdecode(b"caf\xe9/caf\xe9.wav")
+    ] * 2
 
 
 def test_noise_of_like_names_is_all_used(config, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from urgentmos.data.manifest import ManifestError
 from urgentmos.simulate.config import SimulationConfig
-from urgentmos.simulate.material import read_material
+from urgentmos.simulate.material import read_material, split_utterances
 from urgentmos.simulate.sources import MissingMaterialError
 
 
@@ -22,3 +22,44 @@ def test_speech_that_cannot_be_read_is_named(tmp_path):
         MissingMaterialError, match=r"a\.wav cannot be read as audio: .*take it out"
     ):
         read_material(SimulationConfig(speech=[str(tmp_path)]))
+
+
+def material_of(tmp_path, *rows):
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps({"seconds": 3.0, **row}) + "\n" for row in rows))
+    return read_material(SimulationConfig(manifest=str(manifest)))
+
+
+@pytest.mark.parametrize("speaker", [None, "another voice"])
+def test_no_reference_is_on_both_sides(tmp_path, speaker):
+    clean = [
+        {"path": f"clean/x/{n}.wav", "kind": "clean", "speaker": f"speaker {n}"} for n in range(8)
+    ]
+    processed = [
+        {
+            "path": f"processed/{system}/{number}.wav",
+            "kind": "processed",
+            "speaker": speaker and f"{speaker} {number}",
+            "reference": reference,
+        }
+        for system in ("one", "two")
+        for number, reference in enumerate([*(row["path"] for row in clean), "unlisted.wav"])
+    ]
+    material = material_of(tmp_path, *clean, *processed)
+    splits = split_utterances(material, validation_share=0.5)
+    assert set(splits.values()) == {"train", "validation"}
+    for row in processed:
+        others = [other for other in processed if other["reference"] == row["reference"]]
+        sides = {splits[other["path"]] for other in others}
+        assert sides == {splits.get(row["reference"], splits[row["path"]])}
+
+
+def test_outputs_of_an_unnamed_speaker_are_on_the_side_stated_for_their_reference(tmp_path):
+    for side in ("train", "validation"):
+        material = material_of(
+            tmp_path,
+            {"path": "clean/a.wav", "kind": "clean", "speaker": "a", "split": side},
+            {"path": "processed/x/a.wav", "kind": "processed", "reference": "clean/a.wav"},
+        )
+        splits = split_utterances(material, validation_share=0.5)
+        assert splits["processed/x/a.wav"] == side

@@ -18,6 +18,7 @@ from urgentmos.data.manifest_fields import (
 )
 from urgentmos.data.recording import Recording
 from urgentmos.metrics import METRICS
+from urgentmos.name_bytes import CSV_ERRORS
 
 # Spreadsheets put a byte order mark in front.
 _ENCODING = "utf-8-sig"
@@ -36,12 +37,12 @@ def read_labels(path: str | Path) -> dict[str, dict[str, float]]:
         Labels by uid, then by metric.
 
     Raises:
-        ManifestError: A column is no metric, a cell no number, a uid comes twice, or it is no text.
+        ManifestError: A column is no metric, a cell no number, a uid comes twice, or it is no CSV.
     """
     path = Path(path)
     try:
         return _parse_labels(path)
-    except (csv.Error, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+    except (csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ManifestError(f"{path}: not a label table: {error}") from error
 
 
@@ -64,7 +65,7 @@ def write_labels(path: str | Path, recordings: Iterable[Recording], *, decimals:
         values = (row.metrics.get(name, math.nan) for name in names)
         cells = ("" if math.isnan(value) else f"{value:.{decimals}f}" for value in values)
         writer.writerow([row.uid, *cells])
-    content = text.getvalue().encode()
+    content = text.getvalue().encode("utf-8", CSV_ERRORS)
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
@@ -106,8 +107,8 @@ def _parse_labels(path: Path) -> dict[str, dict[str, float]]:
 
 def _open_text(path: Path) -> io.TextIOWrapper:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding=_ENCODING, newline="")
-    return path.open(encoding=_ENCODING, newline="")
+        return gzip.open(path, "rt", encoding=_ENCODING, errors=CSV_ERRORS, newline="")
+    return path.open(encoding=_ENCODING, errors=CSV_ERRORS, newline="")
 
 
 def _cell(cell: str, name: str, where: str) -> float:

@@ -23,6 +23,7 @@ from urgentmos.data.manifest_fields import (
     wrong_value,
 )
 from urgentmos.data.recording import Pair, Recording
+from urgentmos.name_bytes import JSON_ERRORS
 
 __all__ = [
     "ManifestError",
@@ -42,8 +43,6 @@ _RECORDING_FIELDS = (
 )  # fmt: skip
 _PAIR_FIELDS = ("audio_paths", "metrics", "durations")
 _CMOS = "mos_overall"
-# What makes a name that is not Unicode a JSON escape.
-_JSON_ESCAPES = "backslashreplace"
 
 
 def read_manifest(
@@ -86,7 +85,7 @@ def read_manifest(
 def write_manifest(path: str | Path, recordings: Iterable[Recording]) -> None:
     """Write recordings as JSON lines, with paths below the manifest's folder made relative."""
     path = Path(path)
-    with path.open("w", encoding="utf-8", errors=_JSON_ESCAPES) as file:
+    with path.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         for recording in recordings:
             meta = dict(recording.meta)
             if meta.get("reference_path") is not None:
@@ -119,7 +118,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs as JSON lines, with paths below the file's folder made relative."""
     path = Path(path)
-    with path.open("w", encoding="utf-8", errors=_JSON_ESCAPES) as file:
+    with path.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         for pair in pairs:
             record = {
                 "audio_paths": [_relative(member, path.parent) for member in (pair.a, pair.b)],

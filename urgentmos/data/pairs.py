@@ -4,7 +4,7 @@ Two recordings are compared by their MOS labels (UrgentMOS, Eq. 6), or by known 
 versions of one utterance that differ only in how strong their distortion is, the weaker is better.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +18,8 @@ Values = NDArray[np.float64]
 
 Matching = Literal["ref", "corpus", "any", "strength"]
 """Which recordings may form a pair: of the same reference content (within a corpus), of the same
-corpus, any two, or of the same distortion family (``meta.family``) at different strengths."""
+corpus, any two, or of the same distortion family (``meta.family``, within a reference content) at
+different strengths."""
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
@@ -296,7 +297,18 @@ def _key(recording: Recording, matching: Matching) -> Hashable | None:
     if matching == "any":
         return True
     family = recording.meta.get("family")
-    return None if family is None or recording.meta.get("strength") is None else str(family)
+    if family is None or recording.meta.get("strength") is None:
+        return None
+    # Families of other corpora and simulations may have the same name, as numbers do.
+    return (corpus, recording.reference_id, str(family), *_steps(recording))
+
+
+def _steps(recording: Recording) -> Iterator[tuple[str, str]]:
+    """Kind and seed of each simulated distortion: what the versions of a family share."""
+    distortions = recording.meta.get("distortions")
+    for step in distortions if isinstance(distortions, list) else []:
+        if isinstance(step, dict):
+            yield str(step.get("kind")), str(step.get("seed"))
 
 
 def _number(keys: Iterable[Hashable | None]) -> Positions:
@@ -319,7 +331,8 @@ def _why_no_pairs(
             "ref": "with the same reference_id and meta.corpus",
             "corpus": "with the same meta.corpus",
             "any": "of different files",
-            "strength": "with the same meta.family and different meta.strength",
+            "strength": "with the same meta.family, reference_id and meta.corpus, and different "
+            "meta.strength",
         }[matching]
         + ("" if drop_ties_within is None else f", and MOS more than {drop_ties_within:g} apart")
     )

@@ -104,7 +104,8 @@ def _accuracy_table(
     table = Table(
         title,
         "Per cent of pairs with S(chosen) > S(rejected), strictly; overall over all pairs, "
-        "95 % bootstrap interval in brackets.",
+        "95 % bootstrap interval in brackets. A dataset of which a predictor scored nothing has no "
+        "number, and then overall has none.",
         percent=_share_columns(answers),
     )
     chosen = {judged.pair_set.name: choose(judged.pair_set.differences) for judged in answers}
@@ -136,11 +137,10 @@ def _shares(by_dataset: dict[str, Chosen]) -> dict[str, Cell]:
 
 
 def _unanswered(answers: Sequence[PairAnswers], name: str) -> dict[str, Cell]:
-    """Give no number for datasets of which a predictor scored nothing, nor for all of them."""
+    """Give no number for datasets of which a predictor scored nothing, nor for all together."""
     silent = [j.pair_set.name for j in answers if not j.preferences[name].has_answers]
-    if len(silent) == len(answers):
-        silent.append("Overall")
-    return dict.fromkeys(silent, float("nan"))
+    # The pairs of a dataset that has no number must not count as wrong in that of all.
+    return dict.fromkeys([*silent, "Overall"] if silent else [], float("nan"))
 
 
 def _correct(judged: PairAnswers, name: str) -> Chosen:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
+from urgentmos.data.manifest_fields import parse_metrics
 
 Scale = tuple[float, float]
 """Lowest and highest rating possible."""
@@ -19,7 +20,8 @@ Scale = tuple[float, float]
 FIVE_POINT: Scale = (1.0, 5.0)
 """Scale of absolute category ratings (ITU-T P.800)."""
 
-_SCALE = re.compile(r"(-?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
+# A minus stands at the start or after a space: elsewhere it is a hyphen, as in ACR-1-5.
+_SCALE = re.compile(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
 Rated = tuple[Recording, Scale]
 _RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
 
@@ -74,8 +76,8 @@ def read_rated_corpora(
 
     Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
     five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
-    that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, and any further
-    field; a rating that is null or NaN is missing.
+    that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, further labels
+    under ``metrics``, and any further field; a rating that is null or NaN is missing.
 
     Args:
         path: JSON lines; relative audio paths resolve against its folder.
@@ -88,7 +90,7 @@ def read_rated_corpora(
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
             scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
-        ManifestError: A line is no JSON object, or the public form is broken.
+        ManifestError: A line is no JSON object, or the public form or ``metrics`` is broken.
     """
     path = Path(path)
     if _has_ratings(path):
@@ -142,6 +144,9 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
         raise RatingError(
             f"{where}: {missing[0]!r} is missing; expected {', '.join(_RATED_FIELDS)}"
         )
+    # The rating is the label ``mos``, on its own scale.
+    labels = parse_metrics(record.get("metrics") or {}, where=where)
+    labels.pop("mos", None)
     try:
         rating = math.nan if record["rating"] is None else float(record["rating"])
         recording = Recording(
@@ -150,8 +155,12 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
             system_id=str(record["system_id"]),
             reference_id=str(record["reference_id"]),
             duration=float(record["duration"]),
-            metrics={} if math.isnan(rating) else {"mos": rating},
-            meta={name: value for name, value in record.items() if name not in _RATED_FIELDS},
+            metrics=labels if math.isnan(rating) else {"mos": rating, **labels},
+            meta={
+                name: value
+                for name, value in record.items()
+                if name not in (*_RATED_FIELDS, "metrics")
+            },
         )
     except (TypeError, ValueError) as error:
         raise RatingError(f"{where}: expected text and numbers, got {record}: {error}") from error

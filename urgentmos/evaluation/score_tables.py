@@ -55,7 +55,7 @@ def read_score_column(
         if place is None:
             continue
         score = _parse(cell, where=f"{path}:{number}: {column}")
-        if place in scores and scores[place] != score:
+        if place in scores and not _same(scores[place], score):
             raise ScoreTableError(
                 f"{path}:{number}: expected one row per recording, got {name!r} again: first "
                 f"{scores[place]:g}, then {score:g}"
@@ -98,6 +98,10 @@ def _parse(cell: str, *, where: str) -> float:
     if math.isinf(score):
         raise ScoreTableError(f"{where}: expected a finite number or nothing, got {cell!r}")
     return score
+
+
+def _same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))
 
 
 def _metric(column: str) -> str:

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from urgentmos.file_lock import lock_file
 from urgentmos.labels.worker import Outcome
+from urgentmos.name_bytes import JSON_ERRORS
 from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 
@@ -37,7 +38,7 @@ class PartFile:
         self._path = path
         self.outcomes: dict[str, Outcome] = {}
         """What earlier runs found, by uid."""
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._file: IO[str] = path.open("a", encoding="utf-8", errors=JSON_ERRORS)
         try:
             lock_file(self._file.fileno(), path)
             self._read(tools)

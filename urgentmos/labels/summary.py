@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos.data.manifest import Recording
+from urgentmos.name_bytes import JSON_ERRORS
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,5 @@ def write_summary(path: Path, summary: LabelSummary, *, earlier: Path) -> None:
     content: dict[str, Any] = json.loads(earlier.read_text("utf-8")) if earlier.exists() else {}
     for name, values in asdict(summary).items():
         content[name] = {**content.get(name, {}), **values}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors=JSON_ERRORS)

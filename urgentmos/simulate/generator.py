@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from urgentmos.config import ConfigError, to_dict
 from urgentmos.file_lock import lock_folder
+from urgentmos.name_bytes import JSON_ERRORS
 from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
@@ -109,7 +110,7 @@ def _make(
     todo = [recording for recording in recordings if recording.id not in done]
     failed: dict[str, str] = {}
     bar = tqdm(total=len(recordings), initial=len(done), unit="rec", disable=not progress)
-    with bar, part.open("a", encoding="utf-8") as lines:
+    with bar, part.open("a", encoding="utf-8", errors=JSON_ERRORS) as lines:
         for identifier, row, reason in _run(todo, plan, output, workers=workers, lock=lock):
             if row is None:
                 failed[identifier] = reason
@@ -188,7 +189,8 @@ def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
                 f"{output} holds a simulation with other settings ({', '.join(changed)}); "
                 "choose another folder, or remove this one"
             )
-    path.write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
 
 
 def _run(
@@ -267,5 +269,5 @@ def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:
     partial = path.with_suffix(".part")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
     partial.replace(path)

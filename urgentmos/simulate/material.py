@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +89,7 @@ def read_material(config: SimulationConfig) -> Material:
         manifest = Path(config.manifest)
         root = manifest.parent if config.manifest_root is None else Path(config.manifest_root)
         _add_manifest(material, manifest, root=root)
+        _join_references(material)
     for collection, folder in _collections(config.speech):
         material.clean.extend(_folder_utterances(folder, collection))
     for folders, target in (
@@ -133,6 +134,33 @@ def _add_manifest(material: Material, manifest: Path, *, root: Path) -> None:
             material.clean.append(_row_utterance(row, root))
 
 
+def _join_references(material: Material) -> None:
+    """Put processed speech with its reference, so that no reference is on both sides.
+
+    Where the two name different speakers, their groups become one.
+    """
+    references = {utterance.name: utterance for utterance in material.clean}
+    groups = {name: utterance.group for name, utterance in references.items()}
+    joined_to: dict[str, str] = {}
+
+    def joined(group: str) -> str:
+        while group in joined_to:
+            group = joined_to[group]
+        return group
+
+    for utterance in material.processed:
+        if utterance.reference_name is not None:
+            group = joined(utterance.group)
+            wanted = joined(groups.setdefault(utterance.reference_name, group))
+            if group != wanted:
+                joined_to[group] = wanted
+    material.clean[:] = [replace(u, group=joined(u.group)) for u in material.clean]
+    for place, utterance in enumerate(material.processed):
+        reference = references.get(utterance.reference_name or "")
+        split = utterance.split or (reference.split if reference else None)
+        material.processed[place] = replace(utterance, group=joined(utterance.group), split=split)
+
+
 def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
     name = row["path"]
     parts = Path(name).parts
@@ -141,11 +169,12 @@ def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
     reference = row.get("reference")
     seconds = row.get("seconds") or _duration_s(root / name)
     processed = row["kind"] == "processed"
+    unnamed = f"reference {reference}" if processed and reference else f"source {source}"
     return Utterance(
         name=name,
         path=root / name,
         speaker=speaker or source,
-        group=f"source {source}" if speaker is None else str(speaker),
+        group=unnamed if speaker is None else str(speaker),
         source=source,
         language=row.get("language"),
         seconds=float(seconds),
@@ -180,10 +209,13 @@ def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
 
 def _duration_s(path: Path) -> float:
     try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError as error:
+        # Opened here, since soundfile cannot encode a name that is not Unicode.
+        with path.open("rb") as file:
+            return float(soundfile.info(file).duration)
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.error_string
         raise MissingMaterialError(
-            f"{path} cannot be read as audio: {error.error_string}; repair it or take it out"
+            f"{path} cannot be read as audio: {reason}; repair it or take it out"
         ) from error
 
 
@@ -210,7 +242,7 @@ def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str
 
 
 def split_utterances(material: Material, *, validation_share: float) -> dict[str, Split]:
-    """Return the split of each utterance's name; a speaker is on one side only."""
+    """Return the split of each utterance's name; a speaker, or a reference, is on one side only."""
     utterances = [*material.clean, *material.processed]
     splits = assign_splits((u.group for u in utterances), validation_share=validation_share)
     return {u.name: u.split or splits[u.group] for u in utterances}

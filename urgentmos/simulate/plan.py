@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from urgentmos.config import to_dict
 from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.chain import Step, draw_chain, versions
 from urgentmos.simulate.config import MAX_VERSIONS, SimulationConfig
@@ -54,7 +56,8 @@ class PlannedRecording:
         start: Speech it starts from.
         crop: Which of the utterance's crops.
         chain: Distortions applied in order.
-        family: Shared by versions that differ in one strength alone, else None.
+        family: Shared by versions that differ in one strength alone, else None; no other
+            simulation has it.
         strength: Of the step that differs, else of the strongest step.
     """
 
@@ -84,6 +87,7 @@ class Plan:
         voices: Voices with their side.
         sentences: Language → sentences.
         sources: Noises, responses and talkers of each side.
+        id: Of the simulation: another seed or configuration has another one.
     """
 
     config: SimulationConfig
@@ -98,6 +102,7 @@ class Plan:
     voices: Mapping[Split, Mapping[str, Sequence[Voice]]]
     sentences: Mapping[str, Sequence[str]]
     sources: Mapping[Split, Sources]
+    id: str
 
     def recordings(self) -> Iterator[PlannedRecording]:
         """Yield the recordings in order, as many as the configuration asks for."""
@@ -137,7 +142,7 @@ class Plan:
                 start=start,
                 crop=crop,
                 chain=tuple(one),
-                family=name if len(chains) > 1 else None,
+                family=f"{self.id}-{name}" if len(chains) > 1 else None,
                 strength=strength,
             )
             for letter, (strength, one) in zip(VERSION_LETTERS, chains, strict=False)
@@ -231,7 +236,23 @@ def make_plan(
         voices=_split_voices(voices, share),
         sentences=sentences,
         sources=sources,
+        id=_simulation_id(config, seed=seed, weights=weights, voices=voices),
     )
+
+
+def _simulation_id(
+    config: SimulationConfig,
+    *,
+    seed: int,
+    weights: Mapping[str, float],
+    voices: Sequence[Voice],
+) -> str:
+    """Digest what decides the recordings: of kinds and engines, those that can run here."""
+    settings = to_dict(config)
+    settings["weights"], settings["extra_weights"] = dict(weights), {}
+    settings["engines"] = sorted({voice.engine for voice in voices})
+    text = json.dumps({"seed": seed, **settings}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def utterance_key(utterance: Utterance) -> str:

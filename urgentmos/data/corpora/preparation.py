@@ -21,6 +21,8 @@ from urgentmos.data.corpora.recipe import (
     Recipe,
 )
 from urgentmos.data.manifest import Pair, Recording, write_manifest, write_pairs
+from urgentmos.data.manifest_fields import public_metrics
+from urgentmos.name_bytes import JSON_ERRORS
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def prepare(recipe: Recipe, folder: str | Path, output: str | Path) -> Prepared:
 
     Rated corpora become ``OUTPUT/<listening test>.jsonl``, paired ones
     ``OUTPUT/<name>_<split>.jsonl``. Ratings on another scale than 1 to 5 are written as
-    ``rating`` and ``scale`` beside the path, which ``urgentmos evaluate`` reads.
+    ``rating`` and ``scale`` beside the path, which ``urgentmos evaluate`` reads; further ratings
+    as ``metrics``.
 
     Args:
         recipe: How to read it.
@@ -115,7 +118,9 @@ class _Durations:
             self._problems.add("missing file", path)
             return None
         try:
-            duration = float(soundfile.info(path).duration)
+            # Opened here, since soundfile cannot encode a name that is not Unicode.
+            with path.open("rb") as file:
+                duration = float(soundfile.info(file).duration)
         except soundfile.LibsndfileError as error:
             self._problems.add("unreadable audio", f"{path}: {error}")
             return None
@@ -176,8 +181,10 @@ def _build_pairs(
 
 
 def _write_rated(path: Path, recordings: Sequence[Recording], scale: tuple[float, float]) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         for recording in recordings:
+            metrics = public_metrics(recording.metrics)
+            rating = metrics.pop("mos_overall", None)
             absolute, root = recording.audio_path.resolve(), path.parent.resolve()
             is_below = absolute.is_relative_to(root)
             line = {
@@ -186,10 +193,11 @@ def _write_rated(path: Path, recordings: Sequence[Recording], scale: tuple[float
                 "system_id": recording.system_id,
                 "reference_id": recording.reference_id,
                 "duration": recording.duration,
-                "rating": recording.metrics.get("mos", math.nan),
+                "rating": rating,
                 "scale": f"{scale[0]:g}-{scale[1]:g}",
+                **({"metrics": metrics} if metrics else {}),
             } | recording.meta
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _count_recordings(recordings: Mapping[str, Sequence[Recording]]) -> Iterator[Count]:

@@ -1,5 +1,6 @@
 """URGENT2024-SQA and URGENT2025-SQA: enhanced speech with ratings, as on the Hub."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,4 +24,6 @@ def read_submissions(folder: Path, audio: Path, problems: Problems) -> Iterator[
             system, sample = str(row["system_id"]), str(row["sample_id"])
             path = write_audio(row["audio"], audio, name, system, sample, problems=problems)
             if path is not None:
-                yield RatedFile(path, system, sample, row["mos"], split)
+                mos = row["mos"]
+                rating = None if mos is None or math.isnan(mos) else mos
+                yield RatedFile(path, system, sample, rating, split)
