@@ -98,6 +98,14 @@ def test_the_delay_of_a_vocoder_that_keeps_no_phase_is_found(delay):
     assert delay - 32 <= lag_samples(late, probe()) <= delay + 16
 
 
+@pytest.mark.parametrize(("delay", "expected"), [(79.5, 79), (79.9, 80), (80.1, 80), (-0.5, -1)])
+def test_a_delay_between_samples_leaves_a_recording_late_rather_than_early(delay, expected):
+    spectrum = np.fft.rfft(probe())
+    turn = np.exp(-2j * np.pi * np.fft.rfftfreq(len(probe())) * delay)
+    late = np.fft.irfft(spectrum * turn, len(probe())).astype(np.float32)
+    assert lag_samples(late, probe()) == expected
+
+
 @pytest.mark.parametrize("name", ["codec2", "lpc10"])
 def test_vocoded_speech_keeps_time_whoever_speaks(name, speech):
     missing = missing_tools([ALL_CODECS[name].tool])
