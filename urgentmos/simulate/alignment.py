@@ -92,7 +92,8 @@ def _correlation(
     late: Float[NDArray[Any], " samples"], sent: Float[NDArray[Any], " samples"]
 ) -> Float[NDArray[np.float64], " lags"]:
     """Correlate at every lag from ``-MAX_LEAD_SAMPLES`` to ``MAX_LAG_SAMPLES``."""
-    num_fft = 1 << (2 * len(late) + MAX_LEAD_SAMPLES + MAX_LAG_SAMPLES).bit_length()
+    # Lags wrap around, but none of those asked for meets another's end.
+    num_fft = 1 << (len(late) + MAX_LEAD_SAMPLES + MAX_LAG_SAMPLES).bit_length()
     product = np.fft.rfft(late, num_fft) * np.conj(np.fft.rfft(sent, num_fft))
     correlation = np.fft.irfft(product, num_fft)
     window = np.concatenate([correlation[-MAX_LEAD_SAMPLES:], correlation[: MAX_LAG_SAMPLES + 1]])
