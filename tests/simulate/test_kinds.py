@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from urgentmos.simulate.alignment import aligned
+from urgentmos.simulate.alignment import lag_samples
 from urgentmos.simulate.codecs import CODEC_KINDS
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db
@@ -75,8 +75,7 @@ def test_stronger_is_further_from_the_input(name, speech, sources):
 def test_codecs_and_rooms_keep_time(name, speech, sources):
     waveform = speech(1.5)
     distorted = distort(name, waveform, 0.3, sources)
-    # Aligning it once more moves nothing.
-    assert np.array_equal(aligned(distorted, waveform), distorted)
+    assert abs(lag_samples(distorted, waveform)) <= 1
 
 
 @pytest.mark.parametrize("name", sorted(set(DISTORTIONS) - set(CODEC_KINDS) - RAISES_LEVEL))

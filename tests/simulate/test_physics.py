@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.simulate.alignment import aligned
+from urgentmos.simulate import packet_loss
+from urgentmos.simulate.alignment import lag_samples, shifted
 from urgentmos.simulate.amplitude import MNRU
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db
@@ -152,7 +153,7 @@ def test_the_short_time_spectrum_inverts_exactly(window, hop, speech):
 def test_a_delay_is_undone(delay, speech):
     waveform = speech(1.0)
     moved = np.pad(waveform, (max(delay, 0), 0))[max(-delay, 0) :]
-    back = aligned(moved, waveform)
+    back = shifted(moved, delay=lag_samples(moved, waveform), num_samples=len(waveform))
     assert len(back) == len(waveform)
     assert np.array_equal(back[300:-300], waveform[300:-300])
 
@@ -163,3 +164,17 @@ def test_the_fundamental_of_a_pulse_train_is_found():
     train[::128] = 0.5
     pitch = fundamental(train)
     assert np.median(pitch[pitch > 0]) == pytest.approx(125.0, rel=0.02)
+
+
+@pytest.mark.parametrize("concealment", ["repeat", "pitch"])
+def test_concealment_fades_by_the_same_share_in_each_lost_frame(concealment, monkeypatch):
+    tone = (0.3 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000)).astype(np.float32)
+    lost = np.zeros(50, dtype=bool)
+    lost[20:24] = True
+    monkeypatch.setattr(packet_loss, "lost_frames", lambda *args, **kwargs: lost)
+    params = {"loss_rate": 0.1, "mean_burst": 4.0, "frame_ms": 20.0, "fade": 0.8}
+    result = PACKET_LOSS.apply(tone, {**params, "concealment": concealment}, rng(), Sources())
+    # Frames hold four whole periods of the tone.
+    level = np.sqrt(np.mean(result.reshape(-1, 320) ** 2, axis=1)) / np.std(tone)
+    assert level[20:24] == pytest.approx([0.8, 0.64, 0.512, 0.4096], rel=1e-3)
+    assert level[25] == pytest.approx(1.0, rel=1e-3)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,11 +12,11 @@ import soxr
 from numpy.typing import NDArray
 
 from urgentmos.simulate import amr_wb
-from urgentmos.simulate.alignment import aligned, shifted
+from urgentmos.simulate.alignment import lag_samples, probe, shifted
 from urgentmos.simulate.distortion import SAMPLE_RATE, DistortionKind, Params, Waveform, between
 from urgentmos.simulate.levels import with_level_of
 from urgentmos.simulate.sources import Sources
-from urgentmos.simulate.tools import run_tool
+from urgentmos.simulate.tools import ToolError, run_tool
 
 RAW = ["-f", "s16le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
 SOX_RAW = ["-t", "raw", "-r", str(SAMPLE_RATE), "-e", "signed", "-b", "16", "-c", "1"]
@@ -176,12 +177,33 @@ def coded(waveform: Waveform, name: str, setting: list[str]) -> Waveform:
         MissingToolError: The program is not installed.
         ToolError: The program failed.
     """
+    back = _passed(waveform, name, tuple(setting))
+    delay = delay_samples(name, tuple(setting))
+    return with_level_of(shifted(back, delay=delay, num_samples=len(waveform)), waveform)
+
+
+@cache
+def delay_samples(name: str, setting: tuple[str, ...]) -> int:
+    """Measure by how many samples a codec is late, once per process.
+
+    It is the same for every recording, and a recording is a poor thing to measure it on: hum,
+    noise and deep voices move the best correlation by milliseconds.
+
+    Raises:
+        MissingToolError: The program is not installed.
+        ToolError: The program failed, or nothing is left of what was sent.
+    """
+    back = _passed(probe(), name, setting)
+    if not back.any():
+        raise ToolError(f"{' '.join([name, *setting])}: expected a sound back, got silence")
+    return lag_samples(back, probe())
+
+
+def _passed(waveform: Waveform, name: str, setting: tuple[str, ...]) -> Waveform:
     codec = {**CODECS, **SINGLE_RATE_CODECS}[name]
     # A tail lets the codec's delay run out.
-    padded = np.pad(waveform, (0, SAMPLE_RATE // 4))
-    pcm = codec.code(_pcm(padded), tuple(setting))
-    back = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
-    return with_level_of(aligned(back, waveform), waveform)
+    pcm = codec.code(_pcm(np.pad(waveform, (0, SAMPLE_RATE // 4))), setting)
+    return np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
 
 
 def _setting(name: str, strength: float) -> list[str]:

@@ -62,18 +62,16 @@ def _apply(
         num_frames, loss_rate=params["loss_rate"], mean_burst=params["mean_burst"], rng=rng
     )
     result = np.array(waveform, dtype=np.float32)
-    in_a_row = 0
     for index in range(num_frames):
         start = index * frame
         end = min(start + frame, len(result))
         if not lost[index]:
-            if in_a_row and params["concealment"] == "pitch":
+            if index > 0 and lost[index - 1] and params["concealment"] == "pitch":
                 _join(result, start, concealed=_continued(result, start, JOIN_SAMPLES))
-            in_a_row = 0
             continue
-        in_a_row += 1
-        gain = np.float32(params["fade"] ** in_a_row)
-        result[start:end] = gain * _concealed(result, start, end, params["concealment"])
+        # What is copied of a lost frame is already faded: one fade more for each frame.
+        concealed = _concealed(result, start, end, params["concealment"])
+        result[start:end] = np.float32(params["fade"]) * concealed
     return result
 
 
