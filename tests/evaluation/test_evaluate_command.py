@@ -282,7 +282,7 @@ def test_tables_of_one_name_are_told_apart_by_their_paths(rated: Path) -> None:
         table.write_text(f"uid,mos\ns0:r0,{number}\n")
         options.append(f"{table}:mos")
     gather = functools.partial(
-        gather_others, recordings, peers=[], cache=Path(), workers=0, failures=Failures()
+        gather_others, recordings, peers=[], cache=None, workers=0, failures=Failures()
     )
     assert [predictor.name for predictor in gather(columns=options)] == options
     assert [predictor.name for predictor in gather(columns=options[:1])] == ["scores:mos"]

@@ -112,8 +112,7 @@ def test_an_unrated_corpus_and_an_empty_set_of_pairs_have_no_numbers_and_no_erro
     for row in preference_table(answers).rows:
         assert (row["pairs"], row["strict pairs"]) == (0, 0)
         assert np.isnan([row["acc_δ"].value, row["acc_0"].value]).all()
-    (row,) = rating_difference_table([corpus], judges.scorers, resampling=FEW).rows
-    assert np.isnan([row["SRCC"].value, row["SRCC"].p_value]).all()
+    assert not rating_difference_table([corpus], judges.scorers, resampling=FEW).rows
 
 
 def test_who_scored_nothing_has_no_accuracy_and_is_compared_with_nobody() -> None:

@@ -104,3 +104,9 @@ def test_the_digest_changes_with_a_label_and_not_with_the_order_of_fields(
     (tmp_path / "labels.csv").write_text("uid,mos\n0:0,1.5\n")
     after = load_corpus(config(manifest, labels=[str(tmp_path / "labels.csv")]), metrics=METRICS)
     assert after.digest != before
+
+
+def test_a_label_that_cannot_be_is_refused(manifest: Path) -> None:
+    path = rewritten(manifest, "percent.jsonl", metrics={"mos_overall": 3.0, "pesq": 99.0})
+    with pytest.raises(ManifestError, match=r"'pesq' labels cannot be, the first is 99"):
+        load_corpus(config(path, validation_share=0.4), metrics=METRICS)

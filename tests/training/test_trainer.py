@@ -9,6 +9,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from urgentmos.config import ConfigError
+from urgentmos.data.manifest import ManifestError
 from urgentmos.data.sampler import Progress
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
@@ -256,3 +257,18 @@ def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
     assert largest > 1e-2
     for name in alone:
         torch.testing.assert_close(alone[name], together[name], rtol=0, atol=1e-5 * largest)
+
+
+def test_a_preference_head_that_no_pair_would_train_is_refused(
+    make_run: MakeRun, manifest: Path, tmp_path: Path
+) -> None:
+    # One rating per content leaves no two to compare.
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["audio_path"] = str(manifest.parent / line["audio_path"])
+        if line["system_id"] != "0":
+            del line["metrics"]["mos_overall"]
+    (tmp_path / "rated.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = {"manifests": [str(tmp_path / "rated.jsonl")], "pairs": {"ref": 1.0}}
+    with pytest.raises(ManifestError, match="no two training recordings make a pair"):
+        Trainer(make_run(data=data))

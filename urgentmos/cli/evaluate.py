@@ -1,6 +1,7 @@
 """``urgentmos evaluate``: how models, other tools and tables of scores agree with listeners."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,8 +12,6 @@ from urgentmos.cli.model_options import load_assessor
 from urgentmos.cli.progress import Failures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from urgentmos.model.assessor import Assessor
 
 
@@ -96,6 +95,7 @@ def evaluate(
 
     if figures and output is None:
         raise typer.BadParameter("--figures needs --output: the folder to draw into")
+    _make_writable(output)
     assessors = _load(model or ["default"], device)
     for assessor in assessors.values():
         (metric,) = check_metrics([metric], assessor.metrics)
@@ -123,7 +123,7 @@ def evaluate(
         recordings,
         peers=peers,
         columns=scores or [],
-        cache=peer_cache or _default_cache(),
+        cache=_peer_cache(peer_cache, peers),
         workers=workers,
         failures=failures,
     )
@@ -155,6 +155,19 @@ def _load(models: "Sequence[str]", device: str | None) -> "dict[str, Assessor]":
     return {name: load_assessor(path, device) for name, path in zip(names, models, strict=True)}
 
 
-def _default_cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _make_writable(output: Path | None) -> None:
+    # Now, and not when everything is scored.
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        if not os.access(output, os.W_OK):
+            raise typer.BadParameter(f"the folder {str(output)!r} may not be written")
+
+
+def _peer_cache(stated: Path | None, peers: Sequence[str]) -> Path | None:
+    if stated is not None or not peers:
+        return stated if peers else None
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{error} Name a table for the peers: --peer-cache") from error
     return Path(home) / "urgentmos" / "peers.csv"

@@ -74,7 +74,7 @@ def gather_others(
     *,
     peers: Sequence[str],
     columns: Sequence[str],
-    cache: Path,
+    cache: Path | None,
     workers: int,
     failures: Failures,
 ) -> list[ScorePredictor]:
@@ -84,13 +84,13 @@ def gather_others(
         recordings: What scores are wanted for.
         peers: Label tools, or metrics they give.
         columns: ``FILE.csv:COLUMN`` each.
-        cache: Table that keeps the peers' scores.
+        cache: Table that keeps the peers' scores; None without peers.
         workers: Processes for the peers.
         failures: Where recordings that a peer could not score are told.
     """
     from_peers = (
         score_with_peers(recordings, peers, cache=cache, workers=workers, failures=failures)
-        if peers
+        if cache is not None
         else []
     )
     from_tables: dict[str, ScorePredictor] = {}

@@ -112,12 +112,17 @@ def _workplace(
 
     Other requests have other folders; the same one at the same time has a private folder.
     """
-    cache.parent.mkdir(parents=True, exist_ok=True)
     versions = [f"{tool} {LABELLERS[tool].build('float32').version}" for tool in tools]
     asked = "\n".join([*versions, *(recording.uid for recording in recordings)])
     digest = hashlib.sha256(name_bytes(asked)).hexdigest()[:12]
     folder = cache.with_name(f"{cache.name}.{digest}")
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(cache.parent)!r} cannot keep the peers' scores ({error.strerror}); name a table "
+            "elsewhere: --peer-cache"
+        ) from error
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock_folder(folder))

@@ -43,6 +43,8 @@ _RECORDING_FIELDS = (
 )  # fmt: skip
 _PAIR_FIELDS = ("audio_paths", "metrics", "durations")
 _CMOS = "mos_overall"
+# The difference of two ratings from 1 to 5.
+_WIDEST_CMOS = 4.0
 
 
 def read_manifest(
@@ -211,6 +213,8 @@ def _parse_pair(record: dict[str, Any], *, folder: Path, where: str) -> Pair:
     metrics = parse_metrics(record["metrics"], where=where)
     if "mos" not in metrics:
         raise wrong_value("metrics", f"a number for {_CMOS!r}", record["metrics"], where=where)
+    if abs(metrics["mos"]) > _WIDEST_CMOS:
+        raise wrong_value("metrics", f"{_CMOS!r} between -4 and 4", metrics["mos"], where=where)
     first, second = (parse_duration(value, "durations", where) for value in record["durations"])
     return Pair(a=a, b=b, cmos=metrics["mos"], durations=(first, second))
 

@@ -234,7 +234,7 @@ def rating_difference_table(
     )
     for corpus in corpora:
         paths = [recording.audio_path for recording in corpus.recordings]
-        for second in predictors[1:]:
+        for second in predictors[1:] if np.isfinite(corpus.ratings).any() else ():
             difference = statistic_difference(
                 srcc,
                 ratings=corpus.ratings,

@@ -12,6 +12,7 @@ from urgentmos.config import ConfigError
 from urgentmos.data.array_store import recording_keys
 from urgentmos.data.dataset import BatchDataset, label_matrix
 from urgentmos.data.features import FeatureStore
+from urgentmos.data.manifest import ManifestError
 from urgentmos.data.pairs import PairTable
 from urgentmos.data.sampler import BatchSampler, Window
 from urgentmos.model.encoders import Encoder, build_encoder
@@ -119,6 +120,21 @@ def compose_objective(
     )
 
 
+def _check_pairs(config: RunConfig, table: PairTable, *, native: bool) -> None:
+    learned = config.objectives.preference > 0 or config.objectives.bradley_terry > 0
+    drawn = any(
+        len(table.pairs(matching, ordered=False, cap=1, tie=-1.0, seed=0)[0])
+        for matching in config.data.matching
+    )
+    if learned and not native and not drawn:
+        raise ManifestError(
+            "no two training recordings make a pair that says which is better, so nothing would "
+            "train the preference: label 'mos', or state meta.family and meta.strength, or set "
+            "objectives.preference and bradley_terry to 0 and model.preference to null (data.pairs "
+            f"asks for {', '.join(config.data.matching)})"
+        )
+
+
 def plan_training(
     config: RunConfig, corpus: Corpus, stores: Stores, *, rank: int, num_ranks: int
 ) -> tuple[BatchSampler, BatchDataset]:
@@ -126,6 +142,7 @@ def plan_training(
     data, train, table = config.data, corpus.train, None
     if data.matching or corpus.native is not None:
         table = PairTable(train.recordings, delta=data.delta, native=corpus.native)
+        _check_pairs(config, table, native=corpus.native is not None)
     sampler = BatchSampler(
         train.waveforms.lengths,
         [recording.uid for recording in train.recordings],

@@ -20,7 +20,7 @@ class DataConfig:
         pair_manifests: Pairs rated as pairs, in JSON lines. They are trained on as they are, beside
             those that ``pairs`` draws; their recordings have no other partner and no labels.
         validation_share: Share of the contents (``reference_id``) held out where ``meta.split``
-            says neither ``train`` nor ``validation``.
+            says nothing.
         cache: File of decoded waveforms (see `urgentmos.data.waveforms`): a recording is decoded
             once, by the first run that hears it. None decodes in every epoch.
         features: Folder of the hidden states of frozen encoders (see `urgentmos.data.features`),

@@ -17,6 +17,7 @@ from urgentmos.data.waveforms import (
     Waveforms,
     open_cache,
 )
+from urgentmos.metrics import METRICS
 from urgentmos.name_bytes import name_bytes
 from urgentmos.training.config import DataConfig
 
@@ -105,6 +106,7 @@ def load_corpus(
         _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
     )
     _check_labels(train.recordings, metrics)
+    _check_plausible(train.recordings + validation.recordings, metrics)
     return Corpus(
         train=train,
         validation=validation,
@@ -144,8 +146,8 @@ def _select(
 ) -> Split:
     if len(positions) == 0:
         raise ManifestError(
-            f"no recording is in the {side} split; set meta.split to 'train' and 'validation', "
-            "or data.validation_share"
+            f"no recording is in the {side} split; set meta.split to 'train' and 'validation', or "
+            "take it out, and data.validation_share divides the recordings"
         )
     chosen = [recordings[i] for i in positions]
     return Split(chosen, SelectedWaveforms(waveforms, positions), positions)
@@ -184,6 +186,23 @@ def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
             raise ManifestError(
                 f"no training recording has a {name!r} label, so its head would stay untrained; "
                 f"label it or take it out of model.groups (labelled: {', '.join(sorted(labelled))})"
+            )
+
+
+def _check_plausible(recordings: list[Recording], metrics: list[str]) -> None:
+    """Refuse labels so far out of their metric's range that they are on another scale.
+
+    Of ``mos`` the model may state another range, see `_check_ratings`.
+    """
+    for name in (metric for metric in metrics if metric != "mos"):
+        metric = METRICS[name]
+        low = -math.inf if metric.low is None else metric.low - metric.scale / 2
+        high = math.inf if metric.high is None else metric.high + metric.scale / 2
+        odd = [r for r in recordings if name in r.metrics and not low <= r.metrics[name] <= high]
+        if odd:
+            raise ManifestError(
+                f"{len(odd)} {name!r} labels cannot be, the first is {odd[0].metrics[name]:g}, of "
+                f"{odd[0].uid!r}: expected {low:g} to {high:g}"
             )
 
 
