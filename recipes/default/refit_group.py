@@ -105,9 +105,12 @@ def train(
     steps: int,
     lr: float,
     seed: int,
+    heads_only: bool,
 ) -> None:
-    """Train the group and its heads."""
-    parts = nn.ModuleList([network.groups[group], *(network.heads[m] for m in metrics)])
+    """Train the group and its heads, or its heads alone."""
+    parts = nn.ModuleList(network.heads[metric] for metric in metrics)
+    if not heads_only:
+        parts.append(network.groups[group])
     optimizer = torch.optim.AdamW(parts.parameters(), lr=lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=steps, cycle_momentum=False, pct_start=0.05
@@ -150,7 +153,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--recordings", type=int, help="at most so many to train on")
+    parser.add_argument("--recordings", type=int, help="at most so many of each side")
+    parser.add_argument("--heads-only", action="store_true", help="for few recordings")
     parser.add_argument("--precision", default="float32", help="of the features")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
@@ -169,7 +173,7 @@ def main() -> None:
             for r in recordings
             if r.meta.get("split") == split and any(metric in r.metrics for metric in metrics)
         ]
-        if split == "train" and arguments.recordings:
+        if arguments.recordings:
             chosen = np.random.default_rng(arguments.seed).permutation(len(labelled))
             labelled = [labelled[i] for i in chosen[: arguments.recordings]]
         features = encode(assessor, labelled, batch_seconds=arguments.batch_seconds)
@@ -185,6 +189,7 @@ def main() -> None:
         steps=arguments.steps,
         lr=arguments.lr,
         seed=arguments.seed,
+        heads_only=arguments.heads_only,
     )
     print("after", validate(network, arguments.group, metrics, sides["validation"]))
     save_model(arguments.output, network, assessor.config, assessor.card, half=True)
