@@ -61,6 +61,16 @@ def _label(manifest: Path, **options: Any) -> dict[str, Recording]:
     return {recording.uid: recording for recording in read_manifest(output)}
 
 
+def _pools_of(pool_class: Callable[[], Any]) -> Callable[[int], Any]:
+    """Stand for `processes._pool`."""
+
+    @contextmanager
+    def pool(workers: int) -> Iterator[Any]:
+        yield pool_class()
+
+    return pool
+
+
 def _pool_that_takes(chunks: int) -> Callable[[int], Any]:
     """The first pool breaks after so many chunks, before any is done; later ones work."""
     left = chunks
@@ -76,11 +86,7 @@ def _pool_that_takes(chunks: int) -> Callable[[int], Any]:
             future.set_result(function(tasks, precision))
             return future
 
-    @contextmanager
-    def pool(workers: int) -> Iterator[Pool]:
-        yield Pool()
-
-    return pool
+    return _pools_of(Pool)
 
 
 def test_labels_equal_the_tools_own_and_keep_the_order(manifest: Path) -> None:
@@ -324,11 +330,7 @@ def _pool_that_dies_on(uid: str) -> Callable[[int], Any]:
                 future.set_result(function(tasks, precision))
             return future
 
-    @contextmanager
-    def pool(workers: int) -> Iterator[Pool]:
-        yield Pool()
-
-    return pool
+    return _pools_of(Pool)
 
 
 def test_two_runs_on_one_output_are_refused(manifest: Path) -> None:

@@ -164,8 +164,10 @@ def _make_writable(output: Path | None) -> None:
 
 
 def _peer_cache(stated: Path | None, peers: Sequence[str]) -> Path | None:
-    if stated is not None or not peers:
-        return stated if peers else None
+    if not peers:
+        return None
+    if stated is not None:
+        return stated
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:

@@ -150,7 +150,6 @@ def _add_to_cache(cache: Path, labels: Labels) -> None:
     """Add scores to those that are there by now, other runs' among them."""
     if not any(labels.values()):
         return
-    cache.parent.mkdir(parents=True, exist_ok=True)
     with wait_for_lock(cache):
         kept = dict(_read_cache(cache))
         for uid, metrics in labels.items():

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -85,13 +86,20 @@ def recording_keys(recordings: Sequence[Recording]) -> list[str]:
 
 
 def _key(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
+        state = path.stat()
+        return _hash_file(path, state.st_size, state.st_mtime_ns)
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
+
+
+@cache
+def _hash_file(path: Path, size: int, changed_ns: int) -> str:
+    """Hash a file in this state, once for the cache and for every store of hidden states."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
     return digest.hexdigest()[:24]
 
 

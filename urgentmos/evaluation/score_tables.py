@@ -9,6 +9,7 @@ from pathlib import Path
 from urgentmos.data.manifest import Recording
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.metrics import UnknownMetricError, get_metric
+from urgentmos.name_bytes import CSV_ERRORS
 
 _PATH_COLUMNS = ("path", "audio_path")
 
@@ -37,7 +38,7 @@ def read_score_column(
     """
     path = Path(path)
     # Spreadsheets put a byte order mark first; names of files need not be Unicode.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors=CSV_ERRORS, newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
         key = next((name for name in (*_PATH_COLUMNS, "uid") if name in columns), None)

@@ -122,11 +122,13 @@ def compose_objective(
 
 def _check_pairs(config: RunConfig, table: PairTable, *, native: bool) -> None:
     learned = config.objectives.preference > 0 or config.objectives.bradley_terry > 0
+    if native or not learned:
+        return
     drawn = any(
         len(table.pairs(matching, ordered=False, cap=1, tie=-1.0, seed=0)[0])
         for matching in config.data.matching
     )
-    if learned and not native and not drawn:
+    if not drawn:
         raise ManifestError(
             "no two training recordings make a pair that says which is better, so nothing would "
             "train the preference: label 'mos', or state meta.family and meta.strength, or set "
