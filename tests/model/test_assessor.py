@@ -12,6 +12,7 @@ from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor, combine_orders
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import compare_files
+from urgentmos.verdict import VERDICTS
 
 Speech = Callable[..., np.ndarray]
 
@@ -188,6 +189,7 @@ def test_any_floating_point_type_is_taken(
 
 
 def test_comparisons_mirror_to_the_bit(tiny_assessor: Assessor, speech: Speech) -> None:
+    mirrored = dict(zip(VERDICTS, reversed(VERDICTS), strict=True))
     for seed in range(5):
         a, b = speech(0.2 + 0.1 * seed, seed=seed), speech(0.45, seed=seed + 10)
         forward = tiny_assessor.compare(a, b, 16000)
@@ -196,7 +198,7 @@ def test_comparisons_mirror_to_the_bit(tiny_assessor: Assessor, speech: Speech) 
         assert forward.p_tie == backward.p_tie
         assert forward.p_b == backward.p_a
         assert forward.cmos == -backward.cmos
-        assert {"A": "B", "tie": "tie", "B": "A"}[forward.verdict] == backward.verdict
+        assert backward.verdict == mirrored[forward.verdict]
         assert forward.p_a + forward.p_tie + forward.p_b == pytest.approx(1.0)
         assert forward.p_a != forward.p_b
 
@@ -212,8 +214,8 @@ def test_a_recording_against_itself_is_a_tie(tiny_assessor: Assessor, speech: Sp
 @pytest.mark.parametrize(
     ("forward", "verdict"),
     [
-        ((0.6, 0.2, 0.2), "A"),
-        ((0.2, 0.2, 0.6), "B"),
+        ((0.6, 0.2, 0.2), "A better"),
+        ((0.2, 0.2, 0.6), "B better"),
         ((0.3, 0.4, 0.3), "tie"),
         ((0.45, 0.1, 0.45), "tie"),
         ((0.35, 0.4, 0.25), "tie"),

@@ -55,7 +55,9 @@ def test_a_short_enough_pair_is_compared_as_the_model_does(
 ) -> None:
     (comparison,) = compare_files(tiny_assessor, [(files[2.0], files[6.0])])
     a, b = (soundfile.read(files[s], dtype="float32")[0] for s in (2.0, 6.0))
-    assert comparison.preference == tiny_assessor.compare(a, b, 16000)
+    preference = tiny_assessor.compare(a, b, 16000)
+    assert comparison.preference == preference
+    assert comparison.verdict == comparison.to_record()["verdict"] == preference.verdict
     assert comparison.mos_a == pytest.approx(float(tiny_assessor.score(a, 16000)["mos"][0]))
 
 

@@ -13,6 +13,7 @@ from urgentmos.cli.output_options import check_format, open_output, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
 from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
 from urgentmos.precision import Precision
+from urgentmos.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from urgentmos.scoring import Comparison
@@ -149,9 +150,8 @@ def _tell_one(comparison: "Comparison") -> None:
 def _tell_all(verdicts: Counter[str]) -> None:
     from urgentmos.report.summary import wilson_interval
 
-    counts = [f"{name}: {verdicts[name]}" for name in ("A better", "tie", "B better")]
+    line = ", ".join(f"{verdict}: {verdicts[verdict]}" for verdict in VERDICTS)
     wins, decided = verdicts["A better"], verdicts["A better"] + verdicts["B better"]
-    line = ", ".join(counts)
     if decided:
         low, high = wilson_interval(wins, decided)
         share = f"{100 * wins / decided:.1f} % (95 % interval {100 * low:.1f}…{100 * high:.1f} %)"

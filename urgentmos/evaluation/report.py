@@ -30,11 +30,10 @@ from urgentmos.evaluation.preference import (
 from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus, is_known
 from urgentmos.evaluation.tables import Cell, Table
 from urgentmos.metrics import METRICS
+from urgentmos.verdict import VERDICTS
 
 MIN_SYSTEMS = 3
 """With fewer systems their correlation says nothing and is left out."""
-
-VERDICT_NAMES = ("A better", "tie", "B better")
 
 _INTERVALS = "95 % bootstrap intervals in brackets."
 
@@ -212,10 +211,10 @@ def confusion_table(answers: Sequence[PairAnswers]) -> Table:
     for judged in answers:
         for name, preferences in judged.preferences.items():
             counts = confusion(judged.pair_set.labels, preferences)
-            for label, row in zip(VERDICT_NAMES, counts.tolist(), strict=True):
+            for label, row in zip(VERDICTS, counts.tolist(), strict=True):
                 table.rows.append(
                     {"corpus": judged.pair_set.name, "predictor": name, "listeners": label}
-                    | dict(zip(VERDICT_NAMES, row, strict=True))
+                    | dict(zip(VERDICTS, row, strict=True))
                 )
     return table
 

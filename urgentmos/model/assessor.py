@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_as_files
 from urgentmos.silence import drop_edge_silence
+from urgentmos.verdict import Verdict
 from urgentmos.windows import meet, plan_windows
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 Waveform = npt.NDArray[Any] | Tensor
-Verdict = Literal["A", "tie", "B"]
 
 # Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.
 _EQUAL = 1e-6
@@ -60,7 +60,8 @@ class Preference:
         p_tie: Probability that neither is.
         p_b: Probability that B is better.
         cmos: Comparative score; positive means A is better.
-        verdict: ``A``, ``tie`` or ``B``: the most probable; a tie where P(A) = P(B).
+        verdict: ``A better``, ``tie`` or ``B better``: the most probable; a tie where
+            P(A) = P(B).
     """
 
     p_a: float
@@ -316,7 +317,7 @@ def verdict_of(p_a: float, p_tie: float, p_b: float) -> Verdict:
     """Name the most probable of A better, tie and B better; a tie where A and B are equal."""
     if abs(p_a - p_b) <= _EQUAL or p_tie >= max(p_a, p_b):
         return "tie"
-    return "A" if p_a > p_b else "B"
+    return "A better" if p_a > p_b else "B better"
 
 
 def average_preferences(

@@ -17,9 +17,8 @@ from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
 from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
 from urgentmos.scoring.row import Value
+from urgentmos.verdict import Verdict
 from urgentmos.windows import Window, combine_scores, in_step
-
-Verdict = Literal["A better", "tie", "B better"]
 
 COMPARISON_COLUMNS: dict[str, type] = {
     "a": str,
@@ -40,7 +39,6 @@ COMPARISON_COLUMNS: dict[str, type] = {
 """Columns of a table of comparisons, with the type of their values."""
 
 _DECIMALS = 5
-_VERDICTS: dict[str, Verdict] = {"A": "A better", "tie": "tie", "B": "B better"}
 # Windows that the decoder keeps of every recording; longer ones are decoded a second time.
 _FEW = 2
 
@@ -76,7 +74,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict | None:
         """Who is better; None when it failed."""
-        return None if self.preference is None else _VERDICTS[self.preference.verdict]
+        return None if self.preference is None else self.preference.verdict
 
     def to_record(self) -> dict[str, Value]:
         """Flatten to one value per column of ``COMPARISON_COLUMNS``."""
