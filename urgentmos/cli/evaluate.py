@@ -10,6 +10,7 @@ import typer
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
 from urgentmos.cli.progress import Failures
+from urgentmos.user_cache import UserCacheError, user_cache
 
 if TYPE_CHECKING:
     from urgentmos.model.assessor import Assessor
@@ -169,7 +170,6 @@ def _peer_cache(stated: Path | None, peers: Sequence[str]) -> Path | None:
     if stated is not None:
         return stated
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError as error:
-        raise typer.BadParameter(f"{error} Name a table for the peers: --peer-cache") from error
-    return Path(home) / "urgentmos" / "peers.csv"
+        return user_cache() / "peers.csv"
+    except UserCacheError as error:
+        raise typer.BadParameter(f"{error}, or name a table: --peer-cache") from error

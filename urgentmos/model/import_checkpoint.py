@@ -10,7 +10,6 @@ Two formats are known, told apart by their weights' names:
   tell (the number of attention heads, the encoder's name) is that of the published model.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from urgentmos.model.encoders.audio_tower import TowerConfig, read_json
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
+from urgentmos.user_cache import user_cache
 
 CHECKPOINT_FILE = "model.pt"
 # On this day both public checkpoints were replaced by ones trained with the layer sum over layers;
@@ -133,6 +133,7 @@ def import_from_hub(hub_id: str) -> Path:
 
     Raises:
         ImportCheckpointError: It cannot be imported.
+        UserCacheError: There is no place for the cache.
     """
     try:
         _, origin, _ = _locate(hub_id)
@@ -141,7 +142,7 @@ def import_from_hub(hub_id: str) -> Path:
         if earlier is None:
             raise
         return earlier
-    cache = _import_cache()
+    cache = user_cache()
     folder = cache / origin.replace("/", "--")
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -158,12 +159,8 @@ def import_from_hub(hub_id: str) -> Path:
 
 def find_imported(hub_id: str) -> Path | None:
     """Find what was imported last from a name on the Hub, without asking the Hub."""
-    folders = _import_cache().glob(f"{hub_id.replace('/', '--')}@*")
+    folders = user_cache().glob(f"{hub_id.replace('/', '--')}@*")
     return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
-
-
-def _import_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "urgentmos"
 
 
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:
