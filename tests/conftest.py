@@ -4,12 +4,14 @@ from jaxtyping import install_import_hook
 
 install_import_hook("urgentmos", "beartype.beartype")
 
+import json  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import soundfile  # noqa: E402
 import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
@@ -134,3 +136,59 @@ def _speech(seconds: float = 1.0, seed: int = 0, sample_rate: int = 16000) -> np
     waveform *= syllable * np.where(pauses[(time * 2).astype(int)], 1.0, 0.02)
     waveform += 1e-3 * generator.standard_normal(samples)
     return (0.3 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+@pytest.fixture
+def rated(tmp_path: Path, speech) -> Path:
+    """Three systems of growing noise on three references, in one corpus."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for reference in range(3):
+        clean = speech(seconds=0.6 + 0.2 * reference, seed=reference)
+        for system, noise in enumerate((0.0, 0.05, 0.3)):
+            path = tmp_path / f"{system}_{reference}.wav"
+            degraded = clean + noise * generator.normal(size=len(clean))
+            soundfile.write(path, degraded.clip(-1, 1), 16000)
+            rows.append(
+                {
+                    "audio_path": path.name,
+                    "uid": f"s{system}:r{reference}",
+                    "system_id": f"s{system}",
+                    "reference_id": f"r{reference}",
+                    "duration": len(clean) / 16000,
+                    "rating": 80.0 - 30 * system + reference,
+                    "scale": "MUSHRA 0-100",
+                    "corpus": "noisy",
+                }
+            )
+    manifest = tmp_path / "rated.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return manifest
+
+
+def _noise(seconds: float, seed: int) -> np.ndarray:
+    white = np.random.default_rng(seed).standard_normal(int(seconds * 16000))
+    return (0.05 * np.convolve(white, [0.5, 0.5], mode="same")).astype(np.float32)
+
+
+def _response(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    response = 0.1 * rng.standard_normal(4000) * np.exp(-np.arange(4000) / 800)
+    response[20] = -1.0
+    return response.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``speech`` of six speakers, four ``noise`` files and four ``rir`` files."""
+    folder = tmp_path_factory.mktemp("material")
+    for speaker in range(6):
+        for take in range(2):
+            path = folder / "speech" / f"speaker{speaker}" / f"{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, _speech(2.2 + take, seed=2 * speaker + take), 16000)
+    for kind, make in (("noise", lambda seed: _noise(1.5, seed)), ("rir", _response)):
+        (folder / kind).mkdir()
+        for number in range(4):
+            soundfile.write(folder / kind / f"{number}.wav", make(number), 16000)
+    return folder

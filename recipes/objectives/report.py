@@ -18,8 +18,9 @@ from urgentmos.evaluation.bootstrap import (
     pair_weights,
     paired_difference,
 )
+from urgentmos.evaluation.comparer import PreferenceComparer
 from urgentmos.evaluation.pair_sets import PairSet, pair_rated_corpus
-from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
+from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference import DELTA, Preferences, correct_orders
 from urgentmos.evaluation.ratings import RatedCorpus, read_rated_corpora
 from urgentmos.evaluation.tables import Cell, Table, to_markdown, write_tables

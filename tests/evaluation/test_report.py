@@ -1,94 +1,40 @@
 """The tables of an evaluation on corpora with little in them."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from urgentmos.data.manifest import Recording
 from urgentmos.evaluation.bootstrap import Resampling
 from urgentmos.evaluation.judges import Judges
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import ScorePredictor
-from urgentmos.evaluation.ratings import RatedCorpus
-from urgentmos.evaluation.report import (
+from urgentmos.evaluation.preference_report import (
     confusion_table,
-    metric_table,
     preference_difference_table,
     preference_table,
+)
+from urgentmos.evaluation.rating_report import (
+    metric_table,
     rating_difference_table,
     rating_table,
-    summary_table,
     system_table,
 )
+from urgentmos.evaluation.ratings import RatedCorpus
+from urgentmos.evaluation.report import summary_table
+
+LittleCorpus = Callable[..., RatedCorpus]
+PredictPlace = Callable[..., ScorePredictor]
 
 FEW = Resampling(20)
 
 
-def _corpus(*systems: str, rated: tuple[str, ...] | None = None) -> RatedCorpus:
-    """Two recordings of each system, rated by their place, of the systems that are rated."""
-    return RatedCorpus(
-        "little",
-        [
-            Recording(
-                Path(f"{number}.wav"), f"u{number}", system, f"r{number % 2}", 1.0,
-                {"mos": 1 + number / 4} if rated is None or system in rated else {},
-            )
-            for number, system in enumerate(sorted(systems * 2))
-        ],
-    )  # fmt: skip
-
-
-def _predictor(
-    corpus: RatedCorpus, *, fails_on: str = "", constant: bool = False
-) -> ScorePredictor:
-    scores = {
-        recording.audio_path: 3.0 if constant else float(place)
-        for place, recording in enumerate(corpus.recordings)
-        if recording.system_id != fails_on
-    }
-    return ScorePredictor("p", scores)
-
-
-def test_systems_are_correlated_by_their_means() -> None:
-    corpus = _corpus("a", "b", "c")
-    (row,) = system_table([corpus], [_predictor(corpus)], resampling=FEW).rows
-    assert (row["systems"], row["missing"]) == (3, 0)
-    assert row["LCC"].value == pytest.approx(1.0)
-
-
-def test_a_system_on_which_a_predictor_failed_is_missing() -> None:
-    corpus = _corpus("a", "b", "c", "d")
-    (row,) = system_table([corpus], [_predictor(corpus, fails_on="b")], resampling=FEW).rows
-    assert (row["systems"], row["missing"]) == (3, 1)
-
-
-@pytest.mark.parametrize(
-    "corpus",
-    [
-        _corpus("a", "b"),
-        _corpus("a", "b", "c", "d", rated=("a", "b")),
-        _corpus("a", "b", "-"),
-        _corpus("-"),
-        RatedCorpus("little", _corpus("a", "b", "c").recordings[::2]),
-    ],
-    ids=["two systems", "two rated", "two named", "none named", "one recording of each"],
-)
-def test_too_few_systems_are_not_correlated(corpus: RatedCorpus) -> None:
-    assert not system_table([corpus], [_predictor(corpus)], resampling=FEW).rows
-
-
-def test_a_score_that_falls_with_quality_differs_in_nothing_from_one_that_rises() -> None:
-    corpus = _corpus("a", "b", "c")
-    rising = _predictor(corpus)
-    falling = ScorePredictor("f", {path: -x for path, x in rising.scores.items()}, metric="lsd")
-    (row,) = rating_difference_table([corpus], [rising, falling], resampling=FEW).rows
-    assert row["SRCC"].value == 0.0
-
-
-def test_a_predictor_that_does_not_vary_has_no_correlation_and_no_verdict_but_ties() -> None:
-    corpus = _corpus("a", "b", "c")
-    flat = _predictor(corpus, constant=True)
+def test_a_predictor_that_does_not_vary_has_no_correlation_and_no_verdict_but_ties(
+    little_corpus: LittleCorpus,
+    predict_place: PredictPlace,
+) -> None:
+    corpus = little_corpus("a", "b", "c")
+    flat = predict_place(corpus, constant=True)
     (row,) = rating_table([corpus], [flat], resampling=FEW).rows
     assert np.isnan([row["LCC"].value, row["SRCC"].value, row["KTAU"].value]).all()
     assert row["MSE"].value > 0
@@ -100,9 +46,12 @@ def test_a_predictor_that_does_not_vary_has_no_correlation_and_no_verdict_but_ti
     assert row["acc_δ"].value == pytest.approx(4 / 6)
 
 
-def test_an_unrated_corpus_and_an_empty_set_of_pairs_have_no_numbers_and_no_error() -> None:
-    corpus = _corpus("a", "b", rated=())
-    judges = Judges(scorers=[_predictor(corpus), ScorePredictor("q", {})])
+def test_an_unrated_corpus_and_an_empty_set_of_pairs_have_no_numbers_and_no_error(
+    little_corpus: LittleCorpus,
+    predict_place: PredictPlace,
+) -> None:
+    corpus = little_corpus("a", "b", rated=())
+    judges = Judges(scorers=[predict_place(corpus), ScorePredictor("q", {})])
     answers = [judges.answer(build_pair_set("none", []))]
     for table in (summary_table, rating_table, system_table, metric_table):
         arguments = (answers,) if table is summary_table else ()
@@ -115,9 +64,12 @@ def test_an_unrated_corpus_and_an_empty_set_of_pairs_have_no_numbers_and_no_erro
     assert not rating_difference_table([corpus], judges.scorers, resampling=FEW).rows
 
 
-def test_who_scored_nothing_has_no_accuracy_and_is_compared_with_nobody() -> None:
-    corpus = _corpus("a", "b", "c")
-    judges = Judges(scorers=[_predictor(corpus), ScorePredictor("silent", {})])
+def test_who_scored_nothing_has_no_accuracy_and_is_compared_with_nobody(
+    little_corpus: LittleCorpus,
+    predict_place: PredictPlace,
+) -> None:
+    corpus = little_corpus("a", "b", "c")
+    judges = Judges(scorers=[predict_place(corpus), ScorePredictor("silent", {})])
     answers = [judges.answer(pair_rated_corpus(corpus))]
     (_, silent) = preference_table(answers, resampling=FEW).rows
     assert silent["unanswered"] == silent["pairs"] > 0

@@ -1,7 +1,8 @@
 """``urgentmos evaluate``: how models, other tools and tables of scores agree with listeners."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,11 +10,22 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
-from urgentmos.cli.progress import Failures
+from urgentmos.cli.progress import Failures, track
 from urgentmos.user_cache import UserCacheError, user_cache
 
 if TYPE_CHECKING:
+    from urgentmos.data.manifest import Recording
+    from urgentmos.data.pairs import Matching
+    from urgentmos.evaluation.material import Material
+    from urgentmos.evaluation.mos_rmbench import Benchmark
+    from urgentmos.evaluation.pair_sets import PairSet
+    from urgentmos.evaluation.predictors import ScorePredictor
+    from urgentmos.evaluation.ratings import RatedCorpus
+    from urgentmos.evaluation.tables import Table
     from urgentmos.model.assessor import Assessor
+    from urgentmos.scoring import Row
+
+_ONLY_IN_FILES = ("Confusion",)
 
 
 def evaluate(
@@ -75,22 +87,13 @@ def evaluate(
     several labels a correlation per metric; paired manifests accuracies. Exit status 1 if a model
     or a peer could not score a recording, 2 for wrong usage.
     """
-    from urgentmos.cli.evaluate_judges import gather_judges, gather_others, score_with_models
-    from urgentmos.cli.evaluate_material import (
-        check_labelled,
-        draw_benchmark,
-        pair_corpora,
-        read_material,
-        unique_recordings,
-    )
-    from urgentmos.cli.evaluate_tables import (
-        draw_figures,
-        name_models,
-        show,
-        tabulate,
-        tabulate_rmbench,
-    )
     from urgentmos.evaluation.bootstrap import Resampling
+    from urgentmos.evaluation.figures import draw_figures
+    from urgentmos.evaluation.judges import gather_judges
+    from urgentmos.evaluation.material import read_material
+    from urgentmos.evaluation.mos_rmbench_report import benchmark_tables
+    from urgentmos.evaluation.report import evaluation_tables, model_table
+    from urgentmos.evaluation.score_tables import read_score_columns
     from urgentmos.evaluation.urgentmos_benchmark import count_table
     from urgentmos.metrics import check_metrics
 
@@ -103,57 +106,43 @@ def evaluate(
 
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
-    corpora, pair_sets = read_material(manifests, labels or [], split)
-    check_labelled(corpora, pair_sets, assessors)
-    if is_rmbench and pair_sets:
-        raise typer.BadParameter(
-            f"MOS-RMBench draws its pairs from rated corpora; {pair_sets[0].name} holds pairs"
-        )
-    rmbench = draw_benchmark(corpora, split or "test", seed=seed, pin=pin) if is_rmbench else None
-    if rmbench is not None:
-        pair_sets = [*rmbench.pair_sets.values(), *rmbench.triplets.values()]
-    elif matching != "none":
+    material = read_material(manifests, labels=labels or [], split=split)
+    material.check_labelled([name for each in assessors.values() for name in each.metrics])
+    rmbench = _draw_rmbench(material, split or "test", seed=seed, pin=pin) if is_rmbench else None
+    pair_sets = list(rmbench.pair_sets.values() if rmbench else material.pair_sets)
+    if rmbench is None and matching != "none":
         ordered = benchmark == "urgentmos"
-        pair_sets += pair_corpora(corpora, matching, ordered=ordered, delta=delta, seed=seed)
+        pair_sets += _pair(material.corpora, matching, ordered=ordered, delta=delta, seed=seed)
 
-    recordings = unique_recordings(corpora, pair_sets)
+    recordings, failures = material.recordings, Failures()
     peers = list(dict.fromkeys(peer or []))
-    failures = Failures()
     # Before the models: a table that cannot be read or a tool that is missing is told at once.
-    beside = gather_others(
-        recordings,
-        peers=peers,
-        columns=scores or [],
-        cache=_peer_cache(peer_cache, peers),
-        workers=workers,
-        failures=failures,
-    )
-    predictors = score_with_models(assessors, recordings, failures)
+    columns = read_score_columns(scores or [], recordings=recordings)
+    beside = [*_score_with_peers(recordings, peers, peer_cache, workers, failures), *columns]
+    predictors = _score_with_models(assessors, recordings, failures)
     judges = gather_judges(assessors, predictors, metric=metric, beside=beside)
-    answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
 
+    answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
     resampling = Resampling(bootstrap, seed)
     if rmbench is not None:
-        tables = tabulate_rmbench(rmbench, answers, resampling)
+        on_triplets = [judges.answer(pairs, delta=delta) for pairs in rmbench.triplets.values()]
+        tables = benchmark_tables(rmbench, answers, on_triplets, resampling=resampling)
     else:
-        tables = tabulate(corpora, predictors, judges, answers, resampling)
+        tables = evaluation_tables(
+            material.corpora,
+            answers,
+            scorers=judges.scorers,
+            predictors=predictors,
+            resampling=resampling,
+        )
     if benchmark == "urgentmos":
         tables.insert(0, count_table(pair_sets))
-    show([*tables, name_models(assessors)], output)
+    _show([*tables, model_table(assessors)], output)
     if figures and output is not None:
-        # Triplets have tables of their own; their panels would bear the names of the pairs'.
-        drawn = answers if rmbench is None else answers[: len(rmbench.pair_sets)]
-        draw_figures(corpora, judges, drawn, output)
+        draw_figures(material.corpora, judges.scorers, answers, output)
     failures.tell(len(recordings) * (len(assessors) + len(peers)))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _load(models: "Sequence[str]", device: str | None) -> "dict[str, Assessor]":
-    """Load models under short names, or as they were given where those are not enough."""
-    short = [Path(name).name for name in models]
-    names = short if len(set(short)) == len(short) else models
-    return {name: load_assessor(path, device) for name, path in zip(names, models, strict=True)}
 
 
 def _make_writable(output: Path | None) -> None:
@@ -164,12 +153,112 @@ def _make_writable(output: Path | None) -> None:
             raise typer.BadParameter(f"the folder {str(output)!r} may not be written")
 
 
-def _peer_cache(stated: Path | None, peers: Sequence[str]) -> Path | None:
+def _load(models: Sequence[str], device: str | None) -> "dict[str, Assessor]":
+    """Load models under short names, or as they were given where those are not enough."""
+    short = [Path(name).name for name in models]
+    names = short if len(set(short)) == len(short) else models
+    return {name: load_assessor(path, device) for name, path in zip(names, models, strict=True)}
+
+
+def _draw_rmbench(material: "Material", split: str, *, seed: int, pin: str | None) -> "Benchmark":
+    from urgentmos.evaluation.mos_rmbench import build_benchmark
+
+    if material.pair_sets:
+        raise typer.BadParameter(
+            "MOS-RMBench draws its pairs from rated corpora; "
+            f"{material.pair_sets[0].name} holds pairs"
+        )
+    return build_benchmark(material.corpora, split=split, seed=seed, pin=pin)
+
+
+def _pair(
+    corpora: "Sequence[RatedCorpus]",
+    matching: "Matching",
+    *,
+    ordered: bool,
+    delta: float,
+    seed: int,
+) -> "Iterator[PairSet]":
+    """Pair what is rated; a corpus in which nothing can be paired so is named on stderr."""
+    from urgentmos.evaluation.pair_sets import BENCHMARK_CAP, can_pair, pair_rated_corpus
+
+    for corpus in corpora:
+        if not can_pair(corpus, matching):
+            typer.echo(f"{corpus.name}: no rated pairs by {matching!r}", err=True)
+            continue
+        yield pair_rated_corpus(
+            corpus, matching=matching, delta=delta, ordered=ordered, cap=BENCHMARK_CAP, seed=seed
+        )
+
+
+def _score_with_peers(
+    recordings: "Sequence[Recording]",
+    peers: Sequence[str],
+    cache: Path | None,
+    workers: int,
+    failures: Failures,
+) -> "list[ScorePredictor]":
     if not peers:
-        return None
-    if stated is not None:
-        return stated
+        return []
+    from urgentmos.evaluation.peers import score_with_peers
+    from urgentmos.metrics import METRICS
+
+    scored = score_with_peers(
+        recordings,
+        peers,
+        cache=cache or _default_cache(),
+        workers=workers,
+        progress=sys.stderr.isatty(),
+    )
+    for metric, reasons in scored.missing.items():
+        typer.echo(
+            f"{METRICS[metric].title}: no score of {sum(reasons.values())} recordings, most often: "
+            f"{next(iter(reasons))}",
+            err=True,
+        )
+    for path, reason in scored.failures:
+        failures.add(str(path), reason)
+    return scored.predictors
+
+
+def _default_cache() -> Path:
     try:
         return user_cache() / "peers.csv"
     except UserCacheError as error:
         raise typer.BadParameter(f"{error}, or name a table: --peer-cache") from error
+
+
+def _score_with_models(
+    assessors: "Mapping[str, Assessor]", recordings: "Sequence[Recording]", failures: Failures
+) -> "list[ScorePredictor]":
+    """Score every recording once with every model."""
+    from urgentmos.evaluation.predictors import predictors_of_model
+    from urgentmos.scoring import score_files
+
+    paths = [recording.audio_path for recording in recordings]
+    predictors: list[ScorePredictor] = []
+    for name, assessor in assessors.items():
+        rows = track(score_files(assessor, paths), total=len(paths), rows_on_stdout=False)
+        rows = _watched(rows, failures)
+        predictors += predictors_of_model(name, assessor.metrics, paths, rows)
+    return predictors
+
+
+def _watched(rows: "Iterable[Row]", failures: Failures) -> "Iterator[Row]":
+    for row in rows:
+        if row.status == "failed":
+            failures.add(row.path, row.error)
+        yield row
+
+
+def _show(tables: "Sequence[Table]", output: Path | None) -> None:
+    """Print what is filled, and write it into a folder where there is one."""
+    from urgentmos.evaluation.tables import to_markdown, write_tables
+
+    filled = [table for table in tables if table.rows]
+    for table in filled:
+        if table.title not in _ONLY_IN_FILES:
+            typer.echo(to_markdown(table))
+    if output is not None:
+        written = write_tables(filled, output)
+        typer.echo(f"{output}: {', '.join(path.name for path in written)}", err=True)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from urgentmos.correlation import srcc
 from urgentmos.evaluation.mos_rmbench import NUM_BINS, error_by_percentile
+from urgentmos.evaluation.pair_answers import PairAnswers, strictly_correct
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference import correct_verdicts
 from urgentmos.evaluation.ratings import RatedCorpus
-from urgentmos.evaluation.report import PairAnswers, strictly_correct
+from urgentmos.evaluation.tables import file_name
 from urgentmos.extras import require
 from urgentmos.metrics import METRICS
 
@@ -21,6 +22,39 @@ SWEEP_DELTAS = tuple(np.linspace(0, 2, 41).tolist())
 """Tie thresholds of the sweep, on a five-point scale."""
 
 _PANEL_INCHES = 3.2
+
+
+def draw_figures(
+    corpora: Sequence[RatedCorpus],
+    predictors: Sequence[ScorePredictor],
+    answers: Sequence[PairAnswers],
+    folder: Path,
+) -> None:
+    """Draw what there is data for: scatter, sweep of the tie threshold, bins, correlations.
+
+    Args:
+        corpora: Rated or labelled recordings.
+        predictors: Of one score of quality each.
+        answers: What was said about each set of pairs.
+        folder: Where ``scatter.png``, ``sweep.png``, ``bins.png`` and, for each corpus,
+            ``correlation_CORPUS.png`` go; it must exist.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    rated = [corpus for corpus in corpora if np.isfinite(corpus.ratings).any()]
+    if rated and predictors:
+        draw_scatter(rated, predictors, folder / "scatter.png")
+    with_ties = [judged for judged in answers if judged.pair_set.delta > 0]
+    if with_ties:
+        draw_sweep(with_ties, predictors, folder / "sweep.png")
+    graded = [judged for judged in answers if judged.pair_set.is_graded]
+    if graded:
+        draw_bins(graded, folder / "bins.png")
+    for corpus in corpora:
+        columns = matrix_columns(corpus, predictors)
+        path = folder / f"correlation_{file_name(corpus.name)}.png"
+        draw_correlation_matrix(columns, path, title=corpus.name)
 
 
 def draw_scatter(

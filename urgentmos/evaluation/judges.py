@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from urgentmos.evaluation.comparer import PreferenceComparer
+from urgentmos.evaluation.pair_answers import PairAnswers, compared_by
 from urgentmos.evaluation.pair_sets import PairSet
-from urgentmos.evaluation.predictors import PreferenceComparer, ScorePredictor
+from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference import DELTA
-from urgentmos.evaluation.report import PairAnswers, compared_by
+from urgentmos.model.assessor import Assessor
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,28 @@ class Judges:
             | {scorer.name: scorer.prefer(pairs, delta=delta) for scorer in self.scorers},
             compared=compared,
         )
+
+
+def gather_judges(
+    assessors: Mapping[str, Assessor],
+    predictors: Sequence[ScorePredictor],
+    *,
+    metric: str,
+    beside: Sequence[ScorePredictor] = (),
+) -> Judges:
+    """Put together who is asked about pairs: models first, then the others.
+
+    Args:
+        assessors: Models by name.
+        predictors: Their scores.
+        metric: Which of their metrics stands for quality.
+        beside: Everybody else.
+    """
+    return Judges(
+        comparers={
+            name: PreferenceComparer(assessor)
+            for name, assessor in assessors.items()
+            if assessor.network.preference is not None
+        },
+        scorers=[*(each for each in predictors if each.metric == metric), *beside],
+    )

@@ -100,7 +100,11 @@ def find_dataset(corpus: str) -> str | None:
 
 
 def build_benchmark(
-    corpora: Sequence[RatedCorpus], *, split: str = "test", seed: int = 0
+    corpora: Sequence[RatedCorpus],
+    *,
+    split: str = "test",
+    seed: int = 0,
+    pin: str | None = None,
 ) -> Benchmark:
     """Draw the pairs of a split.
 
@@ -109,9 +113,11 @@ def build_benchmark(
             already reduced to the split.
         split: ``train``, ``validation`` or ``test``: decides the sizes.
         seed: Another seed, other pairs.
+        pin: Digest that the pairs must have; any when None.
 
     Raises:
-        BenchmarkError: A corpus belongs to no dataset, or its dataset has no such split.
+        BenchmarkError: A corpus belongs to no dataset, its dataset has no such split, or the pairs
+            have another digest.
     """
     by_dataset: dict[str, list[RatedCorpus]] = {}
     for corpus in corpora:
@@ -129,13 +135,19 @@ def build_benchmark(
     ]
     lines = sorted(line for dataset in drawn for line in dataset.lines)
     header = f"mos-rmbench {VERSION} {split} {seed}"
+    digest = hashlib.sha256("\n".join([header, *lines]).encode()).hexdigest()[:16]
+    if pin is not None and digest != pin:
+        raise BenchmarkError(
+            f"expected pairs with digest {pin}, drew {digest}: the recordings, their ids or "
+            "ratings, the split or the seed differ"
+        )
     return Benchmark(
         pair_sets={dataset.name: dataset.pairs() for dataset in drawn},
         triplets={dataset.name: dataset.triplets() for dataset in drawn},
         cells=[cell for dataset in drawn for cell in dataset.cells],
         wanted={dataset.name: dataset.size for dataset in drawn},
         num_unusable={dataset.name: dataset.num_unusable for dataset in drawn},
-        digest=hashlib.sha256("\n".join([header, *lines]).encode()).hexdigest()[:16],
+        digest=digest,
     )
 
 

@@ -15,12 +15,37 @@ from urgentmos.evaluation.mos_rmbench import (
     count_cycles,
     error_by_percentile,
 )
+from urgentmos.evaluation.pair_answers import PairAnswers
 from urgentmos.evaluation.preference import correct_orders
-from urgentmos.evaluation.report import PairAnswers
+from urgentmos.evaluation.preference_report import preference_difference_table
 from urgentmos.evaluation.tables import Cell, Table
 
 Gaps = Float[NDArray[np.float64], " pairs"]
 Chosen = Bool[NDArray[np.bool_], " pairs"]
+
+
+def benchmark_tables(
+    benchmark: Benchmark,
+    on_pairs: Sequence[PairAnswers],
+    on_triplets: Sequence[PairAnswers],
+    *,
+    resampling: Resampling = RESAMPLING,
+) -> list[Table]:
+    """Make every table of MOS-RMBench.
+
+    Args:
+        benchmark: Pairs and triplets.
+        on_pairs: What was said about the pairs of each dataset.
+        on_triplets: What was said about the triplets of each dataset.
+        resampling: Of the intervals.
+    """
+    return [
+        composition_table(benchmark),
+        *accuracy_tables(on_pairs, resampling=resampling),
+        percentile_table(on_pairs),
+        *triplet_tables(on_triplets),
+        preference_difference_table(on_pairs, resampling=resampling),
+    ]
 
 
 def composition_table(benchmark: Benchmark) -> Table:

@@ -1,35 +1,18 @@
-"""Predictors that are judged: scores of recordings, and the model's preference head on pairs."""
+"""Predictors of scores that are judged: of recordings, and of which of two is better."""
 
-import itertools
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from urgentmos.audio import AudioError, read_audio
 from urgentmos.evaluation.pair_sets import PairSet
-from urgentmos.evaluation.preference import (
-    Preferences,
-    order_consistency,
-    preferences_from_probabilities,
-    preferences_from_scores,
-)
+from urgentmos.evaluation.preference import Preferences, preferences_from_scores
 from urgentmos.evaluation.ratings import FIVE_POINT
-from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS
-from urgentmos.model.assessor import Assessor
-from urgentmos.windows import meet
-
-_MEETINGS_PER_BATCH = 16
-_FRAMES_KEPT_BYTES = 2 << 30
+from urgentmos.scoring import Row
 
 
 @dataclass(frozen=True)
@@ -70,154 +53,25 @@ class ScorePredictor:
         return preferences_from_scores(scores, pairs.pairs, delta=delta)
 
 
-class Compared(NamedTuple):
-    """What a preference head says about some pairs.
+def predictors_of_model(
+    name: str, metrics: Sequence[str], paths: Sequence[Path], rows: Iterable[Row]
+) -> list[ScorePredictor]:
+    """Gather what a model scored.
 
-    Attributes:
-        preferences: Both orders of each pair averaged, as `Assessor.compare` does.
-        one_order: Each pair as it is given, without the swapped one.
-        consistency: Share of pairs whose verdict in one order mirrors when the pair is swapped.
+    Args:
+        name: Of the model; all its predictors go by it.
+        metrics: Metrics that the model predicts.
+        paths: Recordings.
+        rows: Their rows, in the same order.
+
+    Returns:
+        One predictor per metric; a recording that failed has no score.
+
+    Raises:
+        ValueError: There are fewer or more rows than recordings.
     """
-
-    preferences: Preferences
-    one_order: Preferences
-    consistency: float
-
-
-class PreferenceComparer:
-    """The preference head of a model on many pairs.
-
-    Each recording goes through the encoders once, as long as its frames stay in memory; only the
-    head runs per pair, in both orders, on the same windows as in `Assessor.compare`.
-    """
-
-    def __init__(self, assessor: Assessor) -> None:
-        """Take a model.
-
-        Raises:
-            ValueError: It has no preference head.
-        """
-        if assessor.network.preference is None:
-            raise ValueError("this model has no preference head, so it cannot compare recordings")
-        self._assessor = assessor
-        self._frames = _FrameCache(assessor)
-
-    def probabilities(
-        self, pairs: PairSet
-    ) -> tuple[Float[NDArray[np.float64], "pairs 3"], Float[NDArray[np.float64], "pairs 3"]]:
-        """Compare each pair as (A, B) and as (B, A), each in that order only.
-
-        Returns:
-            Probabilities of first better, tie, second better for (A, B) and for (B, A); NaN where a
-            recording cannot be read.
-        """
-        forward = np.full((len(pairs.pairs), 3), np.nan)
-        backward = forward.copy()
-        meetings = (
-            meeting
-            for row, (a, b) in enumerate(pairs.pairs)
-            for meeting in self._meetings(row, pairs.paths[a], pairs.paths[b])
-        )
-        while batch := list(itertools.islice(meetings, _MEETINGS_PER_BATCH)):
-            rows = [meeting.row for meeting in batch]
-            shares = np.array([[meeting.share] for meeting in batch])
-            a = _pad([meeting.a for meeting in batch])
-            b = _pad([meeting.b for meeting in batch])
-            for averaged, first, second in ((forward, a, b), (backward, b, a)):
-                averaged[rows] = np.nan_to_num(averaged[rows], nan=0.0)
-                np.add.at(averaged, rows, shares * self._compare(*first, *second))
-        return forward, backward
-
-    def prefer(self, pairs: PairSet) -> Compared:
-        """Compare the pairs of a set."""
-        forward, backward = self.probabilities(pairs)
-        one_order = preferences_from_probabilities(forward)
-        swapped = preferences_from_probabilities(backward)
-        return Compared(
-            preferences=preferences_from_probabilities((forward + backward[:, ::-1]) / 2),
-            one_order=one_order,
-            consistency=order_consistency(one_order, swapped),
-        )
-
-    def _meetings(self, row: int, path_a: Path, path_b: Path) -> Iterator["_Meeting"]:
-        """Windows of two recordings that meet; none where a recording cannot be read."""
-        a, b = self._frames.get(path_a), self._frames.get(path_b)
-        if a is None or b is None:
-            return
-        met = list(meet(a, b))
-        total_s = sum(of_a.weight_s + of_b.weight_s for of_a, of_b in met)
-        for of_a, of_b in met:
-            share = (of_a.weight_s + of_b.weight_s) / total_s
-            yield _Meeting(row, of_a.frames, of_b.frames, share)
-
-    def _compare(
-        self,
-        frames_a: Float[Tensor, "batch frames_a dim"],
-        mask_a: Bool[Tensor, "batch frames_a"],
-        frames_b: Float[Tensor, "batch frames_b dim"],
-        mask_b: Bool[Tensor, "batch frames_b"],
-    ) -> Float[NDArray[np.float64], "batch 3"]:
-        with self._assessor.inference():
-            output = self._assessor.network.compare_frames(frames_a, mask_a, frames_b, mask_b)
-            logits = output.logits.cpu().double()
-        probabilities: NDArray[np.float64] = logits.softmax(dim=-1).numpy()
-        return probabilities
-
-
-class _Window(NamedTuple):
-    """Preference frames of a stretch of a recording, and the time that it stands for."""
-
-    frames: Float[Tensor, "frames dim"]
-    weight_s: float
-
-
-class _Meeting(NamedTuple):
-    """Two windows to compare, of which pair they are, and their share in its comparison."""
-
-    row: int
-    a: Float[Tensor, "frames_a dim"]
-    b: Float[Tensor, "frames_b dim"]
-    share: float
-
-
-class _FrameCache:
-    """Preference frames of the recordings used last."""
-
-    def __init__(self, assessor: Assessor) -> None:
-        self._assessor = assessor
-        self._windows: OrderedDict[Path, list[_Window] | None] = OrderedDict()
-        self._num_bytes = 0
-
-    def get(self, path: Path) -> list[_Window] | None:
-        """Windows of a recording; None if it cannot be read."""
-        if path not in self._windows:
-            self._windows[path] = self._compute(path)
-            self._num_bytes += _num_bytes(self._windows[path])
-        self._windows.move_to_end(path)
-        while self._num_bytes > _FRAMES_KEPT_BYTES and len(self._windows) > 1:
-            self._num_bytes -= _num_bytes(self._windows.popitem(last=False)[1])
-        return self._windows[path]
-
-    def _compute(self, path: Path) -> list[_Window] | None:
-        rate = self._assessor.sample_rate
-        try:
-            audio = read_audio(path, sample_rate=rate)
-        except AudioError:
-            return None
-        with self._assessor.inference():
-            return [
-                _Window(self._assessor.preference_frames(window)[0][0], weight_s)
-                for window, weight_s in self._assessor.windows(audio.waveform, rate)
-            ]
-
-
-def _num_bytes(windows: Sequence[_Window] | None) -> int:
-    return sum(w.frames.numel() * w.frames.element_size() for w in windows or ())
-
-
-def _pad(
-    windows: Sequence[Float[Tensor, "_ dim"]],
-) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
-    frames = pad_sequence(list(windows), batch_first=True)
-    lengths = torch.tensor([len(window) for window in windows], device=frames.device)
-    return frames, lengths_to_mask(lengths, frames.shape[1])
+    scores: dict[str, dict[Path, float]] = {metric: {} for metric in metrics}
+    for path, row in zip(paths, rows, strict=True):
+        for metric, score in row.scores.items():
+            scores[metric][path] = score
+    return [ScorePredictor(name, scores[metric], metric) for metric in metrics]

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from urgentmos.data.manifest import Recording
@@ -68,6 +69,29 @@ def read_score_column(
             f"{rows[0][1] if rows else 'no rows'!r}, the manifest {next(iter(places))!r}"
         )
     return ScorePredictor(f"{path.stem}:{column}", scores, metric=_metric(column))
+
+
+def read_score_columns(
+    columns: Sequence[str], *, recordings: Sequence[Recording]
+) -> list[ScorePredictor]:
+    """Read columns of tables as predictors, ``TABLE:COLUMN`` by the table's name without suffix.
+
+    Args:
+        columns: ``FILE.csv:COLUMN`` each; they are the names where tables share theirs.
+        recordings: Recordings that scores are wanted for.
+
+    Raises:
+        ScoreTableError: One is not of that form, or cannot be read, see ``read_score_column``.
+    """
+    predictors: dict[str, ScorePredictor] = {}
+    for stated in columns:
+        table, colon, column = stated.rpartition(":")
+        if not colon:
+            raise ScoreTableError(f"expected FILE.csv:COLUMN, got {stated!r}")
+        predictors[stated] = read_score_column(table, column, recordings=recordings)
+    if len({predictor.name for predictor in predictors.values()}) == len(predictors):
+        return list(predictors.values())
+    return [replace(predictor, name=stated) for stated, predictor in predictors.items()]
 
 
 def _places_by_path(recordings: Sequence[Recording]) -> Mapping[str, Path]:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from urgentmos.evaluation.bootstrap import Difference, Interval
 
+INTERVALS = "95 % bootstrap intervals in brackets."
+"""Note of tables that show them."""
+
 Cell = str | int | float | None | Interval | Difference
 """One value; an interval becomes three columns in CSV, a difference four."""
 

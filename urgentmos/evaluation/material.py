@@ -1,0 +1,85 @@
+"""What predictors are judged on: rated or labelled recordings, and pairs of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from urgentmos.data.manifest import Recording, is_pair_manifest, read_pairs
+from urgentmos.evaluation.pair_sets import PairSet, build_pair_set
+from urgentmos.evaluation.ratings import RatedCorpus, read_rated_corpora
+
+
+class MaterialError(ValueError):
+    """Nothing can be judged on some manifests; the message says why."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What some manifests hold.
+
+    Attributes:
+        corpora: Rated or labelled recordings.
+        pair_sets: Pairs that listeners judged as such.
+    """
+
+    corpora: Sequence[RatedCorpus]
+    pair_sets: Sequence[PairSet]
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """Every recording once, by its path."""
+        unique = {
+            recording.audio_path: recording
+            for corpus in self.corpora
+            for recording in corpus.recordings
+        }
+        for path in (path for pairs in self.pair_sets for path in pairs.paths):
+            # A native pair says nothing of its members but where they are.
+            unique.setdefault(path, Recording(path, str(path), "-", "-", duration=1.0))
+        return list(unique.values())
+
+    def check_labelled(self, metrics: Sequence[str]) -> None:
+        """Refuse corpora without rating and without label of any of some metrics.
+
+        Raises:
+            MaterialError: So it is, and there are no pairs either.
+        """
+        wanted = list(dict.fromkeys(["mos", *metrics]))
+        found = {name for corpus in self.corpora for r in corpus.recordings for name in r.metrics}
+        if not self.pair_sets and found.isdisjoint(wanted):
+            raise MaterialError(
+                f"nothing to agree with in {', '.join(corpus.name for corpus in self.corpora)}: "
+                f"expected a 'rating', or 'metrics' with one of {', '.join(wanted)}; found "
+                f"{', '.join(sorted(found)) or 'no labels'}"
+            )
+
+
+def read_material(
+    manifests: Sequence[Path], *, labels: Sequence[Path] = (), split: str | None = None
+) -> Material:
+    """Read manifests: rated or labelled corpora, and sets of given pairs.
+
+    Args:
+        manifests: Each of recordings, see ``read_rated_corpora``, or of pairs, see ``read_pairs``.
+        labels: Label tables to merge into those of recordings.
+        split: Keep only recordings whose ``meta.split`` is this one; pairs have no split.
+
+    Raises:
+        MaterialError: Two of them hold a corpus of one name.
+        RatingError: A rated manifest cannot be used.
+        ManifestError: A manifest is broken.
+    """
+    corpora: list[RatedCorpus] = []
+    pair_sets: list[PairSet] = []
+    for path in manifests:
+        if is_pair_manifest(path):
+            pair_sets.append(build_pair_set(path.stem, read_pairs(path)))
+        else:
+            corpora += read_rated_corpora(path, labels=labels, split=split)
+    names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise MaterialError(
+            f"several manifests hold a corpus named {repeated[0]!r}; evaluate one at a time"
+        )
+    return Material(corpora, pair_sets)

@@ -1,0 +1,139 @@
+"""Scores of other tools, to set beside those of models."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.evaluation.peer_cache import Labels, PeerCache, file_key
+from urgentmos.evaluation.predictors import ScorePredictor
+from urgentmos.labels.catalogue import LABELLERS, resolve_labels
+from urgentmos.labels.labeller import NO_REFERENCE
+from urgentmos.labels.part_file import PartFile
+from urgentmos.labels.runner import label_manifest
+from urgentmos.labels.summary import LabelSummary
+from urgentmos.metrics import METRICS
+
+
+class PeerScores(NamedTuple):
+    """What other tools gave.
+
+    Attributes:
+        predictors: One per metric, by the metric's title.
+        failures: Recordings that a peer could not score, and why. To have no reference is no
+            failure, unless the peer scored none.
+        missing: Recordings without a score by reason, for each metric, among those that this run
+            had to compute.
+    """
+
+    predictors: list[ScorePredictor]
+    failures: list[tuple[Path, str]]
+    missing: Mapping[str, Mapping[str, int]]
+
+
+def score_with_peers(
+    recordings: Sequence[Recording],
+    peers: Sequence[str],
+    *,
+    cache: Path,
+    workers: int = 1,
+    progress: bool = False,
+) -> PeerScores:
+    """Score recordings with label tools; one whose file is missing has no score.
+
+    Args:
+        recordings: What to score.
+        peers: Tools, or metrics they give; ``dnsmos`` stands for all that DNSMOS gives.
+        cache: Table that scores are read from and added to. A file that changed is scored again.
+        workers: Processes; 0 for none beside this one.
+        progress: Show a bar on stderr.
+
+    Raises:
+        UnknownLabelError: No tool gives one of the peers.
+        MissingExtraError: A tool is not on this machine.
+        PeerCacheError: There is no place for the table.
+    """
+    tools = resolve_labels(peers)
+    table = PeerCache(cache)
+    known = table.read()
+    keys = {r.audio_path: file_key(r.audio_path) for r in recordings if r.audio_path.is_file()}
+    wanted = {
+        key: replace(
+            recording,
+            uid=key,
+            metrics=dict(known.get(key, {})),
+            meta={"reference_path": recording.meta.get("reference_path")},
+        )
+        for recording in recordings
+        if (key := keys.get(recording.audio_path)) is not None
+    }
+    missing: Mapping[str, Mapping[str, int]] = {}
+    metrics = [metric for tool in tools for metric in LABELLERS[tool].metrics]
+    if any(metric not in row.metrics for row in wanted.values() for metric in metrics):
+        labelled, summary = _label(
+            list(wanted.values()), tools, table=table, workers=workers, progress=progress
+        )
+        wanted.update({row.uid: row for row in labelled})
+        missing = summary.missing
+    rows = {path: wanted[key] for path, key in keys.items()}
+    shown = dict.fromkeys(metric for peer in peers for metric in _metrics_of(peer))
+    return PeerScores(
+        predictors=[_predictor(metric, rows) for metric in shown],
+        failures=[each for peer in dict.fromkeys(peers) for each in _failures(peer, rows)],
+        missing=missing,
+    )
+
+
+def _label(
+    recordings: Sequence[Recording],
+    tools: Sequence[str],
+    *,
+    table: PeerCache,
+    workers: int,
+    progress: bool,
+) -> tuple[list[Recording], LabelSummary]:
+    versions = [f"{tool} {LABELLERS[tool].build('float32').version}" for tool in tools]
+    with table.workplace([*versions, *(recording.uid for recording in recordings)]) as folder:
+        request, answer = folder / "request.jsonl", folder / "answer.jsonl"
+        answer.unlink(missing_ok=True)
+        write_manifest(request, recordings)
+        try:
+            summary = label_manifest(
+                request, answer, labels=tools, workers=workers, progress=progress
+            )
+            labelled = read_manifest(answer)
+        except BaseException:
+            # Interrupted, it may have worked for hours.
+            table.add(_finished(answer))
+            raise
+    table.add({row.uid: row.metrics for row in labelled})
+    return labelled, summary
+
+
+def _finished(answer: Path) -> Labels:
+    """Read what a labelling job had done when it was stopped."""
+    path = answer.with_name(answer.name + ".part.jsonl")
+    if not path.exists():
+        return {}
+    with PartFile(path, tools={}) as part:
+        return {uid: outcome.metrics for uid, outcome in part.outcomes.items()}
+
+
+def _failures(peer: str, rows: Mapping[Path, Recording]) -> Iterator[tuple[Path, str]]:
+    metrics = _metrics_of(peer)
+    scored_some = any(metric in row.metrics for row in rows.values() for metric in metrics)
+    for path, row in rows.items():
+        errors = row.meta.get("label_errors", {})
+        reasons = [errors[metric] for metric in metrics if metric in errors]
+        if reasons and not (reasons[0] == NO_REFERENCE and scored_some):
+            yield path, f"{peer}: {reasons[0]}"
+
+
+def _predictor(metric: str, rows: Mapping[Path, Recording]) -> ScorePredictor:
+    scores = {path: row.metrics[metric] for path, row in rows.items() if metric in row.metrics}
+    return ScorePredictor(METRICS[metric].title, scores, metric=metric)
+
+
+def _metrics_of(peer: str) -> tuple[str, ...]:
+    return LABELLERS[peer].metrics if peer in LABELLERS else (peer,)
