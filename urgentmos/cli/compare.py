@@ -1,7 +1,6 @@
 """``urgentmos compare``: which of two recordings is better."""
 
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +8,9 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor
-from urgentmos.cli.output_options import check_format, open_output, write_mode
+from urgentmos.cli.output_options import check_format, open_rows, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
-from urgentmos.cli.stdout_rows import StdoutFormat, printable, write_rows
+from urgentmos.cli.stdout_rows import StdoutFormat, printable
 from urgentmos.precision import Precision
 from urgentmos.verdict import VERDICTS
 
@@ -74,29 +73,21 @@ def compare(
         _tell_one(next(compare_files(assessor, pairs, workers=workers)))
         return
     failures, verdicts = Failures(), Counter[str]()
-    with ExitStack() as stack:
-        file = open_output(
-            stack,
-            output,
-            columns=COMPARISON_COLUMNS,
-            key=("a", "b"),
-            inputs=pairs,
-            mode=mode,
-            assessor=assessor,
-        )
-        todo = file.missing if file else pairs
-        records = (done.to_record() for done in compare_files(assessor, todo, workers=workers))
-        if file:
-            written = file.merge(records)
-        else:
-            written = write_rows(
-                records,
-                COMPARISON_COLUMNS,
-                stdout_format=stdout_format,
-                numbers=_NUMBERS,
-                names=("verdict", "a", "b"),
-            )
-        for record in track(written, total=len(pairs), rows_on_stdout=file is None):
+    opened = open_rows(
+        output,
+        columns=COMPARISON_COLUMNS,
+        key=("a", "b"),
+        inputs=pairs,
+        mode=mode,
+        assessor=assessor,
+        stdout_format=stdout_format,
+        numbers=_NUMBERS,
+        names=("verdict", "a", "b"),
+    )
+    with opened as file:
+        compared = compare_files(assessor, file.missing, workers=workers)
+        written = file.merge(comparison.to_record() for comparison in compared)
+        for record in track(written, total=len(pairs), rows_on_stdout=output is None):
             if record["status"] == "ok":
                 verdicts[str(record["verdict"])] += 1
             else:

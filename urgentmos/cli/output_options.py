@@ -1,19 +1,17 @@
 """What ``--output``, ``--resume``, ``--overwrite`` and ``--format`` ask for."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from urgentmos.cli.stdout_rows import StdoutFormat
+from urgentmos.cli.stdout_rows import StdoutFormat, StdoutRows
 
 if TYPE_CHECKING:
     from urgentmos.model.assessor import Assessor
-    from urgentmos.report.kept_rows import Key
     from urgentmos.report.output import RowOutput, WriteMode
-    from urgentmos.report.row_file import Columns
+    from urgentmos.report.row_file import Columns, Key
 
 
 def write_mode(
@@ -45,29 +43,49 @@ def check_format(output: Path | None, stdout_format: StdoutFormat | None) -> Non
         raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
 
 
-def open_output(
-    stack: ExitStack,
-    path: Path | None,
+def open_rows(
+    output: Path | None,
     *,
     columns: "Columns",
     key: Sequence[str],
     inputs: "Sequence[Key]",
     mode: "WriteMode",
     assessor: "Assessor",
-) -> "RowOutput[Key] | None":
-    """Open the output until the stack ends, and tell what a resumed run keeps.
+    stdout_format: StdoutFormat | None,
+    numbers: Sequence[str],
+    names: Sequence[str],
+) -> "RowOutput[Key] | StdoutRows[Key]":
+    """Open where the rows of a run go, and tell what a resumed run keeps.
 
-    Returns:
-        None where rows go to stdout.
+    Args:
+        output: File, or None for stdout.
+        columns: Columns, with the type of their values.
+        key: Columns that say what a row is about.
+        inputs: What the rows will be about, in order.
+        mode: What happens to a file that exists.
+        assessor: Model that the rows will come from.
+        stdout_format: Of rows on stdout, see ``StdoutRows``.
+        numbers: Columns of a table on stdout, the same.
+        names: Text columns of a table on stdout, the same.
+
+    Raises:
+        OutputError: The file cannot be written so, see ``RowOutput``.
+        FileLockedError: Another run is writing it.
     """
-    if path is None:
-        return None
+    if output is None:
+        return StdoutRows(
+            columns=columns,
+            inputs=inputs,
+            stdout_format=stdout_format,
+            numbers=numbers,
+            names=names,
+        )
     from urgentmos.report.output import RowOutput
     from urgentmos.scoring.provenance import model_id
 
-    file = RowOutput(
-        path, columns=columns, key=key, inputs=inputs, model=model_id(assessor), mode=mode
+    rows = RowOutput(
+        output, columns=columns, key=key, inputs=inputs, model=model_id(assessor), mode=mode
     )
-    if file.num_kept:
-        typer.echo(f"resuming: {file.num_kept} rows kept, {len(file.missing)} to do", err=True)
-    return stack.enter_context(file)
+    if rows.num_kept:
+        typer.echo(f"resuming: {rows.num_kept} rows kept, {len(rows.missing)} to do", err=True)
+    return rows

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,9 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.cli.model_options import load_assessor, split_metrics
-from urgentmos.cli.output_options import check_format, open_output, write_mode
+from urgentmos.cli.output_options import check_format, open_rows, write_mode
 from urgentmos.cli.progress import Failures, tell_left_out, track
-from urgentmos.cli.stdout_rows import StdoutFormat, write_rows
+from urgentmos.cli.stdout_rows import StdoutFormat, StdoutRows
 from urgentmos.precision import Precision
 
 if TYPE_CHECKING:
@@ -96,32 +96,28 @@ def score(
     tell_left_out(given)
     assessor = load_assessor(model, device, precision)
     names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
-    columns = row_columns(names)
     summary, failures = ScoreSummary(names), Failures()
-    with ExitStack() as stack:
-        file = open_output(
-            stack,
-            output,
-            columns=columns,
-            key=("path",),
-            inputs=inputs,
-            mode=mode,
-            assessor=assessor,
-        )
-        times = _open_timeline(stack, timeline, names, mode, file)
+    opened = open_rows(
+        output,
+        columns=row_columns(names),
+        key=("path",),
+        inputs=inputs,
+        mode=mode,
+        assessor=assessor,
+        stdout_format=stdout_format,
+        numbers=names,
+        names=("path",),
+    )
+    with opened as file, _open_timeline(timeline, names, mode, file) as times:
         rows = score_files(
             assessor,
-            file.missing if file else inputs,
+            file.missing,
             metrics=names,
             batch_seconds=batch_seconds,
             workers=workers,
         )
-        records = _records(rows, names, times)
-        if file:
-            written = file.merge(records)
-        else:
-            written = write_rows(records, columns, stdout_format=stdout_format, numbers=names)
-        for record in track(written, total=len(inputs), rows_on_stdout=file is None):
+        written = file.merge(_records(rows, names, times))
+        for record in track(written, total=len(inputs), rows_on_stdout=output is None):
             summary.add(record)
             if record["status"] != "ok":
                 failures.add(str(record["path"]), str(record["error"]))
@@ -199,25 +195,22 @@ def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> N
 
 
 def _open_timeline(
-    stack: ExitStack,
     path: Path | None,
     metrics: Sequence[str],
     mode: "WriteMode",
-    file: "RowOutput[str] | None",
-) -> "TimelineFile | None":
+    rows: "RowOutput[str] | StdoutRows[str]",
+) -> "AbstractContextManager[TimelineFile | None]":
     if path is None:
-        return None
+        return nullcontext()
     from urgentmos.report.timeline import TimelineFile
     from urgentmos.scoring.row import timeline_columns
 
-    return stack.enter_context(
-        TimelineFile(
-            path,
-            columns=timeline_columns(metrics),
-            mode=mode,
-            has_row=file.has_row if file else lambda _: False,
-            num_rows=file.num_kept if file else 0,
-        )
+    return TimelineFile(
+        path,
+        columns=timeline_columns(metrics),
+        mode=mode,
+        has_row=rows.has_row,
+        num_rows=rows.num_kept,
     )
 
 

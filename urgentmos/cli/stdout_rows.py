@@ -3,42 +3,70 @@
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Generic, Literal
 
-from urgentmos.report.row_file import Columns, Record, encode_header, encode_record
+from urgentmos.report.row_file import Columns, Key, Record, encode_header, encode_record
 
 StdoutFormat = Literal["table", "csv", "jsonl"]
 
 _PATH_WIDTH = 30
 
 
-def write_rows(
-    records: Iterable[Record],
-    columns: Columns,
-    *,
-    stdout_format: StdoutFormat | None,
-    numbers: Sequence[str],
-    names: Sequence[str] = ("path",),
-) -> Iterator[Record]:
-    """Write rows to stdout and give each as it is written.
+class StdoutRows(Generic[Key]):
+    """Writes one row per input to stdout, as ``RowOutput`` does to a file; none was there before.
 
     Args:
-        records: Rows.
         columns: Columns, with the type of their values.
+        inputs: What the rows will be about, in order.
         stdout_format: Format; a table on a terminal and CSV elsewhere when None.
         numbers: Columns of the table, those that fit the terminal.
         names: Text columns of the table, behind the numbers.
+
+    Attributes:
+        missing: Inputs without a row: all of them.
+        num_kept: Rows taken over from an earlier run: none.
     """
-    if stdout_format is None:
-        stdout_format = "table" if sys.stdout.isatty() else "csv"
-    if stdout_format == "table":
-        yield from _write_table(records, numbers, names)
-        return
-    sys.stdout.buffer.write(encode_header(columns, stdout_format))
-    for record in records:
-        sys.stdout.buffer.write(encode_record(record, columns, stdout_format))
-        sys.stdout.buffer.flush()
-        yield record
+
+    def __init__(
+        self,
+        *,
+        columns: Columns,
+        inputs: Sequence[Key],
+        stdout_format: StdoutFormat | None,
+        numbers: Sequence[str],
+        names: Sequence[str],
+    ) -> None:
+        self.missing: list[Key] = list(inputs)
+        self.num_kept = 0
+        self._columns = columns
+        self._format = stdout_format or ("table" if sys.stdout.isatty() else "csv")
+        self._numbers = numbers
+        self._names = names
+
+    def has_row(self, about: Key) -> bool:
+        """Whether the row of an input was taken over from an earlier run: never."""
+        return False
+
+    def merge(self, records: Iterator[Record]) -> Iterator[Record]:
+        """Write every row, and give each as it is written.
+
+        Args:
+            records: Rows of ``missing``, in that order.
+        """
+        if self._format == "table":
+            yield from _write_table(records, self._numbers, self._names)
+            return
+        sys.stdout.buffer.write(encode_header(self._columns, self._format))
+        for record in records:
+            sys.stdout.buffer.write(encode_record(record, self._columns, self._format))
+            sys.stdout.buffer.flush()
+            yield record
+
+    def __enter__(self) -> "StdoutRows[Key]":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Leave stdout open: it is not this one's."""
 
 
 def printable(text: str) -> str:

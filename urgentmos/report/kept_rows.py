@@ -4,12 +4,9 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
-from urgentmos.report.row_file import Columns, OutputError, Record, Value, encode_record
-
-Key = TypeVar("Key", str, tuple[str, str])
-"""What a row is about: one name, or one in each of two columns."""
+from urgentmos.report.row_file import Columns, Key, OutputError, Record, Value, encode_record
 
 
 class KeptRows(Generic[Key]):

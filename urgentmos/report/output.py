@@ -17,10 +17,11 @@ from typing import Any, Generic, Literal
 
 from urgentmos.extras import require
 from urgentmos.report.html import write_html
-from urgentmos.report.kept_rows import KeptRows, Key, put_aside
+from urgentmos.report.kept_rows import KeptRows, put_aside
 from urgentmos.report.parquet import as_written, read_parquet, write_parquet
 from urgentmos.report.row_file import (
     Columns,
+    Key,
     OutputError,
     Record,
     RowFile,

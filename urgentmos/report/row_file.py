@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from urgentmos.file_lock import FileLockedError, lock_file
 
@@ -16,6 +16,8 @@ Value = str | int | float | None
 Record = Mapping[str, Value]
 Columns = Mapping[str, type]
 RowFormat = Literal["csv", "jsonl"]
+Key = TypeVar("Key", str, tuple[str, str])
+"""What a row is about: one name, or one in each of two columns."""
 
 # Names of files need not be valid Unicode: their bytes go through unchanged.
 _ENCODING, _ENCODING_ERRORS = "utf-8", "surrogateescape"
