@@ -15,7 +15,6 @@ import soundfile
 import torch
 from typer.testing import Result
 
-from urgentmos.cli import stdout_rows
 from urgentmos.metrics import METRICS
 from urgentmos.scoring.score_files import score_files
 
@@ -151,10 +150,6 @@ def test_a_table_shows_mos_first_and_what_failed(
     assert lines[0].split()[0] == "mos"
     assert lines[0].split()[-1] == "path"
     assert lines[4].endswith("03.wav  failed: not readable as audio: Format not recognised")
-
-
-def test_names_that_break_a_line_are_escaped_for_a_person() -> None:
-    assert stdout_rows.printable("a\nb\x1b[31m\udcff音.wav") == "a\\nb\\x1b[31m\\udcff音.wav"
 
 
 def test_odd_names_go_through(

@@ -17,7 +17,6 @@ import pytest
 import torch
 
 import urgentmos
-from urgentmos.cli import build_app
 from urgentmos.model.checkpoint import CheckpointError, load_model
 from urgentmos.model.import_checkpoint import ImportCheckpointError, import_checkpoint
 from urgentmos.model.restricted_pickle import RestrictedPickleError
@@ -260,15 +259,3 @@ def test_unreachable_hub_is_told_in_words(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(get_paths_info=fail))
     with pytest.raises(ImportCheckpointError, match=r"no file 'org/nothing' here.*no network"):
         run("org/nothing", tmp_path)
-
-
-def test_command_writes_a_model_and_names_its_metrics(tmp_path):
-    from typer.testing import CliRunner
-
-    arguments = ["import-checkpoint", str(GOLDEN / "urgentmos.pt"), "-o", str(tmp_path / "out"),
-                 "--trained-after-fix", "--encoder", str(GOLDEN / "encoder")]  # fmt: skip
-    result = CliRunner().invoke(build_app(["import-checkpoint"]), arguments)
-    assert result.exit_code == 0, result.output
-    assert "mos, scoreq, utmos, nisqa_mos, distill_mos from wavlm" in result.output
-    refused = CliRunner().invoke(build_app(["import-checkpoint"]), arguments[:4])
-    assert refused.exit_code == 2

@@ -205,34 +205,10 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path, columns: dict[str, type]) 
         RowOutput(tmp_path / "rows.xls", columns=columns, inputs=[], model="m")
 
 
-def test_a_page_holds_every_row_and_no_markup_from_names(
-    tmp_path: Path, columns: dict[str, type]
-) -> None:
+def test_a_complete_page_cannot_be_resumed(tmp_path: Path, columns: dict[str, type]) -> None:
     path = tmp_path / "rows.html"
-    rows = [_row("<script>alert(1)</script>.wav"), _row("b.wav", status="failed")]
-    inputs = [str(row["path"]) for row in rows]
-    with RowOutput(path, columns=columns, inputs=inputs, model="m+1") as output:
-        list(output.merge(iter(rows)))
-    page = path.read_text(encoding="utf-8")
-    assert page.count("<tr ") == 2
-    assert "&lt;script&gt;alert" in page
-    assert "<script>alert" not in page
+    with RowOutput(path, columns=columns, inputs=["a.wav"], model="m+1") as output:
+        list(output.merge(iter([_row("a.wav")])))
     with pytest.raises(OutputError, match="cannot be read back"):
-        RowOutput(path, columns=columns, inputs=inputs, model="m+1", mode="resume")
+        RowOutput(path, columns=columns, inputs=["a.wav"], model="m+1", mode="resume")
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_parquet_has_the_types_of_the_columns(
-    tmp_path: Path, columns: dict[str, type], records: list[Record]
-) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
-    path = tmp_path / "rows.parquet"
-    inputs = [str(record["path"]) for record in records]
-    with RowOutput(path, columns=columns, inputs=inputs, model="abc+1") as output:
-        list(output.merge(iter(records)))
-    table = parquet.read_table(path)
-    assert [str(kind) for kind in table.schema.types] == [
-        "string", "string", "string", "double", "int64", "string", "double",
-    ]  # fmt: skip
-    assert table["mos"].to_pylist() == [record["mos"] for record in records]
-    assert table["path"].to_pylist()[5] == "not \\xff unicode.wav"

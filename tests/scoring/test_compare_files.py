@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.audio import AudioError
 from urgentmos.model.assessor import Assessor
-from urgentmos.scoring import compare_files, match_folders
+from urgentmos.scoring import compare_files
 
 Speech = Callable[..., np.ndarray]
 
@@ -92,23 +91,3 @@ def test_a_bad_recording_fails_its_pair_only(
     assert comparisons[0].error == "B: no such file"
     assert comparisons[1].error == "A: no such file; B: no such file"
     assert comparisons[0].to_record()["p_a"] is None
-
-
-def test_folders_are_matched_by_relative_path_whatever_the_suffix(tmp_path: Path) -> None:
-    for name in ("a/x.wav", "a/sub/y.wav", "a/only.wav", "b/x.flac", "b/sub/y.wav", "b/z.wav"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    pairs, only_a, only_b = match_folders(tmp_path / "a", tmp_path / "b")
-    relative = [(str(a.relative_to(tmp_path)), str(b.relative_to(tmp_path))) for a, b in pairs]
-    assert relative == [("a/sub/y.wav", "b/sub/y.wav"), ("a/x.wav", "b/x.flac")]
-    assert (only_a, only_b) == ([tmp_path / "a/only.wav"], [tmp_path / "b/z.wav"])
-
-
-def test_folders_that_cannot_be_matched_are_refused(tmp_path: Path) -> None:
-    for name in ("a/x.wav", "b/y.wav", "c/x.wav", "c/x.flac"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    with pytest.raises(AudioError, match="same relative path"):
-        match_folders(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(AudioError, match="differ in their suffix only"):
-        match_folders(tmp_path / "a", tmp_path / "c")

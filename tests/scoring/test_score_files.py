@@ -15,7 +15,6 @@ from urgentmos.audio import AudioError
 from urgentmos.metrics import METRICS, UnknownMetricError
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring import Row, score_files
-from urgentmos.scoring.recording import decode_recordings
 
 Speech = Callable[..., np.ndarray]
 
@@ -311,11 +310,3 @@ def test_an_abandoned_run_leaves_no_thread_and_no_file(
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
     assert not [link for link in links if os.path.realpath(link).startswith(str(folder))]
-
-
-def test_recordings_are_decoded_in_order_by_any_number_of_workers(folder: Path) -> None:
-    files = sorted(folder.iterdir()) * 8
-    for workers in (0, 1, 5):
-        decoded = decode_recordings(files, sample_rate=16000, workers=workers)
-        lengths = [sum(window.weight_s for window in windows) for _, windows in decoded]
-        assert lengths == pytest.approx([3.0, 0.4, 22.0, 1.0, 5.5, 2.0] * 8)

@@ -1,0 +1,19 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from urgentmos.cli import build_app
+
+GOLDEN = Path(__file__).parent.parent / "model" / "golden_public_checkpoint"
+
+
+def test_command_writes_a_model_and_names_its_metrics(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the encoder is built with it")
+    arguments = ["import-checkpoint", str(GOLDEN / "urgentmos.pt"), "-o", str(tmp_path / "out"),
+                 "--trained-after-fix", "--encoder", str(GOLDEN / "encoder")]  # fmt: skip
+    result = CliRunner().invoke(build_app(["import-checkpoint"]), arguments)
+    assert result.exit_code == 0, result.output
+    assert "mos, scoreq, utmos, nisqa_mos, distill_mos from wavlm" in result.output
+    refused = CliRunner().invoke(build_app(["import-checkpoint"]), arguments[:4])
+    assert refused.exit_code == 2

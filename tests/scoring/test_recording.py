@@ -1,0 +1,22 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from urgentmos.scoring.recording import decode_recordings
+
+
+def test_recordings_are_decoded_in_order_by_any_number_of_workers(
+    tmp_path: Path, speech: Callable[..., np.ndarray]
+) -> None:
+    # One is longer than a window, and one shorter than a second.
+    seconds = [3.0, 0.4, 22.0, 1.0, 5.5, 2.0]
+    files = [tmp_path / f"{place}.wav" for place in range(len(seconds))]
+    for file, duration_s in zip(files, seconds, strict=True):
+        soundfile.write(file, np.resize(speech(1.0), round(16000 * duration_s)), 16000)
+    for workers in (0, 1, 5):
+        decoded = decode_recordings(files * 8, sample_rate=16000, workers=workers)
+        lengths = [sum(window.weight_s for window in windows) for _, windows in decoded]
+        assert lengths == pytest.approx(seconds * 8)
