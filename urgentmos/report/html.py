@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from urgentmos.report.row_file import Columns, Record, Value
+from urgentmos.report.whole_file import whole_file
 
 _HEAD = """<!doctype html>
 <meta charset="utf-8">
@@ -38,21 +39,24 @@ def write_html(path: Path, columns: Columns, records: Iterable[Record]) -> None:
     """Write records as a page, which appears complete or not at all.
 
     Names of files that are not valid Unicode are written with backslash escapes.
+
+    Args:
+        path: File to write; replaced where it exists.
+        columns: Columns, with the type of their values; ``status`` is among them.
+        records: Rows.
     """
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(_HEAD + "<thead><tr>")
-            file.writelines(_cell("th", column, kind) for column, kind in columns.items())
-            file.write("</tr></thead>\n<tbody>\n")
-            for record in records:
-                file.write(f'<tr class="{html.escape(str(record["status"]))}">')
-                file.writelines(_cell("td", record[name], kind) for name, kind in columns.items())
-                file.write("</tr>\n")
-            file.write("</tbody>\n" + _FOOT)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        whole_file(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.write(_HEAD + "<thead><tr>")
+        file.writelines(_cell("th", column, kind) for column, kind in columns.items())
+        file.write("</tr></thead>\n<tbody>\n")
+        for record in records:
+            file.write(f'<tr class="{html.escape(str(record["status"]))}">')
+            file.writelines(_cell("td", record[name], kind) for name, kind in columns.items())
+            file.write("</tr>\n")
+        file.write("</tbody>\n" + _FOOT)
 
 
 def _cell(tag: str, value: Value, kind: type) -> str:

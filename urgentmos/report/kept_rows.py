@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Generic
 
 from urgentmos.report.row_file import Columns, Key, OutputError, Record, Value, encode_record
+from urgentmos.report.whole_file import whole_file
 
 
 class KeptRows(Generic[Key]):
@@ -80,16 +81,12 @@ def put_aside(
     Raises:
         OutputError: A row was made by another model or version.
     """
-    unfinished = target.with_name(target.name + ".tmp")
-    try:
-        with unfinished.open("wb") as file:
-            for record in _worth_keeping(records, key, wanted, model):
-                file.write(encode_record(record, columns, "jsonl"))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(target) as unfinished, unfinished.open("wb") as file:
+        for record in _worth_keeping(records, key, wanted, model):
+            file.write(encode_record(record, columns, "jsonl"))
+        # On the disk before the output, which holds the same rows, is written anew.
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _worth_keeping(

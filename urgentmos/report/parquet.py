@@ -6,6 +6,7 @@ from pathlib import Path
 
 from urgentmos.extras import require
 from urgentmos.report.row_file import Columns, OutputError, Record, Value
+from urgentmos.report.whole_file import whole_file
 
 _ROWS_PER_GROUP = 10_000
 
@@ -22,16 +23,11 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
     parquet = require("pyarrow.parquet", extra="parquet")
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     schema = pyarrow.schema([(column, kinds[kind]) for column, kind in columns.items()])
-    unfinished = path.with_name(path.name + ".tmp")
     rows = iter(records)
-    try:
-        with parquet.ParquetWriter(unfinished, schema) as writer:
-            while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
-                values = {column: [_writable(row[column]) for row in group] for column in columns}
-                writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
+        while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
+            values = {column: [_writable(row[column]) for row in group] for column in columns}
+            writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))
 
 
 def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:

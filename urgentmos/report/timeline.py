@@ -16,6 +16,7 @@ from urgentmos.report.row_file import (
     read_records,
     streamed_format,
 )
+from urgentmos.report.whole_file import whole_file
 
 
 class TimelineFile:
@@ -80,13 +81,8 @@ def _prune(
     path: Path, columns: Columns, row_format: RowFormat, has_row: Callable[[str], bool]
 ) -> None:
     """Leave only the windows of recordings that have their row."""
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(encode_header(columns, row_format))
-            for record in read_records(path, columns, row_format):
-                if has_row(str(record["path"])):
-                    file.write(encode_record(record, columns, row_format))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        file.write(encode_header(columns, row_format))
+        for record in read_records(path, columns, row_format):
+            if has_row(str(record["path"])):
+                file.write(encode_record(record, columns, row_format))
