@@ -139,7 +139,7 @@ def _tell_one(comparison: "Comparison") -> None:
 
 
 def _tell_all(verdicts: Counter[str]) -> None:
-    from urgentmos.report.summary import wilson_interval
+    from urgentmos.report.intervals import wilson_interval
 
     line = ", ".join(f"{verdict}: {verdicts[verdict]}" for verdict in VERDICTS)
     wins, decided = verdicts["A better"], verdicts["A better"] + verdicts["B better"]
