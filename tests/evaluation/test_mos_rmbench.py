@@ -43,10 +43,10 @@ def test_pairs_reach_the_sizes_and_are_split_evenly_over_tests_and_categories(
 ) -> None:
     assert len(benchmark_pairs.pair_sets["bvcc"].pairs) == 1000
     assert len(benchmark_pairs.pair_sets["nisqa"].pairs) == 2240
-    bvcc = [cell.num_pairs for cell in benchmark_pairs.cells if cell.dataset == "bvcc"]
+    bvcc = [stratum.num_pairs for stratum in benchmark_pairs.strata if stratum.dataset == "bvcc"]
     assert max(bvcc) - min(bvcc) <= 1
-    nisqa = [cell for cell in benchmark_pairs.cells if cell.dataset == "nisqa"]
-    assert {(cell.test, cell.category) for cell in nisqa} == set(
+    nisqa = [stratum for stratum in benchmark_pairs.strata if stratum.dataset == "nisqa"]
+    assert {(stratum.test, stratum.category) for stratum in nisqa} == set(
         itertools.product(("nisqa_for", "nisqa_p501"), CATEGORIES)
     )
 
@@ -66,9 +66,9 @@ def test_every_pair_is_of_its_category_and_never_crosses_a_listening_test(
             counts[_category(a, b)] += 1
             seen.add(frozenset((first, second)))
         assert len(seen) == len(pairs.pairs)
-        cells = [cell for cell in benchmark_pairs.cells if cell.dataset == name]
+        strata = [stratum for stratum in benchmark_pairs.strata if stratum.dataset == name]
         for category in CATEGORIES:
-            assert counts[category] == sum(c.num_pairs for c in cells if c.category == category)
+            assert counts[category] == sum(c.num_pairs for c in strata if c.category == category)
 
 
 def test_possible_pairs_are_counted_as_by_hand(
@@ -77,7 +77,7 @@ def test_possible_pairs_are_counted_as_by_hand(
     expected = dict.fromkeys(CATEGORIES, 0)
     for a, b in itertools.combinations(corpora[0].recordings, 2):
         expected[_category(a, b)] += a.metrics["mos"] != b.metrics["mos"]
-    found = {c.category: c.num_possible for c in benchmark_pairs.cells if c.dataset == "bvcc"}
+    found = {c.category: c.num_possible for c in benchmark_pairs.strata if c.dataset == "bvcc"}
     assert found == expected
 
 

@@ -14,6 +14,7 @@ leaves open is decided here, under a version:
 """
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class BenchmarkError(ValueError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class Stratum:
     """One category of one listening test.
 
     Attributes:
@@ -80,7 +81,7 @@ class Benchmark:
         pair_sets: Pairs by dataset, in the order in which they are presented.
         triplets: By dataset: for each triplet A, B, C, best first, the pairs (A, B), (B, C), (A, C)
             one after the other, each in its order of presentation.
-        cells: Where the pairs come from.
+        strata: Where the pairs come from.
         wanted: Pairs of each dataset according to Table 1.
         num_unusable: Recordings without rating, content or system, by dataset.
         digest: Names the pair list: the same from the same recordings on every machine.
@@ -88,7 +89,7 @@ class Benchmark:
 
     pair_sets: dict[str, PairSet]
     triplets: dict[str, PairSet]
-    cells: list[Cell]
+    strata: list[Stratum]
     wanted: dict[str, int]
     num_unusable: dict[str, int]
     digest: str
@@ -144,7 +145,7 @@ def build_benchmark(
     return Benchmark(
         pair_sets={dataset.name: dataset.pairs() for dataset in drawn},
         triplets={dataset.name: dataset.triplets() for dataset in drawn},
-        cells=[cell for dataset in drawn for cell in dataset.cells],
+        strata=[stratum for dataset in drawn for stratum in dataset.strata],
         wanted={dataset.name: dataset.size for dataset in drawn},
         num_unusable={dataset.name: dataset.num_unusable for dataset in drawn},
         digest=digest,
@@ -157,13 +158,14 @@ class _Dataset:
     def __init__(self, name: str, tests: Sequence[RatedCorpus], split: str, seed: int) -> None:
         self.name = name
         self.size = SIZES[name][split]
-        self.cells: list[Cell] = []
+        self.strata: list[Stratum] = []
         self.lines: list[str] = []
         self._tests = tests
         self._recordings = [recording for test in tests for recording in test.recordings]
         self._samplers = [
             PairSampler(test, salt=f"mos-rmbench\0{VERSION}\0{seed}\0{test.name}") for test in tests
         ]
+        self._places = list(itertools.product(range(len(tests)), CATEGORIES))
         # Where a test's recordings start when those of all tests follow each other.
         self._starts = np.cumsum([0, *(len(test.recordings) for test in tests)])[:-1]
         self._pairs = self._draw()
@@ -180,27 +182,28 @@ class _Dataset:
 
     def triplets(self) -> PairSet:
         wanted = NUM_TRIPLETS.get(self.name, DEFAULT_NUM_TRIPLETS)
-        places = [(test, category) for test in range(len(self._tests)) for category in CATEGORIES]
         found = [
-            self._samplers[test].sample_triplets(category, wanted) for test, category in places
+            self._samplers[test].sample_triplets(category, wanted)
+            for test, category in self._places
         ]
         shares = share_out(wanted, [len(triplets) for triplets in found])
         pairs = [
             self._present(test, triplets[:share][:, [[0, 1], [1, 2], [0, 2]]].reshape(-1, 2))
-            for (test, _), triplets, share in zip(places, found, shares, strict=True)
+            for (test, _), triplets, share in zip(self._places, found, shares, strict=True)
         ]
         return self._pair_set(np.concatenate(pairs))
 
     def _draw(self) -> Int[NDArray[np.int64], "pairs 2"]:
-        places = [(test, category) for test in range(len(self._tests)) for category in CATEGORIES]
-        samples = [self._samplers[test].sample(category, self.size) for test, category in places]
+        samples = [
+            self._samplers[test].sample(category, self.size) for test, category in self._places
+        ]
         shares = share_out(self.size, [len(sample.pairs) for sample in samples])
         drawn = []
-        for (test, category), sample, share in zip(places, samples, shares, strict=True):
+        for (test, category), sample, share in zip(self._places, samples, shares, strict=True):
             presented = self._present(test, sample.pairs[:share])
             drawn.append(presented)
             name = self._tests[test].name
-            self.cells.append(Cell(self.name, name, category, share, sample.num_possible))
+            self.strata.append(Stratum(self.name, name, category, share, sample.num_possible))
             self.lines += [self._line(name, category, pair) for pair in presented]
         return np.concatenate(drawn)
 

@@ -53,13 +53,13 @@ def composition_table(benchmark: Benchmark) -> Table:
     table = Table("Pairs", f"Digest of the pair list: {benchmark.digest}")
     table.rows += [
         {
-            "dataset": cell.dataset,
-            "listening test": cell.test,
-            "same": cell.category,
-            "pairs": cell.num_pairs,
-            "possible": cell.num_possible,
+            "dataset": stratum.dataset,
+            "listening test": stratum.test,
+            "same": stratum.category,
+            "pairs": stratum.num_pairs,
+            "possible": stratum.num_possible,
         }
-        for cell in benchmark.cells
+        for stratum in benchmark.strata
     ]
     for name, pairs in benchmark.pair_sets.items():
         table.rows.append(
