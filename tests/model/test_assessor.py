@@ -211,21 +211,12 @@ def test_a_recording_against_itself_is_a_tie(tiny_assessor: Assessor, speech: Sp
         assert preference.cmos == 0.0
 
 
-@pytest.mark.parametrize(
-    ("forward", "verdict"),
-    [
-        ((0.6, 0.2, 0.2), "A better"),
-        ((0.2, 0.2, 0.6), "B better"),
-        ((0.3, 0.4, 0.3), "tie"),
-        ((0.45, 0.1, 0.45), "tie"),
-        ((0.35, 0.4, 0.25), "tie"),
-    ],
-)
-def test_the_verdict_is_the_most_probable_class(
-    forward: tuple[float, float, float], verdict: str
-) -> None:
-    preference = combine_orders(forward, forward[::-1], cmos_forward=0.4, cmos_backward=-0.2)
-    assert preference.verdict == verdict
+def test_what_is_said_of_both_orders_is_averaged() -> None:
+    preference = combine_orders(
+        (0.6, 0.2, 0.2), (0.4, 0.2, 0.4), cmos_forward=0.4, cmos_backward=-0.2
+    )
+    assert (preference.p_a, preference.p_tie, preference.p_b) == pytest.approx((0.5, 0.2, 0.3))
+    assert preference.verdict == "A better"
     assert preference.cmos == pytest.approx(0.3)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from urgentmos.verdict import VERDICTS
+
 
 def pairs(
     manifest: Annotated[
@@ -59,7 +61,5 @@ def pairs(
         )
     write_pairs(output, made)
     verdicts = Counter(preference(np.array([pair.cmos for pair in made]), delta=delta).tolist())
-    typer.echo(
-        f"{len(made):,} pairs in {output}: A better {verdicts[1]:,}, tie {verdicts[0]:,}, "
-        f"B better {verdicts[-1]:,} (delta {delta:g})"
-    )
+    counts = (f"{name} {verdicts[sign]:,}" for name, sign in zip(VERDICTS, (1, 0, -1), strict=True))
+    typer.echo(f"{len(made):,} pairs in {output}: {', '.join(counts)} (delta {delta:g})")

@@ -12,15 +12,13 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from urgentmos.data.pairs import RATING_TOLERANCE, preference
+from urgentmos.verdict import EQUAL_WITHIN
 
 A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1
 """Verdicts; the first three in the class order of the preference head."""
 
 DELTA = 0.5
 """Tie threshold of UrgentMOS on a five-point scale."""
-
-# Probabilities from single precision that are equal in exact arithmetic differ by less than this.
-_EQUAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,11 @@ def preferences_from_probabilities(
     """Read preferences off the probabilities of A better, tie and B better.
 
     The verdict is the likeliest class; where A and B are equally likely it is a tie, so that the
-    order of the pair never matters. The leaning is P(A) - P(B): it orders the pair strictly even
-    where the verdict is a tie.
+    order of the pair never matters (``verdict_of`` says the same of one pair). The leaning is
+    P(A) - P(B): it orders the pair strictly even where the verdict is a tie.
     """
     a, tie, b = probabilities.T
-    leanings = np.where(np.abs(a - b) <= _EQUAL, 0.0, a - b)
+    leanings = np.where(np.abs(a - b) <= EQUAL_WITHIN, 0.0, a - b)
     verdicts = np.full(len(probabilities), TIE)
     verdicts[(a > tie) & (leanings > 0)] = A_BETTER
     verdicts[(b > tie) & (leanings < 0)] = B_BETTER

@@ -29,7 +29,7 @@ from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_as_files
 from urgentmos.silence import drop_edge_silence
-from urgentmos.verdict import Verdict
+from urgentmos.verdict import Verdict, verdict_of
 from urgentmos.windows import meet, plan_windows
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ __all__ = [
 
 Waveform = npt.NDArray[Any] | Tensor
 
-# Two float32 softmax outputs that are equal in exact arithmetic differ by less than this.
-_EQUAL = 1e-6
 # Recordings of no more samples are channels, in an array that came as (samples, channels).
 _MOST_CHANNELS = 64
 
@@ -311,13 +309,6 @@ def combine_orders(
     p_b = (forward[2] + backward[0]) / 2
     cmos = (cmos_forward - cmos_backward) / 2
     return Preference(p_a, p_tie, p_b, cmos, verdict_of(p_a, p_tie, p_b))
-
-
-def verdict_of(p_a: float, p_tie: float, p_b: float) -> Verdict:
-    """Name the most probable of A better, tie and B better; a tie where A and B are equal."""
-    if abs(p_a - p_b) <= _EQUAL or p_tie >= max(p_a, p_b):
-        return "tie"
-    return "A better" if p_a > p_b else "B better"
 
 
 def average_preferences(
