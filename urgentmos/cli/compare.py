@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import load_assessor
-from urgentmos.cli.output_options import check_format, open_rows, write_mode
+from urgentmos.cli.model_options import (
+    DecodersOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    load_assessor,
+)
+from urgentmos.cli.output_options import (
+    FormatOption,
+    OutputOption,
+    OverwriteOption,
+    check_format,
+    open_rows,
+    write_mode,
+)
 from urgentmos.cli.progress import Failures, tell_left_out, track
-from urgentmos.cli.stdout_rows import StdoutFormat, printable
-from urgentmos.precision import Precision
+from urgentmos.cli.stdout_rows import printable
 from urgentmos.verdict import VERDICTS
 
 if TYPE_CHECKING:
@@ -24,33 +36,16 @@ _NUMBERS = ("p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b")
 def compare(
     a: Annotated[Path, typer.Argument(help="A recording or a folder.")],
     b: Annotated[Path, typer.Argument(help="What to compare it with: likewise.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="A shipped model's name, a folder, or a Hub id owner/name.")
-    ] = "default",
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="bfloat16: faster where the hardware has it; moves scores by up to 2 %."),
-    ] = "float32",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Threads that decode ahead of the model.")
-    ] = 2,
+    output: OutputOption = None,
+    model: ModelOption = "default",
+    device: DeviceOption = None,
+    precision: PrecisionOption = "float32",
+    workers: DecodersOption = 2,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the output's compared pairs, do the others.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output that exists.")
-    ] = False,
-    stdout_format: Annotated[
-        StdoutFormat | None,
-        typer.Option("--format", help="Rows on stdout; a table on a terminal, CSV otherwise."),
-    ] = None,
+    overwrite: OverwriteOption = False,
+    stdout_format: FormatOption = None,
 ) -> None:
     """Say which of two recordings is better, or do so for every pair of two folders.
 

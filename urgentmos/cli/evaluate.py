@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import load_assessor
+from urgentmos.cli.model_options import DeviceOption, load_assessor
 from urgentmos.cli.progress import Failures, track
 from urgentmos.user_cache import UserCacheError, user_cache
 
@@ -76,9 +76,7 @@ def evaluate(
     peer_cache: Annotated[
         Path | None, typer.Option(help="Table that keeps the scores of peers.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
-    ] = None,
+    device: DeviceOption = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes for the peers.")] = 1,
 ) -> None:
     """Print how well predictors agree with listeners, each corpus apart.

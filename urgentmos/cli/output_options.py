@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from urgentmos.model.assessor import Assessor
     from urgentmos.report.output import RowOutput, WriteMode
     from urgentmos.report.row_file import Columns, Key
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an output that exists.")
+]
+FormatOption = Annotated[
+    StdoutFormat | None,
+    typer.Option("--format", help="Rows on stdout; a table on a terminal, CSV otherwise."),
+]
 
 
 def write_mode(

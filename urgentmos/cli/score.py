@@ -1,10 +1,6 @@
 """``urgentmos score``: recordings to rows."""
 
-import codecs
-import json
-import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,19 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.model_options import load_assessor, split_metrics
-from urgentmos.cli.output_options import check_format, open_rows, write_mode
+from urgentmos.cli.input_paths import check_not_read, gather_paths
+from urgentmos.cli.model_options import (
+    DecodersOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionOption,
+    load_assessor,
+    split_metrics,
+)
+from urgentmos.cli.output_options import (
+    FormatOption,
+    OutputOption,
+    OverwriteOption,
+    check_format,
+    open_rows,
+    write_mode,
+)
 from urgentmos.cli.progress import Failures, tell_left_out, track
-from urgentmos.cli.stdout_rows import StdoutFormat, StdoutRows
-from urgentmos.precision import Precision
+from urgentmos.cli.stdout_rows import StdoutRows
 
 if TYPE_CHECKING:
     from urgentmos.report.output import RowOutput, WriteMode
     from urgentmos.report.row_file import Record
     from urgentmos.report.timeline import TimelineFile
     from urgentmos.scoring.row import Row
-
-_MANIFEST = ".jsonl"
 
 
 def score(
@@ -36,43 +44,26 @@ def score(
         Path | None,
         typer.Option(help="A list of such paths, one per line; - reads it from stdin."),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Rows: .csv, .jsonl, .parquet or .html. Else stdout."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="A shipped model's name, a folder, or a Hub id owner/name.")
-    ] = "default",
+    output: OutputOption = None,
+    model: ModelOption = "default",
     metrics: Annotated[
         str | None, typer.Option(help="Comma-separated; all that the model predicts otherwise.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU if there is one otherwise.")
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="bfloat16: faster where the hardware has it; moves scores by up to 2 %."),
-    ] = "float32",
+    device: DeviceOption = None,
+    precision: PrecisionOption = "float32",
     batch_seconds: Annotated[
         float | None,
         typer.Option(min=0.001, max=86400, help="Most padded audio in a batch, in seconds."),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Threads that decode ahead of the model.")
-    ] = 2,
+    workers: DecodersOption = 2,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the output's scored rows, do the others.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output that exists.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     timeline: Annotated[
         Path | None, typer.Option(help="Scores over time, a row per window: .csv or .jsonl.")
     ] = None,
-    stdout_format: Annotated[
-        StdoutFormat | None,
-        typer.Option("--format", help="Rows on stdout; a table on a terminal, CSV otherwise."),
-    ] = None,
+    stdout_format: FormatOption = None,
 ) -> None:
     """Score recordings: one row per file, in order, as they are done.
 
@@ -90,8 +81,8 @@ def score(
     if timeline is not None:
         _check_timeline(timeline, output, mode)
     check_format(output, stdout_format)
-    _check_not_an_input([*(paths or []), files_from], [output, timeline])
-    given = _given(paths or [], files_from)
+    check_not_read([*(paths or []), files_from], [output, timeline])
+    given = gather_paths(paths or [], files_from)
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
     assessor = load_assessor(model, device, precision)
@@ -126,59 +117,6 @@ def score(
     failures.tell(len(inputs))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _check_not_an_input(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
-    read = {path.resolve() for path in inputs if path is not None}
-    for path in outputs:
-        if path is not None and path.resolve() in read:
-            raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")
-
-
-def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
-    given = [*paths, *(_listed(files_from) if files_from is not None else ())]
-    if not given:
-        raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
-    return list(_without_manifests(given))
-
-
-def _listed(files_from: Path) -> list[Path]:
-    if files_from.suffix.lower() == _MANIFEST:
-        return [files_from]
-    content = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
-    # Editors put a byte order mark in front.
-    content = content.removeprefix(codecs.BOM_UTF8)
-    # `find -print0` ends names with NUL, since they may hold line breaks.
-    lines = content.replace(b"\r\n", b"\n").split(b"\n")
-    names = [name for name in (content.split(b"\0") if b"\0" in content else lines) if name]
-    if names and _is_json(names[0]):
-        raise typer.BadParameter(
-            "--files-from: expected a path on each line, got JSON; "
-            f"a manifest is a file that ends in {_MANIFEST}"
-        )
-    return [Path(os.fsdecode(name)) for name in names]
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _without_manifests(paths: Iterable[Path]) -> Iterator[Path]:
-    """Put the recordings that a manifest names in its place."""
-    from urgentmos.data.manifest import read_audio_paths
-
-    for path in paths:
-        # One that is not there gets its row, as any file.
-        if path.suffix.lower() != _MANIFEST or not path.is_file():
-            yield path
-            continue
-        recordings = list(read_audio_paths(path))
-        if not recordings:
-            raise typer.BadParameter(f"the manifest {str(path)!r} names no recording")
-        yield from recordings
 
 
 def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:

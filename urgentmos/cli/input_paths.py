@@ -1,0 +1,83 @@
+"""What is to be read: paths, lists of them, and manifests that name recordings."""
+
+import codecs
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+_MANIFEST = ".jsonl"
+
+
+def gather_paths(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
+    """Put together what a command was given to read.
+
+    Args:
+        paths: Files, folders and manifests.
+        files_from: A list of such paths, one per line or ended by NUL; ``-`` for stdin.
+
+    Returns:
+        Files and folders; the recordings that a manifest names stand in its place.
+
+    Raises:
+        BadParameter: Nothing is given, the list holds JSON, or a manifest names no recording.
+        ManifestError: A manifest is broken.
+    """
+    given = [*paths, *(_listed(files_from) if files_from is not None else ())]
+    if not given:
+        raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
+    return list(_without_manifests(given))
+
+
+def _listed(files_from: Path) -> list[Path]:
+    if files_from.suffix.lower() == _MANIFEST:
+        return [files_from]
+    content = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
+    # Editors put a byte order mark in front.
+    content = content.removeprefix(codecs.BOM_UTF8)
+    # `find -print0` ends names with NUL, since they may hold line breaks.
+    lines = content.replace(b"\r\n", b"\n").split(b"\n")
+    names = [name for name in (content.split(b"\0") if b"\0" in content else lines) if name]
+    if names and _is_json(names[0]):
+        raise typer.BadParameter(
+            "--files-from: expected a path on each line, got JSON; "
+            f"a manifest is a file that ends in {_MANIFEST}"
+        )
+    return [Path(os.fsdecode(name)) for name in names]
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _without_manifests(paths: Iterable[Path]) -> Iterator[Path]:
+    """Put the recordings that a manifest names in its place."""
+    from urgentmos.data.manifest import read_audio_paths
+
+    for path in paths:
+        # One that is not there gets its row, as any file.
+        if path.suffix.lower() != _MANIFEST or not path.is_file():
+            yield path
+            continue
+        recordings = list(read_audio_paths(path))
+        if not recordings:
+            raise typer.BadParameter(f"the manifest {str(path)!r} names no recording")
+        yield from recordings
+
+
+def check_not_read(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    """Refuse an output that is also an input, and that writing would destroy.
+
+    Raises:
+        BadParameter: One is.
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is not None and path.resolve() in read:
+            raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")
