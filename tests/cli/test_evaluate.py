@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from urgentmos.cli import build_app
 from urgentmos.correlation import srcc
 from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
 from urgentmos.evaluation.ratings import read_rated_corpora
-from urgentmos.labels.summary import summarise
+from urgentmos.labels.summary import LabelSummary, summarise
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import score_files
@@ -269,3 +270,29 @@ def test_a_corpus_without_pairs_is_named(rated: Path, tiny_model_dir: Path) -> N
     assert result.exit_code == 0, result.output
     assert result.stderr == "noisy: no rated pairs by 'ref'\n"
     assert "### Preferences" not in result.stdout
+
+
+def test_figures_without_matplotlib_are_refused_before_anything_is_scored(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "out"
+    result = _evaluate(rated, "--model", tiny_model_dir, "-o", out, "--figures")
+    assert result.exit_code == 2
+    assert "urgentmos[evaluate]" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_table_that_cannot_be_read_is_told_before_peers_are_asked(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def label_manifest(*arguments: object, **options: object) -> LabelSummary:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label_manifest)
+    result = _evaluate(
+        rated, "--model", tiny_model_dir, "--peer", "pesq", "--peer-cache", tmp_path / "peers.csv",
+        "--scores", "table.csv",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "expected FILE.csv:COLUMN, got 'table.csv'" in result.stderr

@@ -93,10 +93,13 @@ def evaluate(
     from urgentmos.evaluation.report import evaluation_tables, model_table
     from urgentmos.evaluation.score_tables import read_score_columns
     from urgentmos.evaluation.urgentmos_benchmark import count_table
+    from urgentmos.extras import require
     from urgentmos.metrics import check_metrics
 
     if figures and output is None:
         raise typer.BadParameter("--figures needs --output: the folder to draw into")
+    if figures:
+        require("matplotlib", extra="evaluate")  # Now, and not when everything is scored.
     _make_writable(output)
     assessors = _load(model or ["default"], device)
     for assessor in assessors.values():

@@ -24,7 +24,9 @@ from urgentmos.masks import lengths_to_mask
 from urgentmos.model.assessor import Assessor
 from urgentmos.windows import meet
 
+# The head costs little beside the encoders: enough of them to keep it busy, of 16 s each.
 _MEETINGS_PER_BATCH = 16
+# Bound on the frames held in memory; those of the recordings used longest ago go first.
 _FRAMES_KEPT_BYTES = 2 << 30
 
 

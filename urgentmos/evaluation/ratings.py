@@ -20,12 +20,11 @@ Scale = tuple[float, float]
 FIVE_POINT: Scale = (1.0, 5.0)
 """Scale of absolute category ratings (ITU-T P.800)."""
 
+Rated = tuple[Recording, Scale]
+
+_RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
 # A minus stands at the start or after a space: elsewhere it is a hyphen, as in ACR-1-5.
 _SCALE = re.compile(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
-Rated = tuple[Recording, Scale]
-_RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
-
-
 _UNKNOWN = frozenset({"", "-", "unknown"})
 
 

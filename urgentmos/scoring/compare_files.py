@@ -115,9 +115,12 @@ def compare_files(
     A pair that cannot be read or compared gives a failed result with the reason.
 
     Args:
-        assessor: Model with a preference head.
+        assessor: Model with a preference head; with another, every pair fails.
         pairs: Paths of A and B.
-        workers: Threads that decode ahead of the model.
+        workers: Threads that decode ahead of the model; 0 for none.
+
+    Raises:
+        ValueError: ``workers`` is below 0.
     """
     comparer = _Comparer(assessor)
     decoded = decode_recordings(
@@ -128,6 +131,8 @@ def compare_files(
 
 
 class _Comparer:
+    """Compares two recordings, whatever their lengths."""
+
     def __init__(self, assessor: Assessor) -> None:
         self._assessor = assessor
         self._metrics = [metric for metric in ("mos",) if metric in assessor.metrics]
