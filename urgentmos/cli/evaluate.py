@@ -93,14 +93,9 @@ def evaluate(
     from urgentmos.evaluation.report import evaluation_tables, model_table
     from urgentmos.evaluation.score_tables import read_score_columns
     from urgentmos.evaluation.urgentmos_benchmark import count_table
-    from urgentmos.extras import require
     from urgentmos.metrics import check_metrics
 
-    if figures and output is None:
-        raise typer.BadParameter("--figures needs --output: the folder to draw into")
-    if figures:
-        require("matplotlib", extra="evaluate")  # Now, and not when everything is scored.
-    _make_writable(output)
+    _check_output(output, figures=figures)
     assessors = _load(model or ["default"], device)
     for assessor in assessors.values():
         (metric,) = check_metrics([metric], assessor.metrics)
@@ -146,8 +141,14 @@ def evaluate(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _make_writable(output: Path | None) -> None:
-    # Now, and not when everything is scored.
+def _check_output(output: Path | None, *, figures: bool) -> None:
+    """Make the folder, and refuse now what could not be written when everything is scored."""
+    from urgentmos.extras import require
+
+    if figures and output is None:
+        raise typer.BadParameter("--figures needs --output: the folder to draw into")
+    if figures:
+        require("matplotlib", extra="evaluate")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         if not os.access(output, os.W_OK):
