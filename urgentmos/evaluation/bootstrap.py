@@ -80,7 +80,14 @@ def percentile_interval(
 ) -> Interval:
     """Put the percentile interval of resampled statistics around a value.
 
-    Undefined resamples (NaN, as the correlation of one file drawn over and over) are left out.
+    Args:
+        value: The statistic on the data as they are.
+        resampled: The statistic on each resample; those where it is undefined (NaN, as the
+            correlation of one file drawn over and over) are left out.
+        level: Share of the resamples that the interval holds.
+
+    Returns:
+        The interval; without a defined resample its ends are NaN.
     """
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
@@ -92,7 +99,13 @@ def percentile_interval(
 def paired_difference(
     value: float, resampled: Float[NDArray[np.float64], " resamples"], *, level: float = 0.95
 ) -> Difference:
-    """Judge a difference by its resamples, made with the same draws for both predictors."""
+    """Judge a difference by its resamples, made with the same draws for both predictors.
+
+    Args:
+        value: First minus second on the data as they are.
+        resampled: The same on each resample; NaN where it is undefined.
+        level: Share of the resamples that the interval holds.
+    """
     interval = percentile_interval(value, resampled, level=level)
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
@@ -134,6 +147,9 @@ def pair_weights(
         pairs: The two recordings of each pair, as numbers.
         unit: What is drawn.
         resampling: How often to draw, and from which seed.
+
+    Yields:
+        How often each pair counts, once per resample.
     """
     num_units = len(pairs) if unit == "pair" else int(pairs.max(initial=-1)) + 1
     for drawn in resampling.draw(num_units):
@@ -148,7 +164,14 @@ def accuracy_interval(
     unit: Unit,
     resampling: Resampling = RESAMPLING,
 ) -> Interval:
-    """Share of correct pairs with its interval; NaN without pairs."""
+    """Give the share of correct pairs with its 95 % interval; NaN without pairs.
+
+    Args:
+        correct: Which pairs are right.
+        pairs: The two recordings of each pair, as numbers.
+        unit: What is drawn.
+        resampling: How often to draw, and from which seed.
+    """
     if not len(correct):
         return Interval(float("nan"), float("nan"), float("nan"))
     weights = pair_weights(pairs, unit=unit, resampling=resampling)

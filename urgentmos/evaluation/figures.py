@@ -60,7 +60,13 @@ def draw_figures(
 def draw_scatter(
     corpora: Sequence[RatedCorpus], predictors: Sequence[ScorePredictor], path: str | Path
 ) -> None:
-    """Plot scores against ratings: a row per corpus, a column per predictor."""
+    """Plot scores against ratings: a row per corpus, a column per predictor.
+
+    Args:
+        corpora: Rated recordings.
+        predictors: At least one.
+        path: PNG to write.
+    """
     figure, panels = _panels(len(corpora), len(predictors))
     for row, corpus in enumerate(corpora):
         paths = [recording.audio_path for recording in corpus.recordings]
@@ -81,6 +87,11 @@ def draw_sweep(
     """Plot accuracy against the tie threshold of the predictor (UrgentMOS, Figs. 4 and 5).
 
     Comparisons do not depend on it and are level lines.
+
+    Args:
+        answers: What was said about each set of pairs: a panel each.
+        predictors: Whose threshold is varied, on a five-point scale.
+        path: PNG to write.
     """
     figure, panels = _panels(1, len(answers))
     scorers = {predictor.name: predictor for predictor in predictors}
@@ -107,7 +118,12 @@ def draw_sweep(
 
 
 def draw_bins(answers: Sequence[PairAnswers], path: str | Path) -> None:
-    """Plot error rates by percentile of ΔMOS (MOS-RMBench, Fig. 3)."""
+    """Plot error rates by percentile of ΔMOS (MOS-RMBench, Fig. 3).
+
+    Args:
+        answers: What was said about each set of pairs: a panel each.
+        path: PNG to write.
+    """
     figure, panels = _panels(1, len(answers))
     places = (np.arange(NUM_BINS) + 0.5) * 100 / NUM_BINS
     for judged, panel in zip(answers, panels[0], strict=True):
@@ -158,7 +174,11 @@ def draw_correlation_matrix(
 def matrix_columns(
     corpus: RatedCorpus, predictors: Sequence[ScorePredictor]
 ) -> dict[str, NDArray[np.float64]]:
-    """Columns of a correlation matrix: every label of a corpus, then every predictor."""
+    """Gather the columns of a correlation matrix: every label of a corpus, then every predictor.
+
+    Returns:
+        Values per recording by title or name; NaN where there is none.
+    """
     labelled = {metric for recording in corpus.recordings for metric in recording.metrics}
     paths = [recording.audio_path for recording in corpus.recordings]
     columns = {

@@ -242,9 +242,15 @@ def error_by_percentile(
     *,
     num_bins: int = NUM_BINS,
 ) -> Float[NDArray[np.float64], " bins"]:
-    """Share of wrong pairs in bins of equal size, from the smallest ΔMOS to the largest (Fig. 3).
+    """Give the share of wrong pairs by bins of equal size, from the smallest ΔMOS up (Fig. 3).
 
-    Pairs of equal ΔMOS stay in their order. A bin without pairs is NaN.
+    Args:
+        differences: Rating of A minus rating of B; pairs of equal ΔMOS stay in their order.
+        correct: Which pairs are right.
+        num_bins: How many bins.
+
+    Returns:
+        Shares from 0 to 1; NaN for a bin without pairs.
     """
     order = np.argsort(np.abs(differences), kind="stable")
     bins = np.array_split(~correct[order], num_bins)
@@ -254,7 +260,7 @@ def error_by_percentile(
 def at_most(
     differences: Float[NDArray[np.float64], " pairs"], gap: float
 ) -> Bool[NDArray[np.bool_], " pairs"]:
-    """Mark pairs with ΔMOS ≤ gap (Fig. 4)."""
+    """Mark pairs with ΔMOS ≤ gap (Fig. 4), both on the ratings' own scale."""
     chosen: Bool[NDArray[np.bool_], " pairs"] = np.abs(differences) <= gap + RATING_TOLERANCE
     return chosen
 
@@ -262,7 +268,7 @@ def at_most(
 def below(
     differences: Float[NDArray[np.float64], " pairs"], gap: float
 ) -> Bool[NDArray[np.bool_], " pairs"]:
-    """Mark pairs with ΔMOS < gap (Tables 6 and 7)."""
+    """Mark pairs with ΔMOS < gap (Tables 6 and 7), both on the ratings' own scale."""
     chosen: Bool[NDArray[np.bool_], " pairs"] = np.abs(differences) < gap - RATING_TOLERANCE
     return chosen
 
@@ -270,7 +276,12 @@ def below(
 def count_cycles(
     triplets: PairSet, preferences: Preferences
 ) -> Bool[NDArray[np.bool_], " triplets"]:
-    """Say in which triplets the preferences run in a circle: A over B over C over A (Table 5)."""
+    """Say in which triplets the preferences run in a circle: A over B over C over A (Table 5).
+
+    Args:
+        triplets: Three pairs for each, as in ``Benchmark.triplets``.
+        preferences: On all of these pairs.
+    """
     toward_better = np.sign(preferences.leanings) * np.sign(triplets.differences)
     a_over_b, b_over_c, a_over_c = toward_better.reshape(-1, 3).T
     circle: Bool[NDArray[np.bool_], " triplets"] = (

@@ -33,6 +33,16 @@ def compared_by(model: str) -> str:
     return f"{model}, compare"
 
 
-def strictly_correct(pairs: PairSet, preferences: Preferences) -> Bool[NDArray[np.bool_], " pairs"]:
-    """Say which strict pairs a predictor orders as listeners do."""
+def strictly_correct(
+    pairs: PairSet, preferences: Preferences
+) -> Bool[NDArray[np.bool_], " strict_pairs"]:
+    """Say which strict pairs a predictor orders as listeners do.
+
+    Args:
+        pairs: All pairs of a set.
+        preferences: What the predictor says about them.
+
+    Returns:
+        One for each of ``pairs.strict``: fewer than there are pairs, where listeners had ties.
+    """
     return correct_orders(pairs.differences[pairs.strict], preferences.among(pairs.strict))

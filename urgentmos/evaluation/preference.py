@@ -48,7 +48,15 @@ class Preferences:
 def verdicts_from_differences(
     differences: Float[NDArray[np.float64], " pairs"], *, delta: float
 ) -> Int[NDArray[np.int64], " pairs"]:
-    """Turn differences (A minus B) into verdicts: a tie where at most δ apart (Eq. 6)."""
+    """Turn differences into verdicts: a tie where at most δ apart (UrgentMOS, Eq. 6).
+
+    Args:
+        differences: A minus B, more being better; NaN where one of them is missing.
+        delta: Largest difference that is a tie, on the same scale.
+
+    Returns:
+        ``A_BETTER``, ``TIE`` or ``B_BETTER``; ``NO_ANSWER`` where the difference is NaN.
+    """
     # +1, 0, -1 for A, tie, B become 0, 1, 2.
     verdicts = TIE - preference(differences, delta=delta)
     verdicts[np.isnan(differences)] = NO_ANSWER
@@ -104,7 +112,9 @@ def correct_verdicts(
 ) -> Bool[NDArray[np.bool_], " pairs"]:
     """Say which verdicts are right, ties among them: their mean is acc_δ.
 
-    A pair without an answer is a wrong answer.
+    Args:
+        labels: Verdicts of the listeners.
+        preferences: The predictor's; a pair without an answer is a wrong answer.
 
     Raises:
         ValueError: A pair has no label.
@@ -140,7 +150,9 @@ def confusion(
 ) -> Int[NDArray[np.int64], "3 3"]:
     """Count verdicts (columns) for each label (rows), both in the order A better, tie, B better.
 
-    Pairs without an answer are in no column.
+    Args:
+        labels: Verdicts of the listeners.
+        preferences: The predictor's; pairs without an answer are in no column.
 
     Raises:
         ValueError: A pair has no label.

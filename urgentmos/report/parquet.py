@@ -16,6 +16,11 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
 
     Names of files that are not valid Unicode are written with backslash escapes.
 
+    Args:
+        path: File to write; replaced where it exists.
+        columns: Columns, with the type of their values.
+        records: Rows.
+
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
@@ -32,6 +37,10 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
 
 def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
     """Read back what ``write_parquet`` wrote.
+
+    Args:
+        path: File.
+        columns: Columns it must have, with the type of their values.
 
     Raises:
         OutputError: The columns differ.
