@@ -207,6 +207,13 @@ def test_weight_of_another_shape_is_refused(tmp_path):
         run(source, tmp_path / "out")
 
 
+def test_weight_of_another_type_is_refused(tmp_path):
+    name = "feature_extractor.feat_proj.1.bias"
+    source = changed(tmp_path, lambda c: c["model"].update({name: c["model"][name].to(torch.int8)}))
+    with pytest.raises(ImportCheckpointError, match=r"norm\.bias is of type torch\.int8"):
+        run(source, tmp_path / "model", trained_after_fix=True)
+
+
 def test_checkpoint_without_configuration_is_refused(tmp_path):
     source = changed(tmp_path, lambda c: c.pop("config"))
     with pytest.raises(ImportCheckpointError, match="does not hold its configuration"):

@@ -21,6 +21,7 @@ from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.stored_weights import misfit
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
 
@@ -269,11 +270,9 @@ def _check_fit(
             f"{path} has weights for which {CONFIG_FILE} has no place: {_some(unknown)}"
         )
     for name, tensor in stored.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path} and {CONFIG_FILE} disagree: {name} is {tuple(tensor.shape)} in the file, "
-                f"{tuple(expected[name].shape)} by the configuration"
-            )
+        wrong = misfit(tensor, expected[name])
+        if wrong:
+            raise CheckpointError(f"{path} does not fit {CONFIG_FILE}: {name} {wrong}")
 
 
 def _some(names: list[str]) -> str:
