@@ -1,5 +1,6 @@
 """Loading a tower, and only the tower, from checkpoints larger than it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -268,6 +269,33 @@ def test_architecture_and_pretrained_weights_contradict_each_other():
 def test_no_checkpoint_and_no_architecture_is_refused():
     with pytest.raises(ConfigError, match="expected a folder or an owner/name"):
         build_encoder(EncoderConfig("wavlm"))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_checkpoint_that_was_fetched_before_is_read_without_a_network(file, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    model = transformers.WavLMModel(transformers.WavLMConfig(**WAVLM))
+    cache, commit = tmp_path / "models--own--wavlm", "a" * 40
+    snapshot = cache / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    model.save_pretrained(snapshot)
+    if file == "pytorch_model.bin":
+        (snapshot / "model.safetensors").unlink()
+        torch.save(model.state_dict(), snapshot / file)
+    fetch = functools.partial(
+        huggingface_hub.hf_hub_download, cache_dir=tmp_path, local_files_only=True
+    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    config = EncoderConfig("wavlm", {"checkpoint": "own/wavlm", "normalise": False})
+    stored = model.state_dict()
+    for name, tensor in build_encoder(config).tower.state_dict().items():
+        assert torch.equal(tensor, stored[name])
+    (snapshot / file).unlink()
+    with pytest.raises(ConfigError, match=r"neither model.safetensors nor .* could not be fetched"):
+        build_encoder(config)
 
 
 def test_unreachable_hub_is_told_in_words(monkeypatch):

@@ -108,6 +108,10 @@ class TowerError(ValueError):
     """A checkpoint that does not hold the tower it should."""
 
 
+class _UnreachedError(TowerError):
+    """A file that may be on the Hub, which cannot be asked, and is not in its cache."""
+
+
 def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
     """Build a tower and read its weights.
 
@@ -206,20 +210,25 @@ def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> N
 
 
 def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[str, Tensor]]:
-    index = _find(f"{_SAFETENSORS}.index.json", options)
+    index = _find_if_reached(f"{_SAFETENSORS}.index.json", options)
     if index is not None:
         files = _read_index(index)
         prefix = _prefix(files, family)
         for shard in sorted({files[name] for name in files if name.startswith(prefix)}):
             yield from _read_safetensors(_find_or_fail(shard, options), prefix)
         return
-    path = _find(_SAFETENSORS, options)
+    path = _find_if_reached(_SAFETENSORS, options)
     if path is not None:
         with _open(path) as stored:
             prefix = _prefix(stored.keys(), family)
         yield from _read_safetensors(path, prefix)
         return
-    path = _find(_PICKLE, options)
+    try:
+        path = _find(_PICKLE, options)
+    except _UnreachedError as error:
+        raise TowerError(
+            f"neither {_SAFETENSORS} nor an index of it was fetched: {error}"
+        ) from error
     if path is None:
         raise TowerError(
             f"{options.checkpoint} has neither {_SAFETENSORS}, {_SAFETENSORS}.index.json nor "
@@ -299,6 +308,14 @@ def _find_or_fail(name: str, options: TowerConfig) -> Path:
     return path
 
 
+def _find_if_reached(name: str, options: TowerConfig) -> Path | None:
+    """Find a file that need not be: without a network, what was fetched before has to do."""
+    try:
+        return _find(name, options)
+    except _UnreachedError:
+        return None
+
+
 def _find(name: str, options: TowerConfig) -> Path | None:
     folder = Path(str(options.checkpoint)).expanduser()
     if folder.is_dir():
@@ -312,10 +329,12 @@ def _find(name: str, options: TowerConfig) -> Path | None:
             error, hub.errors.LocalEntryNotFoundError
         ):
             return None
-        raise TowerError(
+        told = (
             f"no folder {options.checkpoint!r} here, and {name} could not be fetched from the "
             f"Hugging Face Hub: {error}"
-        ) from error
+        )
+        unreached = isinstance(error, hub.errors.LocalEntryNotFoundError)
+        raise (_UnreachedError if unreached else TowerError)(told) from error
 
 
 def _find_class(transformers: Any, name: str) -> Any:
