@@ -169,6 +169,22 @@ def test_a_configuration_of_more_than_the_weights_is_refused_before_it_costs(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
 
 
+@pytest.mark.parametrize("hop_ms", [-1.0, 1e-9, 1e30])
+def test_frames_that_leave_samples_out_are_refused(tiny_model_dir: Path, hop_ms: float) -> None:
+    _set(tiny_model_dir, "encoders.0.options.hop_ms", hop_ms)
+    with pytest.raises(
+        CheckpointError, match=r"encoders\.0\.options: hop_ms: expected more than 0"
+    ):
+        load_model(tiny_model_dir)
+
+
+def test_a_key_that_is_there_twice_is_refused(tiny_model_dir: Path) -> None:
+    path = tiny_model_dir / "config.json"
+    path.write_text(path.read_text().rstrip()[:-1] + ', "level": "none"}')
+    with pytest.raises(CheckpointError, match="key 'level' is there twice"):
+        load_model(tiny_model_dir)
+
+
 @pytest.fixture
 def wavlm_model_dir(tiny_config: ModelConfig, tmp_path: Path) -> Path:
     """A model with a small WavLM, saved and then edited to ask for a checkpoint on the Hub."""

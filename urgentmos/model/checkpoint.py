@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from urgentmos.config import ConfigError, from_dict, save_config
+from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
@@ -216,7 +216,7 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
     if not isinstance(data, dict):
