@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,16 @@ def test_imported_model_says_what_the_public_code_says(name, tool, tmp_path):
         torch.testing.assert_close(
             torch.tensor(ours["logits"]), torch.tensor(expected["logits"]), atol=1e-4, rtol=0
         )
+
+
+@pytest.mark.parametrize("name", ["urgentmos", "universa"])
+def test_the_script_tells_the_largest_difference_and_what_is_no_number(name, tool):
+    expected = json.loads((GOLDEN / "expected.json").read_text())[name]
+    assert tool.compare(name, expected, GOLDEN) < tool.TOLERANCE
+    expected["scores"][1]["utmos"] += 0.5
+    assert tool.compare(name, expected, GOLDEN) == pytest.approx(0.5, abs=1e-4)
+    expected["scores"][1]["utmos"] = float("nan")
+    assert np.isnan(tool.compare(name, expected, GOLDEN))
 
 
 def test_imported_model_needs_neither_pickle_nor_encoder_any_more(tmp_path):
