@@ -75,6 +75,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, name: str) -> None:
         ({"part": {"size": 1}, "limit": "much"}, r"run\.limit: expected float, got 'much'"),
         ({"part": {"size": 1}, "limit": -1}, r"run: limit must not be negative"),
         ({"part": {"size": 1}, "loud": 1}, r"run\.loud: expected bool, got 1"),
+        ({"part": {"size": 1}, "limit": 10**400}, r"run\.limit: expected float, got an integer"),
         ([1], r"run: expected keys and values"),
     ],
 )
@@ -139,6 +140,27 @@ def test_broken_yaml_is_refused_by_file_name(tmp_path: Path) -> None:
         load_config(Part, path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size: 1\nrate: 2.0\nsize: 3\n", r"'size' is in line 1 and again in line 3"),
+        ("{size: 1, size: 1}", r"'size' is in line 1 and again in line 1"),
+        ('{"size": 1, "rate": {"a": [{"b": 1, "b": 2}]}}', "'b' is in line 1"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(Part, path)
+
+
+def test_an_anchor_may_be_named_many_times(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("part: &part {size: 1}\nparts: [*part, {<<: *part, size: 2}]\n")
+    assert [part.size for part in load_config(Whole, path).parts] == [1, 2]
+
+
 def test_yaml_cannot_construct_objects(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("size: !!python/object/apply:os.getcwd []")
@@ -159,6 +181,11 @@ def test_a_model_config_survives_a_round_trip(tiny_config: ModelConfig) -> None:
         ({"groups": {"a": {"metrics": ["moss"]}}}, r"groups\.a: unknown metric 'moss'"),
         ({"groups": {"a": {"metrics": ["mos"]}, "b": {"metrics": ["mos"]}}}, "'mos' is in group"),
         ({"level": "loud"}, "expected one of 'rms', 'none'"),
+        (
+            {"bounds": {"mos": [1.0, float("inf")]}},
+            r"bounds\.mos: expected at most 1e\+06, and null",
+        ),
+        ({"bounds": {"mos": [-1e308, 1e308]}}, r"bounds\.mos: expected at most 1e\+06"),
     ],
 )
 def test_a_model_that_contradicts_itself_is_refused(

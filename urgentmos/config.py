@@ -99,12 +99,26 @@ def load_config(
     data: Any = {}
     if path is not None:
         try:
-            data = yaml.safe_load(Path(path).read_bytes())
+            data = _read_yaml(Path(path).read_bytes())
         except _YAML_ERRORS as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from error
     for override in overrides:
         data = _override(data, override)
     return from_dict(cls, data, where="defaults" if path is None else Path(path).name)
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a mapping of JSON's keys and values (``object_pairs_hook``).
+
+    Raises:
+        ValueError: A key is there twice, of which JSON's reader would take the last.
+    """
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise ValueError(f"key {_shown.repr(key)} is there twice")
+        made[key] = value
+    return made
 
 
 def save_config(config: object, path: str | Path) -> None:
@@ -121,6 +135,38 @@ def save_config(config: object, path: str | Path) -> None:
 def differences(before: object, after: object) -> list[str]:
     """Name the keys in which two configurations differ: ``a.b.c: 1 → 2``."""
     return list(_differences(to_dict(before), to_dict(after), where=""))
+
+
+def _read_yaml(content: bytes) -> Any:
+    loader = yaml.SafeLoader(content)
+    try:
+        document = loader.get_single_node()
+        _check_keys(document, seen=set())
+        return None if document is None else loader.construct_document(document)
+    finally:
+        loader.dispose()
+
+
+def _check_keys(node: Any, *, seen: set[int]) -> None:
+    """Refuse a key that is there twice, of which PyYAML would take the last."""
+    if id(node) in seen:  # named by an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise ConfigError(
+                        f"key {_shown.repr(key.value)} is in line {lines[key.value]} and again in "
+                        f"line {line}"
+                    )
+                lines[key.value] = line
+            _check_keys(value, seen=seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _check_keys(each, seen=seen)
 
 
 def _differences(before: Any, after: Any, *, where: str) -> Iterator[str]:
@@ -197,7 +243,7 @@ def _convert_plain(value: Any, hint: type, *, where: str) -> Any:
         return Path(value)
     if hint is float and not isinstance(value, bool):
         if isinstance(value, int | float):
-            value = float(value)
+            value = _float(value, where)
         if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
             return float(value)
     # bool is a subclass of int, but `layers: true` is a mistake; NaN passes most checks of a range.
@@ -207,6 +253,13 @@ def _convert_plain(value: Any, hint: type, *, where: str) -> Any:
             f"{where}: expected {hint.__name__}, got {_shown.repr(value)} ({type(value).__name__})"
         )
     return value
+
+
+def _float(value: int | float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"{where}: expected float, got an integer that is too large") from error
 
 
 def _plain(value: Any) -> Any:

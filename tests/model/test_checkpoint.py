@@ -94,7 +94,15 @@ def edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
         ({"heads__mos__linear__weight": None}, "no weights for the heads of mos"),
         ({"fusion__norm__bias": None}, r"lacks weights that config.json asks for: fusion\.norm"),
         ({"heads__utmos__linear__bias": torch.zeros(1)}, r"no place: heads\.utmos\.linear"),
-        ({"fusion__norm__bias": torch.zeros(3)}, r"norm\.bias is \(3,\) in the file, \(16,\) by"),
+        (
+            {"fusion__norm__bias": torch.zeros(3)},
+            r"does not fit config.json: .*norm\.bias has shape \(3,\), the model asks for \(16,\)",
+        ),
+        (
+            {"fusion__norm__bias": torch.ones(16, dtype=torch.int8)},
+            "norm.bias is of type torch.int8",
+        ),
+        ({"fusion__norm__bias": torch.full((16,), torch.nan)}, "norm.bias has values that are not"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(
@@ -134,7 +142,7 @@ def _wavlm(**architecture: object) -> dict[str, object]:
     [
         ("fusion.dim", 10**6, r"fusion: .*tensor of shape \(1000000, 20\), larger than all"),
         ("fusion.dim", 10**5, r"groups.*: .*tensor of shape \(300000, 100000\)"),
-        ("fusion.dim", 10**3, r"fusion\.\S+ is \(16,\) in the file, \(1000,\) by"),
+        ("fusion.dim", 10**3, r"fusion\.\S+ has shape \(16,\), the model asks for \(1000,\)"),
         ("groups.naturalness.layers", 10**5, "groups.naturalness: .*asks for more layers than"),
         ("groups.naturalness.feedforward", 10**9, r"groups.naturalness: .*\(1000000000, 16\)"),
         ("encoders.0.options.dim", 10**6, r"encoders\.0\.options: .*tensor of shape"),
@@ -159,6 +167,22 @@ def test_a_configuration_of_more_than_the_weights_is_refused_before_it_costs(
         load_model(tiny_model_dir)
     assert time.process_time() - began < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
+
+
+@pytest.mark.parametrize("hop_ms", [-1.0, 1e-9, 1e30])
+def test_frames_that_leave_samples_out_are_refused(tiny_model_dir: Path, hop_ms: float) -> None:
+    _set(tiny_model_dir, "encoders.0.options.hop_ms", hop_ms)
+    with pytest.raises(
+        CheckpointError, match=r"encoders\.0\.options: hop_ms: expected more than 0"
+    ):
+        load_model(tiny_model_dir)
+
+
+def test_a_key_that_is_there_twice_is_refused(tiny_model_dir: Path) -> None:
+    path = tiny_model_dir / "config.json"
+    path.write_text(path.read_text().rstrip()[:-1] + ', "level": "none"}')
+    with pytest.raises(CheckpointError, match="key 'level' is there twice"):
+        load_model(tiny_model_dir)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,16 @@ def test_imported_model_says_what_the_public_code_says(name, tool, tmp_path):
         torch.testing.assert_close(
             torch.tensor(ours["logits"]), torch.tensor(expected["logits"]), atol=1e-4, rtol=0
         )
+
+
+@pytest.mark.parametrize("name", ["urgentmos", "universa"])
+def test_the_script_tells_the_largest_difference_and_what_is_no_number(name, tool):
+    expected = json.loads((GOLDEN / "expected.json").read_text())[name]
+    assert tool.compare(name, expected, GOLDEN) < tool.TOLERANCE
+    expected["scores"][1]["utmos"] += 0.5
+    assert tool.compare(name, expected, GOLDEN) == pytest.approx(0.5, abs=1e-4)
+    expected["scores"][1]["utmos"] = float("nan")
+    assert np.isnan(tool.compare(name, expected, GOLDEN))
 
 
 def test_imported_model_needs_neither_pickle_nor_encoder_any_more(tmp_path):
@@ -204,6 +215,13 @@ def test_weight_of_another_shape_is_refused(tmp_path):
     source = changed(tmp_path, lambda c: c["model"].update({name: torch.ones(3, 3)}))
     with pytest.raises(ImportCheckpointError, match=r"fusion\.projection\.weight has shape"):
         run(source, tmp_path / "out")
+
+
+def test_weight_of_another_type_is_refused(tmp_path):
+    name = "feature_extractor.feat_proj.1.bias"
+    source = changed(tmp_path, lambda c: c["model"].update({name: c["model"][name].to(torch.int8)}))
+    with pytest.raises(ImportCheckpointError, match=r"norm\.bias is of type torch\.int8"):
+        run(source, tmp_path / "model", trained_after_fix=True)
 
 
 def test_checkpoint_without_configuration_is_refused(tmp_path):

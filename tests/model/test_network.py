@@ -2,15 +2,18 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from urgentmos.config import ConfigError
 from urgentmos.metrics import METRICS, UnknownMetricError
 from urgentmos.model.assessor import AssessorNetwork
-from urgentmos.model.network import repeat_short
+from urgentmos.model.config import ModelConfig
+from urgentmos.model.network import build_assessor, repeat_short
 
 Speech = Callable[..., np.ndarray]
 
@@ -210,3 +213,10 @@ def test_short_recordings_are_repeated_and_long_ones_left_alone() -> None:
     repeated, lengths = repeat_short(waveform[:, :3], torch.tensor([3, 2]), min_samples=7)
     assert lengths.tolist() == [7, 7]
     assert repeated.tolist() == [[1, 2, 3, 1, 2, 3, 1], [1, 2, 1, 2, 1, 2, 1]]
+
+
+@pytest.mark.parametrize("name", ["a.b", "", "items"])
+def test_a_group_whose_name_cannot_be_is_refused(tiny_config: ModelConfig, name: str) -> None:
+    groups = {name: next(iter(tiny_config.groups.values()))}
+    with pytest.raises(ConfigError, match=r"^model\.groups: "):
+        build_assessor(replace(tiny_config, groups=groups, preference=None))

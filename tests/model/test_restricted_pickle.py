@@ -1,6 +1,8 @@
 import io
 import os
 import pickle  # noqa: TID251 - to write what must be refused
+import random
+import struct
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -105,7 +107,7 @@ def test_any_other_name_is_refused(forbidden, protocol, tmp_path):
         read_checkpoint(path)
 
 
-def tensor_pickle(offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+def tensor_pickle(offset: float, shape: tuple[float, ...], stride: tuple[int, ...]) -> bytes:
     class Pickler(pickle.Pickler):
         def persistent_id(self, each: Any) -> Any:
             if each == "the storage":
@@ -131,7 +133,9 @@ class Tensorlike:
     ("offset", "shape", "stride"),
     [
         (0, (5,), (1,)), (3, (2,), (1,)), (0, (2, 2), (4, 1)), (-1, (2,), (1,)), (3, (2,), (-1,)),
-        (0, (10**13,), (0,)), (0, (-2, -2), (1, 1)),
+        (0, (10**13,), (0,)), (0, (-2, -2), (1, 1)), (0, (1,) * 65, (1,) * 65),
+        (0, (0, 10**30), (1, 1)), (0, (1,), (10**30,)), (0, (float("inf"),), (1,)),
+        (float("nan"), (1,), (1,)), (0.5, (1,), (1,)), (0, (4,), ()),
     ],
 )  # fmt: skip
 def test_tensors_beyond_their_storage_are_refused(offset, shape, stride, tmp_path):
@@ -151,6 +155,70 @@ def test_what_was_checked_cannot_be_changed_afterwards(tmp_path):
         read_checkpoint(path)
 
 
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+STORAGE = b"(U\x07storagectorch\nFloatStorage\n%bU\x03cpu%btQ"
+INFINITY = b"G\x7f\xf0\x00\x00\x00\x00\x00\x00"
+
+
+def test_a_function_that_is_admitted_cannot_be_changed(tmp_path):
+    # Its attributes, or the defaults of what it takes, would stay for every later checkpoint.
+    for state in (b"}U\x04evilK\x01s", b"N}U\x0c__defaults__)s\x86"):
+        path = write_archive(tmp_path / "model.pt", b"\x80\x02" + REBUILD + state + b"b.")
+        with pytest.raises(RestrictedPickleError, match="is not described as"):
+            read_checkpoint(path)
+
+
+def test_a_dictionary_keeps_its_methods(tmp_path):
+    changed = b"\x80\x02ccollections\nOrderedDict\n)R}U\x05itemsK\x01sb."
+    read = read_checkpoint(write_archive(tmp_path / "model.pt", changed))
+    assert load_tensors(read, where="model.pt") == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02]r\xff\xff\xff\x7f.",  # LONG_BINPUT: a table of two thousand million places
+        b"]p99999999999\n.",  # PUT
+        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"a.",  # BINBYTES8
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"a.",  # BYTEARRAY8
+        b"\x80\x02" + STORAGE % (b"U\x010", INFINITY) + b".",
+        b"\x80\x02" + STORAGE % (b"]", b"K\x04") + b".",
+        b"\x80\x02ctorch\nFloatStorage\n)R.",
+        b"\x80\x02(ios\nsystem\n.",
+        b"\x82\x01.",
+        b".",
+    ],
+)  # fmt: skip
+def test_hostile_opcodes_are_refused_before_they_take_memory(data, tmp_path):
+    with pytest.raises(RestrictedPickleError):
+        read_checkpoint(write_archive(tmp_path / "model.pt", data))
+
+
+def test_many_tensors_of_one_storage_are_refused_before_they_fill_the_memory(tmp_path):
+    shared = torch.zeros(1).expand(1 << 20)
+    torch.save({"model": {str(n): shared[n:] for n in range(20)}}, tmp_path / "model.pt")
+    read = read_checkpoint(tmp_path / "model.pt")
+    with pytest.raises(RestrictedPickleError, match=r"20 tensors would take .* bytes of memory"):
+        load_tensors(read["model"], where="model.pt")
+
+
+def test_a_damaged_archive_is_read_or_refused(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"model": OrderedDict(a=torch.ones(3, 4), b=torch.ones(2))}, path)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for place in draw.choices(range(len(whole)), k=draw.randint(1, 3)):
+            damaged[place : place + draw.randint(0, 4)] = draw.randbytes(draw.randint(0, 4))
+        path.write_bytes(damaged)
+        try:
+            read = read_checkpoint(path)
+            load_tensors(read["model"], where="model.pt")
+        except RestrictedPickleError:
+            continue
+        assert [tuple(stored.shape) for stored in read["model"].values()] == [(3, 4), (2,)]
+
+
 def test_storage_with_missing_bytes_is_refused(tmp_path):
     data = tensor_pickle(0, (4,), (1,))
     path = write_archive(tmp_path / "model.pt", data, **{"data/0": bytes(12)})
@@ -164,13 +232,15 @@ def test_storage_with_changed_bytes_is_refused(tmp_path):
     torch.save({"a": values}, path)
     whole, stored = path.read_bytes(), values.numpy().tobytes()
     path.write_bytes(whole.replace(stored, stored[::-1]))
-    with pytest.raises(RestrictedPickleError, match="is damaged: Bad CRC-32"):
+    with pytest.raises(
+        RestrictedPickleError, match="is damaged or no checkpoint: BadZipFile: Bad CRC-32"
+    ):
         read_checkpoint(path)["a"].load()
 
 
 def test_tensor_of_a_shape_that_is_no_number_is_refused(tmp_path):
     shape_of_letters = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01U\x01aU\x01btR."
-    with pytest.raises(RestrictedPickleError, match="is damaged or no checkpoint"):
+    with pytest.raises(RestrictedPickleError, match="is not described as"):
         read_checkpoint(write_archive(tmp_path / "model.pt", shape_of_letters))
 
 
@@ -179,7 +249,15 @@ def test_compressed_entries_are_refused(tmp_path):
         archive.writestr("archive/data.pkl", tensor_pickle(0, (4,), (1,)))
         archive.writestr("archive/data/0", bytes(16))
     with pytest.raises(RestrictedPickleError, match="compressed"):
-        read_checkpoint(tmp_path / "model.pt")["x"].load()
+        read_checkpoint(tmp_path / "model.pt")
+
+
+def test_compressed_bytes_of_a_tensor_are_refused(tmp_path):
+    path = write_archive(tmp_path / "model.pt", tensor_pickle(0, (4,), (1,)))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(16))
+    with pytest.raises(RestrictedPickleError, match="compressed"):
+        read_checkpoint(path)["x"].load()
 
 
 def test_big_endian_is_refused(tmp_path):

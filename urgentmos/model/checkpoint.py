@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from urgentmos.config import ConfigError, from_dict, save_config
+from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.stored_weights import misfit
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
 
@@ -215,7 +216,7 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
     if not isinstance(data, dict):
@@ -269,11 +270,9 @@ def _check_fit(
             f"{path} has weights for which {CONFIG_FILE} has no place: {_some(unknown)}"
         )
     for name, tensor in stored.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path} and {CONFIG_FILE} disagree: {name} is {tuple(tensor.shape)} in the file, "
-                f"{tuple(expected[name].shape)} by the configuration"
-            )
+        wrong = misfit(tensor, expected[name])
+        if wrong:
+            raise CheckpointError(f"{path} does not fit {CONFIG_FILE}: {name} {wrong}")
 
 
 def _some(names: list[str]) -> str:

@@ -1,11 +1,14 @@
 """What states a model completely: encoders (F), metric groups (C) and metrics (M)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from urgentmos.metrics import NATURALNESS, check_metrics, get_metric
 from urgentmos.rates import SAMPLE_RATE
 
+# Of the range of a metric: beyond it, predictions of 32 bits have no decimals left.
+_LARGEST_BOUND = 1e6
 # Every recording costs at least as much as one of this length.
 _LONGEST_SHORTEST_S = 20
 
@@ -147,10 +150,7 @@ class ModelConfig:
                         f"metric {metric!r} is in group {seen[metric]!r} and again in {name!r}"
                     )
                 seen[metric] = name
-        self.bounds = dict(zip(check_metrics(self.bounds, seen), self.bounds.values(), strict=True))
-        for name, (low, high) in self.bounds.items():
-            if low is not None and high is not None and low >= high:
-                raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
+        self._check_bounds(seen)
         self._check_input()
         self._check_heads()
         if self.preference is not None and self.preference.group not in self.groups:
@@ -161,6 +161,18 @@ class ModelConfig:
 
         if self.native_score is not None:
             self._check_native_score(self.native_score)
+
+    def _check_bounds(self, known: Collection[str]) -> None:
+        names = check_metrics(self.bounds, known)
+        self.bounds = dict(zip(names, self.bounds.values(), strict=True))
+        for name, (low, high) in self.bounds.items():
+            if any(bound is not None and abs(bound) > _LARGEST_BOUND for bound in (low, high)):
+                raise ValueError(
+                    f"bounds.{name}: expected at most {_LARGEST_BOUND:g}, and null where there is "
+                    f"no bound, got {low} and {high}"
+                )
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"bounds.{name}: expected low < high, got {low} and {high}")
 
     def _check_native_score(self, native: NativeScoreConfig) -> None:
         if not 0 <= native.encoder < len(self.encoders):

@@ -34,6 +34,7 @@ from urgentmos.model.encoders.audio_tower import TowerConfig, read_json
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
+from urgentmos.model.stored_weights import misfit
 from urgentmos.user_cache import user_cache
 
 CHECKPOINT_FILE = "model.pt"
@@ -407,9 +408,7 @@ def _fill(network: AssessorNetwork, weights: Mapping[str, Tensor], origin: str) 
             f"({len(missing)} in all) and has no place for {unknown[:3]} ({len(unknown)} in all)"
         )
     for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            raise ImportCheckpointError(
-                f"{origin}: {name} has shape {tuple(tensor.shape)}, the model it describes asks "
-                f"for {tuple(expected[name].shape)}"
-            )
+        wrong = misfit(tensor, expected[name])
+        if wrong:
+            raise ImportCheckpointError(f"{origin}: {name} {wrong}")
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})

@@ -283,6 +283,9 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
             f"model.native_score.encoder: encoder {native.encoder} ({family}) gives no score of "
             "its own; distill_mos does"
         )
+    with _naming("model.groups"):
+        # Its names are those of attributes.
+        nn.ModuleDict(dict.fromkeys(config.groups, nn.Identity()))
     with _naming("model.fusion"):
         fusion = Fusion(
             layers=[encoder.num_layers for encoder in encoders],
@@ -327,5 +330,6 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
 def _naming(where: str) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    except (KeyError, ValueError) as error:
+        # The text of a KeyError is that of its argument with quotes around it.
+        raise ConfigError(f"{where}: {error.args[0] if error.args else error}") from error

@@ -7,11 +7,14 @@ that describe tensors and refuses every other name before anything is called. Un
 of names does not depend on the version of PyTorch.
 """
 
+import contextlib
 import pickle  # noqa: TID251 - only its opcodes; every name is looked up in _ADMITTED
+import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,25 @@ _STORAGE_DTYPES = {
 
 # Values of a tensor that repeats those of a smaller storage, as torch's ``expand`` makes it.
 _MOST_EXPANDED = 1 << 20
+# Tensors can share a storage, as tied weights do. More than this many times the file, and these
+# bytes, they do not fill together.
+_MOST_SHARED, _MORE_BYTES = 16, 64 << 20
+# What torch can count and stride over.
+_MOST_AXES, _LARGEST = 64, (1 << 63) - 1
+_NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
+# What a damaged archive or pickle raises.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 class RestrictedPickleError(ValueError):
@@ -46,6 +68,23 @@ class _Final:
 
     def __setstate__(self, _: object) -> None:
         raise RestrictedPickleError("a tensor is not described as torch.save describes it")
+
+
+class _Names(OrderedDict[Any, Any]):
+    """An OrderedDict without attributes: torch gives state dictionaries one that nobody needs."""
+
+    def __setstate__(self, _: object) -> None:
+        """Leave the methods as they are, which an attribute could stand before."""
+
+
+@dataclass(frozen=True)
+class _Function(_Final):
+    """A function that a pickle can call, but not give other attributes, such as defaults."""
+
+    call: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
 
 
 @dataclass(frozen=True)
@@ -79,11 +118,8 @@ class StoredTensor(_Final):
             RestrictedPickleError: The archive lacks its bytes, or they are damaged.
         """
         storage = self.storage
-        try:
-            with zipfile.ZipFile(storage.archive) as archive:
-                data = _read(archive, storage.entry)
-        except (zipfile.BadZipFile, EOFError, KeyError) as error:
-            raise RestrictedPickleError(f"{storage.archive} is damaged: {error}") from error
+        with _telling_damage(storage.archive), zipfile.ZipFile(storage.archive) as archive:
+            data = _read(archive, storage.entry)
         if len(data) != storage.size * storage.dtype.itemsize:
             raise RestrictedPickleError(
                 f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
@@ -105,21 +141,26 @@ def read_checkpoint(path: str | Path) -> Any:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
+    with _telling_damage(path):
+        if not zipfile.is_zipfile(path):
+            raise RestrictedPickleError(
+                f"{path} is not a zip archive as torch.save writes them since PyTorch 1.6; "
+                "if it is an older checkpoint that you trust, save it again with a newer PyTorch"
+            )
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, path)
-    except zipfile.BadZipFile as error:
-        raise RestrictedPickleError(
-            f"{path} is not a zip archive as torch.save writes them since PyTorch 1.6; "
-            "if it is an older checkpoint that you trust, save it again with a newer PyTorch"
-        ) from error
+
+
+@contextlib.contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except RestrictedPickleError:
         raise
-    except (
-        AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip
-        raise RestrictedPickleError(f"{path} is damaged or no checkpoint: {error!r}") from error
+    except _DAMAGE as error:
+        raise RestrictedPickleError(
+            f"{path} is damaged or no checkpoint: {type(error).__name__}: {error}"
+        ) from error
 
 
 def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
@@ -130,14 +171,26 @@ def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
         where: What this is, for the error message.
 
     Raises:
-        RestrictedPickleError: A value is not a tensor.
+        RestrictedPickleError: A value is not a tensor, or together they fill far more memory than
+            their file.
     """
     for name, value in state.items():
         if not isinstance(value, StoredTensor):
             raise RestrictedPickleError(
                 f"{where}: expected a tensor for {name!r}, got {type(value).__name__}"
             )
+    _check_total(list(state.values()), where)
     return {name: value.load() for name, value in state.items()}
+
+
+def _check_total(tensors: list[StoredTensor], where: str) -> None:
+    total = sum(prod(each.shape) * each.storage.dtype.itemsize for each in tensors)
+    stored = sum(path.stat().st_size for path in {each.storage.archive for each in tensors})
+    if total > _MOST_SHARED * stored + _MORE_BYTES:
+        raise RestrictedPickleError(
+            f"{where}: {len(tensors)} tensors would take {total} bytes of memory, and their file "
+            f"has {stored}"
+        )
 
 
 def _read_archive(archive: zipfile.ZipFile, path: Path) -> Any:
@@ -148,8 +201,18 @@ def _read_archive(archive: zipfile.ZipFile, path: Path) -> Any:
     order = f"{root}byteorder"
     if order in archive.namelist() and _read(archive, order) != b"little":
         raise RestrictedPickleError(f"{path} was written on a big-endian machine")
-    with archive.open(pickles[0]) as stream:
-        return _Reader(stream, archive_path=path, root=root).load()
+    data = _read(archive, pickles[0])
+    _check_opcodes(data, path)
+    return _Reader(BytesIO(data), archive_path=path, root=root).load()
+
+
+def _check_opcodes(data: bytes, path: Path) -> None:
+    """Refuse a number or size that unpickling would take memory for before it fails."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        # Objects are numbered as they come. For a higher number there is a table up to it.
+        number = argument if opcode.name in _NUMBERING else 0
+        if not 0 <= int(number or 0) <= count:
+            raise RestrictedPickleError(f"{path} numbers {count} objects or fewer as {number}")
 
 
 def _read(archive: zipfile.ZipFile, entry: str) -> bytes:
@@ -175,16 +238,21 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, size = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or not str(key).isalnum():
-            raise RestrictedPickleError(f"{self._path} has an unknown kind of storage: {pid!r}")
-        return _Storage(self._path, f"{self._root}data/{key}", dtype, int(size))
+        known = kind == "storage" and isinstance(dtype, torch.dtype)
+        if not (known and isinstance(key, str) and key.isalnum() and _is_count(size)):
+            raise RestrictedPickleError(f"{self._path} has an unknown kind of storage")
+        return _Storage(self._path, f"{self._root}data/{key}", dtype, size)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
-    shape, stride = tuple(map(int, shape)), tuple(map(int, stride))
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    if not isinstance(storage, _Storage) or min((offset, *shape, *stride)) < 0:
+    shape, stride = tuple(shape), tuple(stride)
+    if (
+        not isinstance(storage, _Storage)
+        or not len(shape) == len(stride) <= _MOST_AXES
+        or not all(map(_is_count, (offset, *shape, *stride)))
+    ):
         raise RestrictedPickleError("a tensor is not described as torch.save describes it")
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     # With steps of 0 a few values could be a tensor that fills the memory.
     if prod(shape) > max(storage.size, _MOST_EXPANDED):
         raise RestrictedPickleError(
@@ -194,7 +262,11 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Stor
         raise RestrictedPickleError(
             f"a tensor of shape {shape} reaches beyond its storage of {storage.size} values"
         )
-    return StoredTensor(storage, int(offset), shape, stride)
+    return StoredTensor(storage, offset, shape, stride)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -202,9 +274,9 @@ def _parameter(data: Any, *_: Any) -> Any:
 
 
 _ADMITTED: dict[tuple[str, str], Callable[..., Any] | torch.dtype] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _Names,
     ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
     **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
 }

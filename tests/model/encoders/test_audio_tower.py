@@ -1,5 +1,6 @@
 """Loading a tower, and only the tower, from checkpoints larger than it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -94,14 +95,21 @@ def rewrite(folder: Path, change: str) -> None:
     shard = folder / "model-00001-of-00003.safetensors"
     tensors = load_file(shard)
     name = next(name for name in tensors if name.endswith("weight"))
-    if change == "missing":
-        del tensors[name]
-    elif change == "unknown":
-        tensors[name.replace("weight", "surplus")] = tensors[name].clone()
-    else:
-        tensors[name] = tensors[name][:-1].clone()
     other = folder / "model-00002-of-00003.safetensors"
-    write_shards(folder, {shard.name: tensors, other.name: load_file(other)})
+    others = load_file(other)
+    weight = tensors.pop(name)
+    if change == "unknown":
+        tensors |= {name: weight, name.replace("weight", "surplus"): weight.clone()}
+    elif change == "twice":
+        tensors[name], others[name] = weight, weight + 1
+    elif change != "missing":
+        tensors[name] = {
+            "shape": lambda: weight[:-1],
+            "int8": lambda: (100 * weight).to(torch.int8),
+            "float8": lambda: weight.to(torch.float8_e4m3fn),
+            "nan": lambda: weight * torch.nan,
+        }[change]()
+    write_shards(folder, {shard.name: tensors, other.name: others})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,11 @@ def rewrite(folder: Path, change: str) -> None:
     [
         ("missing", "lacks 1 of .* would stay random"),
         ("unknown", "has no place in"),
-        ("shape", "the configuration asks for"),
+        ("shape", "the model asks for"),
+        ("twice", "holds .* twice"),
+        ("int8", "is of type torch.int8, expected .*: quantised weights are not read"),
+        ("float8", "is of type torch.float8_e4m3fn, expected"),
+        ("nan", "has values that are not finite"),
     ],
 )
 def test_tower_that_does_not_fit_is_refused(change, message, sharded):
@@ -123,6 +135,46 @@ def test_checkpoint_without_the_tower_is_refused(sharded):
     write_shards(folder, {"model-00001-of-00003.safetensors": {"lm_head.weight": torch.ones(2)}})
     with pytest.raises(ConfigError, match="has no place in"):
         build(sharded)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '["a"]', '{"weight_map": null}', '{"weight_map": ["a"]}', '{"weight_map": {"NAME": 3}}',
+        '{"weight_map": {"NAME": "."}}', '{"weight_map": {"NAME": "config.json"}}', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_index_that_names_no_files_is_refused(index, sharded):
+    name = f"{KINDS[sharded[0]][2]}conv1.weight"
+    path = sharded[2] / "model.safetensors.index.json"
+    path.write_text(index.replace("NAME", name))
+    with pytest.raises(ConfigError, match=r"index\.json( is damaged|: expected keys and values)"):
+        build(sharded)
+
+
+@pytest.mark.parametrize("above", ["absolute", "relative"])
+def test_index_that_leads_out_of_the_checkpoint_is_refused(above, sharded, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = sharded[2] / "model.safetensors.index.json"
+    index = json.loads(path.read_text())["weight_map"]
+    outside = str(elsewhere) if above == "absolute" else f"../{elsewhere.name}"
+    for file in set(index.values()):
+        (sharded[2] / file).rename(elsewhere / file)
+    moved = {name: f"{outside}/{file}" for name, file in index.items()}
+    path.write_text(json.dumps({"weight_map": moved}))
+    with pytest.raises(ConfigError, match="expected weight_map to name files of this checkpoint"):
+        build(sharded)
+
+
+def test_files_that_are_links_are_read(sharded, tmp_path_factory):
+    # So the cache of the Hub has them.
+    blobs = tmp_path_factory.mktemp("blobs")
+    for path in list(sharded[2].iterdir()):
+        path.rename(blobs / path.name)
+        path.symlink_to(blobs / path.name)
+    stored = sharded[1].state_dict()
+    for name, tensor in build(sharded).tower.state_dict().items():
+        assert torch.equal(tensor, stored[name])
 
 
 def test_missing_shard_is_named(sharded):
@@ -151,6 +203,15 @@ def test_configuration_that_describes_no_tower_is_refused(value, sharded):
     nested["d_model"] = value
     path.write_text(json.dumps(described))
     with pytest.raises(ConfigError, match="of this configuration: "):
+        build(sharded)
+
+
+def test_configuration_that_is_a_list_is_refused(sharded):
+    described: object = [1]
+    for key in reversed(KINDS[sharded[0]][1]):
+        described = {key: described}
+    (sharded[2] / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ConfigError, match=r"expected the configuration of .* got list"):
         build(sharded)
 
 
@@ -191,6 +252,15 @@ def test_pickled_checkpoint_of_a_fine_tuned_model_is_read_without_unpickling(tmp
         torch.testing.assert_close(tensor, stored[name], atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("state", [[torch.ones(2)], {1: torch.ones(2)}])
+def test_pickled_checkpoint_without_names_is_refused(state, tmp_path):
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps(WAVLM))
+    options = {"checkpoint": str(tmp_path), "normalise": False}
+    with pytest.raises(ConfigError, match="expected names and tensors"):
+        build_encoder(EncoderConfig("wavlm", options))
+
+
 def test_architecture_and_pretrained_weights_contradict_each_other():
     with pytest.raises(ConfigError, match="set pretrained: false"):
         build_encoder(EncoderConfig("wavlm", {"architecture": WAVLM}))
@@ -199,6 +269,33 @@ def test_architecture_and_pretrained_weights_contradict_each_other():
 def test_no_checkpoint_and_no_architecture_is_refused():
     with pytest.raises(ConfigError, match="expected a folder or an owner/name"):
         build_encoder(EncoderConfig("wavlm"))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_checkpoint_that_was_fetched_before_is_read_without_a_network(file, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    model = transformers.WavLMModel(transformers.WavLMConfig(**WAVLM))
+    cache, commit = tmp_path / "models--own--wavlm", "a" * 40
+    snapshot = cache / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    model.save_pretrained(snapshot)
+    if file == "pytorch_model.bin":
+        (snapshot / "model.safetensors").unlink()
+        torch.save(model.state_dict(), snapshot / file)
+    fetch = functools.partial(
+        huggingface_hub.hf_hub_download, cache_dir=tmp_path, local_files_only=True
+    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    config = EncoderConfig("wavlm", {"checkpoint": "own/wavlm", "normalise": False})
+    stored = model.state_dict()
+    for name, tensor in build_encoder(config).tower.state_dict().items():
+        assert torch.equal(tensor, stored[name])
+    (snapshot / file).unlink()
+    with pytest.raises(ConfigError, match=r"neither model.safetensors nor .* could not be fetched"):
+        build_encoder(config)
 
 
 def test_unreachable_hub_is_told_in_words(monkeypatch):

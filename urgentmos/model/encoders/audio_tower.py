@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from urgentmos.extras import require
 from urgentmos.model.encoders.pretrained import PretrainedConfig
 from urgentmos.model.hub import hub_failures, require_hub
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
+from urgentmos.model.stored_weights import misfit
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 # Names that transformers gave the parts of a weight-normalised kernel before PyTorch's
@@ -107,6 +108,10 @@ class TowerError(ValueError):
     """A checkpoint that does not hold the tower it should."""
 
 
+class _UnreachedError(TowerError):
+    """A file that may be on the Hub, which cannot be asked, and is not in its cache."""
+
+
 def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
     """Build a tower and read its weights.
 
@@ -148,6 +153,11 @@ def read_architecture(family: TowerFamily, options: TowerConfig) -> dict[str, An
         if nested is not None:
             data = nested
             break
+    if not isinstance(data, Mapping):
+        raise TowerError(
+            f"{options.checkpoint}: expected the configuration of {family.model} in config.json, "
+            f"got {type(data).__name__}"
+        )
     return {key: value for key, value in data.items() if key not in _NOT_ARCHITECTURE}
 
 
@@ -173,7 +183,7 @@ def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> N
     """Read a tower's weights, and only those, into it.
 
     Raises:
-        TowerError: One is missing, has no place or has another shape.
+        TowerError: One is missing, there twice, has no place, has another shape or no values.
     """
     expected = tower.state_dict()
     seen: set[str] = set()
@@ -182,11 +192,11 @@ def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> N
             continue
         if name not in expected:
             raise TowerError(f"{options.checkpoint}: {name} has no place in {family.model}")
-        if tensor.shape != expected[name].shape:
-            raise TowerError(
-                f"{options.checkpoint}: {name} has shape {tuple(tensor.shape)}, the configuration "
-                f"asks for {tuple(expected[name].shape)}"
-            )
+        if name in seen:
+            raise TowerError(f"{options.checkpoint} holds {name} of {family.model} twice")
+        wrong = misfit(tensor, expected[name])
+        if wrong:
+            raise TowerError(f"{options.checkpoint}: {name} {wrong}")
         expected[name].copy_(tensor)
         seen.add(name)
     missing = [name for name in expected if name not in seen]
@@ -200,50 +210,78 @@ def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> N
 
 
 def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[str, Tensor]]:
-    index = _find(f"{_SAFETENSORS}.index.json", options)
+    index = _find_if_reached(f"{_SAFETENSORS}.index.json", options)
     if index is not None:
-        files: dict[str, str] = _read_object(index).get("weight_map", {})
+        files = _read_index(index)
         prefix = _prefix(files, family)
         for shard in sorted({files[name] for name in files if name.startswith(prefix)}):
             yield from _read_safetensors(_find_or_fail(shard, options), prefix)
         return
-    path = _find(_SAFETENSORS, options)
+    path = _find_if_reached(_SAFETENSORS, options)
     if path is not None:
         with _open(path) as stored:
             prefix = _prefix(stored.keys(), family)
         yield from _read_safetensors(path, prefix)
         return
-    path = _find(_PICKLE, options)
+    try:
+        path = _find(_PICKLE, options)
+    except _UnreachedError as error:
+        raise TowerError(
+            f"neither {_SAFETENSORS} nor an index of it was fetched: {error}"
+        ) from error
     if path is None:
         raise TowerError(
             f"{options.checkpoint} has neither {_SAFETENSORS}, {_SAFETENSORS}.index.json nor "
             f"{_PICKLE}"
         )
     state = read_checkpoint(path)
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise TowerError(f"{path}: expected names and tensors")
     prefix = _prefix(state, family)
     wanted = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
     for name, tensor in load_tensors(wanted, where=str(path)).items():
         yield _rename(name[len(prefix) :]), tensor
 
 
+def _read_index(path: Path) -> dict[str, str]:
+    """Read which file holds which tensor: files beside the index or below, no others."""
+    files = _read_object(path).get("weight_map")
+    if not isinstance(files, dict) or not all(map(_is_inside, files.values())):
+        raise TowerError(f"{path} is damaged: expected weight_map to name files of this checkpoint")
+    return files
+
+
+def _is_inside(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and name.endswith(".safetensors")
+        and not PurePosixPath(name).is_absolute()
+        and ".." not in PurePosixPath(name).parts
+    )
+
+
 def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
     with _open(path) as stored:
         for name in stored.keys():  # noqa: SIM118 - it is a file, not a mapping
             if name.startswith(prefix):
-                yield _rename(name[len(prefix) :]), stored.get_tensor(name)
+                try:
+                    tensor = stored.get_tensor(name)
+                except SafetensorError as error:  # of a type that torch does not have
+                    raise TowerError(f"{path}: {name}: {error}") from error
+                yield _rename(name[len(prefix) :]), tensor
 
 
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise TowerError(f"{path} is damaged: {error}") from error
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise TowerError(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict):
         raise TowerError(f"{path}: expected keys and values, got {type(data).__name__}")
@@ -270,6 +308,14 @@ def _find_or_fail(name: str, options: TowerConfig) -> Path:
     return path
 
 
+def _find_if_reached(name: str, options: TowerConfig) -> Path | None:
+    """Find a file that need not be: without a network, what was fetched before has to do."""
+    try:
+        return _find(name, options)
+    except _UnreachedError:
+        return None
+
+
 def _find(name: str, options: TowerConfig) -> Path | None:
     folder = Path(str(options.checkpoint)).expanduser()
     if folder.is_dir():
@@ -283,10 +329,12 @@ def _find(name: str, options: TowerConfig) -> Path | None:
             error, hub.errors.LocalEntryNotFoundError
         ):
             return None
-        raise TowerError(
+        told = (
             f"no folder {options.checkpoint!r} here, and {name} could not be fetched from the "
             f"Hugging Face Hub: {error}"
-        ) from error
+        )
+        unreached = isinstance(error, hub.errors.LocalEntryNotFoundError)
+        raise (_UnreachedError if unreached else TowerError)(told) from error
 
 
 def _find_class(transformers: Any, name: str) -> Any:

@@ -24,8 +24,17 @@ class Spectrum(nn.Module):
     window: Tensor
 
     def __init__(self, *, window_samples: int, hop_samples: int) -> None:
-        """Make the window; the transform is as long as the window."""
+        """Make the window; the transform is as long as the window.
+
+        Raises:
+            ValueError: Frames would not move, or leave out what lies between them.
+        """
         super().__init__()
+        if not 0 < hop_samples <= window_samples:
+            raise ValueError(
+                f"hop_ms: expected more than 0 and at most window_ms, got {hop_samples} of "
+                f"{window_samples} samples"
+            )
         self.window_samples = window_samples
         self.hop_samples = hop_samples
         self.num_bins = window_samples // 2 + 1
