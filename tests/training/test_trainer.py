@@ -1,6 +1,7 @@
 import json
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import ManifestError
 from urgentmos.data.sampler import Progress
+from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError
@@ -164,6 +166,39 @@ def test_a_folder_in_use_and_a_folder_without_a_run_are_told_apart(make_run: Mak
     Trainer(run).train()
     with pytest.raises(RunStateError, match="already holds a run"):
         Trainer(run)
+
+
+def test_another_run_is_kept_out_of_the_folder(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(steps=1)
+    trainer = Trainer(run)
+    began = (trainer.folder.path / "run.json").stat().st_mtime_ns
+    with lock_folder(trainer.folder.path):
+        for start in (lambda: Trainer(run), trainer.train):
+            with pytest.raises(FileLockedError, match="another run is writing"):
+                start()
+    assert (trainer.folder.path / "run.json").stat().st_mtime_ns == began
+    step = Trainer._step
+
+    def refusing(self: Trainer, *args: Any) -> None:
+        with pytest.raises(FileLockedError), lock_folder(self.folder.path):
+            pass
+        step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", refusing)
+    assert trainer.train().step == 1
+
+
+def test_one_of_several_processes_that_stays_alone_is_refused(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    run = make_run()
+    with pytest.raises(TrainingError, match="one of 2 processes, but accelerate found it alone"):
+        Trainer(run)
+    assert not Path(run.output).exists()
 
 
 def test_another_model_or_other_labels_are_not_resumed(make_run: MakeRun, tmp_path: Path) -> None:
