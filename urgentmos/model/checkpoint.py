@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config
@@ -23,6 +23,7 @@ from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
+from urgentmos.tensor_file import save_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -107,7 +108,7 @@ def save_model(
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{name} has values that {dtype} cannot hold; nothing was saved")
-    save_file(tensors, folder / WEIGHTS_FILE)
+    save_tensors(tensors, folder / WEIGHTS_FILE)
     save_config(_stored_config(config, network), folder / CONFIG_FILE)
     # safetensors lets only the owner read what it writes; the other files follow the umask.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
