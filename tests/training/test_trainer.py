@@ -1,4 +1,5 @@
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import ManifestError
@@ -130,6 +132,22 @@ def test_a_killed_and_resumed_run_has_the_history_of_one_run(make_run: MakeRun) 
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert "lcc/mean" in lines[1]
+
+
+def test_a_killed_and_resumed_run_has_the_curves_of_one_run(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(steps=3, log_every=1)
+    last = Path(run.output) / "last"
+    Trainer(run).train(until=1)
+    shutil.copytree(last, tmp_path / "last")
+    # Killed after the second step, before its checkpoint.
+    Trainer(run, resume=True).train(until=2)
+    shutil.rmtree(last)
+    (tmp_path / "last").rename(last)
+    Trainer(run, resume=True).train()
+    curves = EventAccumulator(str(Path(run.output) / "curves")).Reload()
+    assert [point.step for point in curves.Scalars("train/loss")] == [1, 2, 3]
 
 
 def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:

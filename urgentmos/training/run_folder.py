@@ -108,13 +108,17 @@ class RunFolder:
         return differences(load_config(RunConfig, self.path / "config.yaml"), config)
 
     @contextlib.contextmanager
-    def curves(self) -> Iterator[Any]:
-        """Open the TensorBoard curves; processes that do not write get a stand-in."""
+    def curves(self, *, first_step: int) -> Iterator[Any]:
+        """Open the TensorBoard curves; processes that do not write get a stand-in.
+
+        Args:
+            first_step: What a run that was killed wrote from this step on is no longer shown.
+        """
         if not self._write:
             yield _NoCurves()
             return
         tensorboard = require("torch.utils.tensorboard", extra="train")
-        writer = tensorboard.SummaryWriter(str(self.path / "curves"))
+        writer = tensorboard.SummaryWriter(str(self.path / "curves"), purge_step=first_step)
         try:
             yield writer
         finally:

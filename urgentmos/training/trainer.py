@@ -155,7 +155,8 @@ class Trainer:
             disable=not self.is_main,
         )
         # Only now: the loader's processes would hold the lock too, and outlive a killed run.
-        with self.folder.alone(), self.folder.curves() as curves, bar:
+        first_step = self.state.step + 1
+        with self.folder.alone(), self.folder.curves(first_step=first_step) as curves, bar:
             means = RunningMeans()
             while self.state.step < last:
                 self._step(batches, means)
