@@ -1,8 +1,10 @@
+import contextlib
 import copy
 import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,34 @@ def test_a_copy_of_the_modules_around_it_loses_alike(
     loss = QualityLoss(model=tiny_assessor)
     (copy_of_loss,) = copied(nn.Sequential(loss))
     assert torch.equal(copy_of_loss(enhanced), loss(enhanced))
+
+
+@contextlib.contextmanager
+def _sixteen_bits_by_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [lambda: torch.device("meta"), _sixteen_bits_by_default, torch.inference_mode],
+    ids=["meta device", "16 bits", "inference mode"],
+)
+def test_it_can_be_made_where_a_network_is_made_in_another_way(
+    tiny_model_dir: Path, enhanced: torch.Tensor, around: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """As transformers' ``from_pretrained`` makes networks on the meta device, in 16 bits."""
+    with around():
+        loss = QualityLoss(model=tiny_model_dir)
+    value = loss(enhanced.requires_grad_())
+    value.backward()
+    assert torch.equal(value, QualityLoss(model=tiny_model_dir)(enhanced))
+    assert value.dtype == torch.float32
+    assert enhanced.grad is not None
+    assert enhanced.grad.any()
 
 
 @pytest.mark.parametrize(

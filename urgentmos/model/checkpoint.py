@@ -1,11 +1,12 @@
 """Models on disk: safetensors and JSON, nothing that can run."""
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -51,7 +52,7 @@ def load_model(
     device: str | torch.device = "cpu",
     precision: Precision = "float32",
 ) -> Assessor:
-    """Load a model.
+    """Load a model: the same whatever default dtype, device or inference mode is set around it.
 
     Args:
         name: A shipped model's name, a folder, or ``owner/name`` on the Hugging Face Hub.
@@ -65,17 +66,37 @@ def load_model(
     """
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
-    stored = _read_weights(folder / WEIGHTS_FILE)
-    network = _build(config, stored, folder / CONFIG_FILE)
-    _fill(network, stored, folder / WEIGHTS_FILE)
     card = folder / CARD_FILE
-    return Assessor(
-        network,
-        config,
-        model_hash=content_hash(folder),
-        card=_read_object(card) if card.exists() else {},
-        precision=precision,
-    ).to(device)
+    with _own_defaults():
+        stored = _read_weights(folder / WEIGHTS_FILE)
+        network = _build(config, stored, folder / CONFIG_FILE)
+        _fill(network, stored, folder / WEIGHTS_FILE)
+        return Assessor(
+            network,
+            config,
+            model_hash=content_hash(folder),
+            card=_read_object(card) if card.exists() else {},
+            precision=precision,
+        ).to(device)
+
+
+@contextlib.contextmanager
+def _own_defaults() -> Iterator[None]:
+    """Make tensors on the processor, in 32 bits, and such that gradient may pass them.
+
+    Around a module that holds a model, as ``QualityLoss`` does, others are set: by transformers'
+    ``from_pretrained`` the meta device and 16 bits.
+    """
+    dtype = torch.get_default_dtype()
+    elsewhere = torch.empty(0).device.type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        # Stating a device costs a third of the time of loading: only where another one is set.
+        device = torch.device("cpu") if elsewhere else contextlib.nullcontext()
+        with torch.inference_mode(False), device:
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def save_model(
