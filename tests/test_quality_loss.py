@@ -1,20 +1,24 @@
+import contextlib
 import copy
 import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from urgentmos.metrics import METRICS, UnknownMetricError, get_metric
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.encoders import Encoder
-from urgentmos.quality_loss import QualityLoss, distance_from_best
+from urgentmos.quality_loss import QualityLoss, as_numbers, distance_from_best
 
 Speech = Callable[..., np.ndarray]
 
@@ -208,6 +212,34 @@ def test_a_copy_of_the_modules_around_it_loses_alike(
     assert torch.equal(copy_of_loss(enhanced), loss(enhanced))
 
 
+@contextlib.contextmanager
+def _sixteen_bits_by_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [lambda: torch.device("meta"), _sixteen_bits_by_default, torch.inference_mode],
+    ids=["meta device", "16 bits", "inference mode"],
+)
+def test_it_can_be_made_where_a_network_is_made_in_another_way(
+    tiny_model_dir: Path, enhanced: torch.Tensor, around: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """As transformers' ``from_pretrained`` makes networks on the meta device, in 16 bits."""
+    with around():
+        loss = QualityLoss(model=tiny_model_dir)
+    value = loss(enhanced.requires_grad_())
+    value.backward()
+    assert torch.equal(value, QualityLoss(model=tiny_model_dir)(enhanced))
+    assert value.dtype == torch.float32
+    assert enhanced.grad is not None
+    assert enhanced.grad.any()
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
@@ -246,6 +278,19 @@ def test_autocast_changes_nothing(tiny_assessor: Assessor, enhanced: torch.Tenso
     inside.backward()
     assert waveform.grad is not None
     assert waveform.grad.dtype == torch.bfloat16
+
+
+def test_a_second_derivative_is_there_where_its_docstring_says(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    waveform = enhanced.requires_grad_()
+    with sdpa_kernel(SDPBackend.MATH):
+        value = QualityLoss(model=tiny_assessor)(waveform)
+        (gradient,) = torch.autograd.grad(value, waveform, create_graph=True)
+        gradient.square().sum().backward()
+    assert waveform.grad is not None
+    assert torch.isfinite(waveform.grad).all()
+    assert waveform.grad.any()
 
 
 def test_an_enhancer_learns_through_it(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
@@ -293,6 +338,19 @@ def test_weights_that_name_no_metric_of_the_model_are_refused(
 ) -> None:
     with pytest.raises((UnknownMetricError, ValueError), match=message):
         QualityLoss(weights, model=tiny_assessor)
+
+
+# Without the loss around it, since the tests' type checks would refuse them first.
+@pytest.mark.parametrize("weights", [["mos"], {"mos": "1"}, {"mos": None}, {1: 1.0}], ids=str)
+def test_weights_that_are_no_numbers_by_name_are_refused_in_words(weights: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected weights such as \{'mos': 1.0, 'pesq': 0.5\}"):
+        as_numbers(weights)
+
+
+def test_weights_may_be_numbers_of_other_libraries() -> None:
+    weights = as_numbers({"mos": np.float32(0.5), "pesq": torch.tensor(2)})
+    assert weights == {"mos": 0.5, "pesq": 2.0}
+    assert {type(weight) for weight in weights.values()} == {float}
 
 
 @pytest.mark.parametrize("sample_rate", [16000, 44100])

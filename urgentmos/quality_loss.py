@@ -65,19 +65,15 @@ class QualityLoss(nn.Module):
 
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
-            TypeError: The weights are no mapping.
+            TypeError: The weights are no mapping of names to numbers.
             ValueError: The reduction is unknown, no metric has weight or one that is not finite, or
                 gradient does not reach the waveform through one of the model's encoders.
         """
         super().__init__()
         if reduction not in _REDUCTIONS:
             raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, got {reduction!r}")
-        if not isinstance(weights, Mapping | None):
-            raise TypeError(
-                f"expected weights such as {{'mos': 1.0, 'pesq': 0.5}}, got {weights!r}"
-            )
+        wanted = {"mos": 1.0} if weights is None else as_numbers(weights)
         assessor = model if isinstance(model, Assessor) else load_model(model or "default")
-        wanted = {"mos": 1.0} if weights is None else dict(weights)
         names = check_metrics(wanted, assessor.metrics)
         if len(names) != len(wanted):
             raise ValueError(f"a metric is named twice, under other names: {', '.join(wanted)}")
@@ -86,7 +82,7 @@ class QualityLoss(nn.Module):
         if not any(wanted.values()):
             raise ValueError(f"expected at least one metric with a weight, got {wanted}")
         _check_differentiable(assessor.network)
-        self.weights = dict(zip(names, map(float, wanted.values()), strict=True))
+        self.weights = dict(zip(names, wanted.values(), strict=True))
         self.reduction = reduction
         self.metrics = assessor.metrics
         self.sample_rate = assessor.sample_rate
@@ -106,9 +102,14 @@ class QualityLoss(nn.Module):
         is heard in windows, in the memory of one window beyond the waveform's.
 
         The quieter a waveform, the larger its gradient, since level changes no score: clip the
-        gradient of a network that begins with near silence. What peaks below -70 dB of full scale,
-        a recording or a window of a long one, has its loss but no gradient. A recording with NaN
-        has a loss of NaN and leaves those of the others as they are.
+        gradient of a network that begins with near silence. Within a recording, too, it is largest
+        where there is least: in bands and pauses that are almost empty. What peaks below -70 dB of
+        full scale, a recording or a window of a long one, has its loss but no gradient. A recording
+        with NaN has a loss of NaN and leaves those of the others as they are.
+
+        Samples beyond full scale cost nothing here, but are clipped where they are written to a
+        file: let another loss hold the level. Gradient passes once: attention on CPU has no second
+        derivative, but within ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 
         Args:
             enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them.
@@ -185,6 +186,22 @@ def distance_from_best(metric: Metric, score: Float[Tensor, " batch"]) -> Float[
     if metric.higher_is_better:
         return ((metric.high or 0.0) - score) / metric.scale
     return (score - (metric.low or 0.0)) / metric.scale
+
+
+def as_numbers(weights: object) -> dict[str, float]:
+    """Check that weights are numbers by name.
+
+    Raises:
+        TypeError: They are not.
+    """
+    expected = "expected weights such as {'mos': 1.0, 'pesq': 0.5}, got "
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise TypeError(f"{expected}{weights!r}")
+    try:
+        # Not float(): it reads text, too.
+        return {name: math.fsum([weight]) for name, weight in weights.items()}
+    except TypeError as error:
+        raise TypeError(f"{expected}{dict(weights)}") from error
 
 
 def _check_waveform(enhanced: object, *, device: torch.device) -> None:

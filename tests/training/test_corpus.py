@@ -28,6 +28,12 @@ def test_the_split_is_the_manifests(manifest: Path) -> None:
     assert {r.reference_id for r in corpus.validation.recordings} == {"3"}
 
 
+def test_a_corpus_without_labels_is_told(manifest: Path) -> None:
+    path = rewritten(manifest, "unlabelled.jsonl", metrics={})
+    with pytest.raises(ManifestError, match=r"no training recording has .*\(labelled: nothing\)"):
+        load_corpus(config(path, validation_share=0.4), metrics=METRICS)
+
+
 def test_without_a_split_whole_contents_are_held_out(manifest: Path) -> None:
     path = rewritten(manifest, "unsplit.jsonl")
     corpus = load_corpus(config(path, validation_share=0.4), metrics=METRICS)
@@ -42,7 +48,8 @@ def test_without_a_split_whole_contents_are_held_out(manifest: Path) -> None:
 
 def test_another_split_is_not_used(manifest: Path) -> None:
     path = rewritten(manifest, "test.jsonl", meta={"split": "test"})
-    with pytest.raises(ManifestError, match="no recording is in the train split"):
+    told = r"no recording is in the train split: there are \d+ in 'test'"
+    with pytest.raises(ManifestError, match=told):
         load_corpus(config(path), metrics=METRICS)
 
 

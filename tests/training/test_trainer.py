@@ -1,16 +1,20 @@
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import ManifestError
 from urgentmos.data.sampler import Progress
+from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError
@@ -130,6 +134,22 @@ def test_a_killed_and_resumed_run_has_the_history_of_one_run(make_run: MakeRun) 
     assert "lcc/mean" in lines[1]
 
 
+def test_a_killed_and_resumed_run_has_the_curves_of_one_run(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(steps=3, log_every=1)
+    last = Path(run.output) / "last"
+    Trainer(run).train(until=1)
+    shutil.copytree(last, tmp_path / "last")
+    # Killed after the second step, before its checkpoint.
+    Trainer(run, resume=True).train(until=2)
+    shutil.rmtree(last)
+    (tmp_path / "last").rename(last)
+    Trainer(run, resume=True).train()
+    curves = EventAccumulator(str(Path(run.output) / "curves")).Reload()
+    assert [point.step for point in curves.Scalars("train/loss")] == [1, 2, 3]
+
+
 def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
     run = make_run(steps=3, optimizer={"ema_decay": 0.5})
     trainer = Trainer(run)
@@ -164,6 +184,39 @@ def test_a_folder_in_use_and_a_folder_without_a_run_are_told_apart(make_run: Mak
     Trainer(run).train()
     with pytest.raises(RunStateError, match="already holds a run"):
         Trainer(run)
+
+
+def test_another_run_is_kept_out_of_the_folder(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(steps=1)
+    trainer = Trainer(run)
+    began = (trainer.folder.path / "run.json").stat().st_mtime_ns
+    with lock_folder(trainer.folder.path):
+        for start in (lambda: Trainer(run), trainer.train):
+            with pytest.raises(FileLockedError, match="another run is writing"):
+                start()
+    assert (trainer.folder.path / "run.json").stat().st_mtime_ns == began
+    step = Trainer._step
+
+    def refusing(self: Trainer, *args: Any) -> None:
+        with pytest.raises(FileLockedError), lock_folder(self.folder.path):
+            pass
+        step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", refusing)
+    assert trainer.train().step == 1
+
+
+def test_one_of_several_processes_that_stays_alone_is_refused(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    run = make_run()
+    with pytest.raises(TrainingError, match="one of 2 processes, but accelerate found it alone"):
+        Trainer(run)
+    assert not Path(run.output).exists()
 
 
 def test_another_model_or_other_labels_are_not_resumed(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,18 +1,19 @@
 """Models on disk: safetensors and JSON, nothing that can run."""
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
@@ -24,6 +25,7 @@ from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.stored_weights import misfit
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
+from urgentmos.tensor_file import save_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -51,7 +53,7 @@ def load_model(
     device: str | torch.device = "cpu",
     precision: Precision = "float32",
 ) -> Assessor:
-    """Load a model.
+    """Load a model: the same whatever default dtype, device or inference mode is set around it.
 
     Args:
         name: A shipped model's name, a folder, or ``owner/name`` on the Hugging Face Hub.
@@ -65,17 +67,37 @@ def load_model(
     """
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
-    stored = _read_weights(folder / WEIGHTS_FILE)
-    network = _build(config, stored, folder / CONFIG_FILE)
-    _fill(network, stored, folder / WEIGHTS_FILE)
     card = folder / CARD_FILE
-    return Assessor(
-        network,
-        config,
-        model_hash=content_hash(folder),
-        card=_read_object(card) if card.exists() else {},
-        precision=precision,
-    ).to(device)
+    with _own_defaults():
+        stored = _read_weights(folder / WEIGHTS_FILE)
+        network = _build(config, stored, folder / CONFIG_FILE)
+        _fill(network, stored, folder / WEIGHTS_FILE)
+        return Assessor(
+            network,
+            config,
+            model_hash=content_hash(folder),
+            card=_read_object(card) if card.exists() else {},
+            precision=precision,
+        ).to(device)
+
+
+@contextlib.contextmanager
+def _own_defaults() -> Iterator[None]:
+    """Make tensors on the processor, in 32 bits, and such that gradient may pass them.
+
+    Around a module that holds a model, as ``QualityLoss`` does, others are set: by transformers'
+    ``from_pretrained`` the meta device and 16 bits.
+    """
+    dtype = torch.get_default_dtype()
+    elsewhere = torch.empty(0).device.type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        # Stating a device costs a third of the time of loading: only where another one is set.
+        device = torch.device("cpu") if elsewhere else contextlib.nullcontext()
+        with torch.inference_mode(False), device:
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def save_model(
@@ -108,7 +130,7 @@ def save_model(
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{name} has values that {dtype} cannot hold; nothing was saved")
-    save_file(tensors, folder / WEIGHTS_FILE)
+    save_tensors(tensors, folder / WEIGHTS_FILE)
     save_config(_stored_config(config, network), folder / CONFIG_FILE)
     # safetensors lets only the owner read what it writes; the other files follow the umask.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)

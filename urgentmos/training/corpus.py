@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,7 @@ def load_corpus(
         merge_labels(recordings, table)
     pairs = [pair for manifest in config.pair_manifests for pair in read_pairs(manifest)]
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
+    num_by_side = Counter(sides.tolist())
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
     if "mos" in metrics:
@@ -102,9 +104,8 @@ def load_corpus(
     used += _members(pairs)
     sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
     waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
-    train, validation = (
-        _select(used, waveforms, np.flatnonzero(sides == side), side=side) for side in _SIDES
-    )
+    _check_sides(num_by_side, num_pairs=len(pairs))
+    train, validation = (_select(used, waveforms, np.flatnonzero(sides == s)) for s in _SIDES)
     _check_labels(train.recordings, metrics)
     _check_plausible(train.recordings + validation.recordings, metrics)
     return Corpus(
@@ -141,14 +142,22 @@ def _side(recording: Recording, *, share: float) -> str:
     return "validation" if place < share else "train"
 
 
+def _check_sides(num_by_side: Counter[str], *, num_pairs: int) -> None:
+    # Recordings that were rated as pairs are trained on.
+    filled = {"train": num_by_side["train"] + num_pairs, "validation": num_by_side["validation"]}
+    for side, num in filled.items():
+        if num == 0:
+            there = [f"{count} in {name!r}" for name, count in sorted(num_by_side.items()) if count]
+            raise ManifestError(
+                f"no recording is in the {side} split: there are {', '.join(there) or 'none'}; "
+                "set meta.split to 'train' and 'validation', or take it out, and "
+                "data.validation_share divides the recordings"
+            )
+
+
 def _select(
-    recordings: list[Recording], waveforms: Waveforms, positions: NDArray[np.int64], *, side: str
+    recordings: list[Recording], waveforms: Waveforms, positions: NDArray[np.int64]
 ) -> Split:
-    if len(positions) == 0:
-        raise ManifestError(
-            f"no recording is in the {side} split; set meta.split to 'train' and 'validation', or "
-            "take it out, and data.validation_share divides the recordings"
-        )
     chosen = [recordings[i] for i in positions]
     return Split(chosen, SelectedWaveforms(waveforms, positions), positions)
 
@@ -180,12 +189,13 @@ def _native(pairs: list[Pair], *, num_train: int) -> NativePairs | None:
 
 
 def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
-    labelled = {name for recording in recordings for name in recording.metrics}
+    labelled = sorted({name for recording in recordings for name in recording.metrics})
     for name in metrics:
         if name not in labelled:
             raise ManifestError(
                 f"no training recording has a {name!r} label, so its head would stay untrained; "
-                f"label it or take it out of model.groups (labelled: {', '.join(sorted(labelled))})"
+                "label it or take it out of model.groups (labelled: "
+                f"{', '.join(labelled) or 'nothing'})"
             )
 
 

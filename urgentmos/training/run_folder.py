@@ -25,6 +25,7 @@ import torch
 
 from urgentmos.config import differences, load_config, save_config, to_dict
 from urgentmos.extras import require
+from urgentmos.file_lock import lock_folder
 from urgentmos.model.checkpoint import save_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
@@ -46,6 +47,19 @@ class RunFolder:
         self.path = path
         self.last = path / "last"
         self._write = write
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs from writing the folder, once it is there.
+
+        Raises:
+            FileLockedError: Another run is writing it.
+        """
+        if not self._write or not self.path.exists():
+            yield
+            return
+        with lock_folder(self.path):
+            yield
 
     def start(self, config: RunConfig, *, digest: str, num_processes: int) -> None:
         """Begin a run.
@@ -94,13 +108,17 @@ class RunFolder:
         return differences(load_config(RunConfig, self.path / "config.yaml"), config)
 
     @contextlib.contextmanager
-    def curves(self) -> Iterator[Any]:
-        """Open the TensorBoard curves; processes that do not write get a stand-in."""
+    def curves(self, *, first_step: int) -> Iterator[Any]:
+        """Open the TensorBoard curves; processes that do not write get a stand-in.
+
+        Args:
+            first_step: What a run that was killed wrote from this step on is no longer shown.
+        """
         if not self._write:
             yield _NoCurves()
             return
         tensorboard = require("torch.utils.tensorboard", extra="train")
-        writer = tensorboard.SummaryWriter(str(self.path / "curves"))
+        writer = tensorboard.SummaryWriter(str(self.path / "curves"), purge_step=first_step)
         try:
             yield writer
         finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from urgentmos.data.sampler import Progress
+from urgentmos.tensor_file import save_tensors
 from urgentmos.training.optimization import MovingAverage
 from urgentmos.training.sharding import gather
 
@@ -87,13 +88,13 @@ def save_run_state(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     barrier()
-    save_file(_random_state(), partial / f"random_{rank}.safetensors")
+    save_tensors(_random_state(), partial / f"random_{rank}.safetensors")
     if rank == 0:
-        save_file(_contiguous(weights), partial / "model.safetensors")
-        save_file(_flat(moments), partial / "optimizer.safetensors")
+        save_tensors(_contiguous(weights), partial / "model.safetensors")
+        save_tensors(_flat(moments), partial / "optimizer.safetensors")
         if average is not None:
             named = {str(i): tensor for i, tensor in enumerate(averages)}
-            save_file(_contiguous(named), partial / "average.safetensors")
+            save_tensors(_contiguous(named), partial / "average.safetensors")
         (partial / "state.json").write_text(json.dumps(asdict(state), indent=2) + "\n")
     barrier()
     if rank == 0:

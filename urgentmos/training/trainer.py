@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -60,8 +61,10 @@ class Trainer:
     Raises:
         ManifestError: The data cannot be used.
         ConfigError: ``best_by`` is no figure of this run, or weights to start from do not fit.
-        RunStateError: The run folder is in use by another run, or cannot be resumed.
-        TrainingError: Accelerate is set up for FSDP, or one process should share its weights.
+        RunStateError: The run folder holds another run, or cannot be resumed.
+        FileLockedError: Another run is writing the run folder.
+        TrainingError: Accelerate is set up for FSDP, or takes each of several processes for a run
+            of its own; or one process should share its weights.
     """
 
     def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
@@ -70,7 +73,7 @@ class Trainer:
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
         patience = accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)
         self._accelerator: Any = accelerate.Accelerator(
-            mixed_precision=precision, kwargs_handlers=[patience]
+            cpu=_several_on_cpu(), mixed_precision=precision, kwargs_handlers=[patience]
         )
         if self._accelerator.distributed_type == accelerate.DistributedType.FSDP:
             raise TrainingError(
@@ -80,6 +83,7 @@ class Trainer:
         self._config = config
         self._rank: int = self._accelerator.process_index
         self._num_ranks: int = self._accelerator.num_processes
+        self._check_together()
         metrics = config.model.metrics
         self.corpus = self._load_corpus(metrics)
         self.folder = RunFolder(Path(config.output), write=self.is_main)
@@ -117,7 +121,8 @@ class Trainer:
             num_ranks=self._num_ranks,
         )
         self._check_best_by()
-        self.state = self._start(resume=resume)
+        with self.folder.alone():
+            self.state = self._start(resume=resume)
         self.changes = self.folder.changes(config) if resume else []
 
     @property
@@ -136,6 +141,7 @@ class Trainer:
 
         Raises:
             TrainingError: The loss is no longer finite.
+            FileLockedError: Another run is writing the run folder.
         """
         last = self._config.steps if until is None else min(until, self._config.steps)
         began = time.monotonic()
@@ -148,7 +154,9 @@ class Trainer:
             unit="step",
             disable=not self.is_main,
         )
-        with self.folder.curves() as curves, bar:
+        # Only now: the loader's processes would hold the lock too, and outlive a killed run.
+        first_step = self.state.step + 1
+        with self.folder.alone(), self.folder.curves(first_step=first_step) as curves, bar:
             means = RunningMeans()
             while self.state.step < last:
                 self._step(batches, means)
@@ -320,6 +328,15 @@ class Trainer:
         self.folder.cut_history(state.step)
         return state
 
+    def _check_together(self) -> None:
+        # Otherwise each would train all of it, and write over the others' run folder.
+        if self._num_ranks == 1 and _num_launched() > 1:
+            raise TrainingError(
+                f"WORLD_SIZE says that this is one of {_num_launched()} processes, but accelerate "
+                "found it alone: launch with torchrun (on Apple's GPUs with "
+                "ACCELERATE_USE_CPU=true), or unset WORLD_SIZE to train in one process"
+            )
+
     def _check_best_by(self) -> None:
         # Now, and not when hours of training come to their first validation.
         known = self._validation.names(self.network)
@@ -375,3 +392,17 @@ class Trainer:
         flag = torch.tensor(float(late), device=self._accelerator.device)
         # The clocks differ; all processes must stop at one step.
         return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
+
+
+def _num_launched() -> int:
+    """Count the processes that a launcher such as torchrun says it has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _several_on_cpu() -> bool:
+    """Tell whether several processes were launched on a machine that has nothing but processors.
+
+    Unless told so, accelerate takes each of them for a run of its own there.
+    """
+    launched = _num_launched() > 1 and "LOCAL_RANK" in os.environ
+    return launched and not torch.accelerator.is_available()
