@@ -1,6 +1,7 @@
 """What a labelling job gave: counts, reasons and the tools behind the numbers."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from urgentmos.data.manifest import Recording
+from urgentmos.labels.labeller import NO_REFERENCE
 from urgentmos.name_bytes import JSON_ERRORS
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,21 @@ class LabelSummary:
         tools: Version of the tool behind each label.
         labelled: Recordings that have each metric.
         missing: Recordings without it although it was asked for, by reason, for each metric.
+            Reasons that differ in numbers alone count as one, in the first one's words.
     """
 
     tools: dict[str, str]
     labelled: dict[str, int]
     missing: dict[str, dict[str, int]]
+
+    def without_reference(self, metric: str) -> int:
+        """Count the recordings that cannot have a metric, since there is nothing to compare."""
+        return self.missing.get(metric, {}).get(NO_REFERENCE, 0)
+
+    def failures(self, metric: str) -> dict[str, int]:
+        """Count the recordings on which a metric failed, by reason, the most common first."""
+        reasons = self.missing.get(metric, {})
+        return {reason: count for reason, count in reasons.items() if reason != NO_REFERENCE}
 
 
 def summarise(
@@ -32,17 +46,24 @@ def summarise(
     """Count the labels of a manifest, and the reasons in ``meta.label_errors``."""
     missing = {}
     for metric in metrics:
-        reasons = Counter(
+        reasons = [
             recording.meta["label_errors"][metric]
             for recording in recordings
             if metric in recording.meta.get("label_errors", {})
-        )
+        ]
         if reasons:
-            missing[metric] = dict(reasons.most_common())
+            missing[metric] = _count_by_kind(reasons)
     labelled = {
         metric: sum(metric in recording.metrics for recording in recordings) for metric in metrics
     }
     return LabelSummary(tools=dict(tools), labelled=labelled, missing=missing)
+
+
+def _count_by_kind(reasons: Sequence[str]) -> dict[str, int]:
+    # A thousand recordings that are too short have a thousand durations.
+    first: dict[str, str] = {}
+    counts = Counter(first.setdefault(_NUMBER.sub("0", reason), reason) for reason in reasons)
+    return dict(counts.most_common())
 
 
 def write_summary(path: Path, summary: LabelSummary, *, earlier: Path) -> None:
