@@ -34,10 +34,40 @@ def test_folders_are_enough_to_simulate(run, material, tmp_path):
         "--recordings", 3, "--seed", 4,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "speaker" not in result.stderr
     rows = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
     assert len(rows) == 3
     settings = json.loads((tmp_path / "out" / "simulation.json").read_text())
     assert (settings["seed"], settings["crops"]) == (4, 1)
+
+
+def test_a_flat_folder_is_split_file_by_file_and_this_is_said(run, material, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in (material / "speech").rglob("*.wav"):
+        (flat / f"{path.parent.name}_{path.name}").symlink_to(path)
+    changes = ["weights={mnru: 1.0}", "shares.synthesised=0.0", "validation_share=0.4"]
+    result = run(*changes, "--speech", flat, "-o", tmp_path / "out", "--recordings", 12)
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    metas = [json.loads(line)["meta"] for line in lines]
+    sides = {"train": set(), "validation": set()}
+    for meta in metas:
+        sides[meta["split"]].add(meta["utterance"])
+    assert all(sides.values())
+    assert not sides["train"] & sides["validation"]
+    count = sum(meta["split"] == "validation" for meta in metas)
+    assert f"manifest.jsonl, {count} of them for validation" in result.stderr
+    assert "that of one speaker (flat), so it is split file by file" in result.stderr
+
+
+def test_one_recording_cannot_be_split_and_this_is_said(run, material, tmp_path):
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech" / "a.wav").symlink_to(material / "speech" / "speaker0" / "0.wav")
+    options = ["--speech", tmp_path / "speech", "-o", tmp_path / "out", "--recordings", 1]
+    result = run("weights={mnru: 1.0}", "shares.synthesised=0.0", *options)
+    assert result.exit_code == 0, result.output
+    assert "no speech is kept for validation" in result.stderr
 
 
 def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_path):

@@ -242,10 +242,38 @@ def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str
 
 
 def split_utterances(material: Material, *, validation_share: float) -> dict[str, Split]:
-    """Return the split of each utterance's name; a speaker, or a reference, is on one side only."""
+    """Return the split of each utterance's name; a speaker, or a reference, is on one side only.
+
+    Where all are of one speaker, as in a flat folder, only a reference is.
+    """
     utterances = [*material.clean, *material.processed]
-    splits = assign_splits((u.group for u in utterances), validation_share=validation_share)
-    return {u.name: u.split or splits[u.group] for u in utterances}
+    sole = _sole_group(utterances)
+    groups = {u.name: u.group if sole is None else u.reference_name or u.name for u in utterances}
+    splits = assign_splits(groups.values(), validation_share=validation_share)
+    return {u.name: u.split or splits[groups[u.name]] for u in utterances}
+
+
+def tell_split(
+    material: Material, utterance_splits: Mapping[str, Split], *, validation_share: float
+) -> str | None:
+    """Say where the split is not by speakers, or has nothing for validation; else None."""
+    if validation_share == 0:
+        return None
+    if "validation" not in utterance_splits.values():
+        return "no speech is kept for validation: all there is, is for training"
+    utterances = [*material.clean, *material.processed]
+    sole = _sole_group(utterances)
+    if sole is None or all(utterance.split for utterance in utterances):
+        return None
+    return (
+        f"all speech counts as that of one speaker ({sole}), so it is split file by file; if there "
+        "are more, give each of them a folder, or their voices are on both sides"
+    )
+
+
+def _sole_group(utterances: Sequence[Utterance]) -> str | None:
+    groups = {utterance.group for utterance in utterances}
+    return groups.pop() if len(groups) == 1 else None
 
 
 def split_sources(
