@@ -61,13 +61,16 @@ def test_a_flat_folder_is_split_file_by_file_and_this_is_said(run, material, tmp
     assert "that of one speaker (flat), so it is split file by file" in result.stderr
 
 
-def test_one_recording_cannot_be_split_and_this_is_said(run, material, tmp_path):
+def test_what_is_too_short_or_cannot_be_split_is_told(run, material, tmp_path):
     (tmp_path / "speech").mkdir()
-    (tmp_path / "speech" / "a.wav").symlink_to(material / "speech" / "speaker0" / "0.wav")
+    for take in range(2):
+        recording = material / "speech" / "speaker0" / f"{take}.wav"
+        (tmp_path / "speech" / recording.name).symlink_to(recording)
     options = ["--speech", tmp_path / "speech", "-o", tmp_path / "out", "--recordings", 1]
-    result = run("weights={mnru: 1.0}", "shares.synthesised=0.0", *options)
+    result = run("weights={mnru: 1.0}", "shares.synthesised=0.0", "min_seconds=3", *options)
     assert result.exit_code == 0, result.output
     assert "no speech is kept for validation" in result.stderr
+    assert "left out: 1 of 2 files of speech, shorter than 3 s (min_seconds)" in result.stderr
 
 
 def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_path):

@@ -72,8 +72,8 @@ def simulate(
         "them for validation",
         err=True,
     )
-    if outcome.note is not None:
-        typer.echo(outcome.note, err=True)
+    for note in outcome.notes:
+        typer.echo(note, err=True)
     for name, needs in outcome.skipped.items():
         typer.echo(f"left out: {name}, which needs {', '.join(needs)}", err=True)
     if outcome.failed:

@@ -53,7 +53,7 @@ class Outcome:
         failed: Identifier → reason of each recording that could not be made.
         skipped: Kind or engine → tools or material it lacks, left out because of
             ``skip_missing``.
-        note: What is odd about the split, or None.
+        notes: What is odd about the speech: recordings left out as too short, and its split.
     """
 
     manifest: Path
@@ -61,7 +61,7 @@ class Outcome:
     num_for_validation: int
     failed: Mapping[str, str]
     skipped: Mapping[str, Sequence[str]]
-    note: str | None = None
+    notes: Sequence[str] = ()
 
 
 def generate(
@@ -102,8 +102,22 @@ def generate(
         num_for_validation=sum(row["meta"]["split"] == "validation" for row in made),
         failed=failed,
         skipped={**skipped, **plan.lacking},
-        note=tell_split(plan.material, plan.splits, validation_share=plan.config.validation_share),
+        notes=_notes(plan),
     )
+
+
+def _notes(plan: Plan) -> list[str]:
+    notes = []
+    material = plan.material
+    if material.num_short:
+        num_listed = material.num_short + len(material.clean) + len(material.processed)
+        notes.append(
+            f"left out: {material.num_short} of {num_listed} files of speech, shorter than "
+            f"{plan.config.min_seconds:g} s (min_seconds)"
+        )
+    share = plan.config.validation_share
+    split = tell_split(material, plan.splits, validation_share=share)
+    return notes if split is None else [*notes, split]
 
 
 def _make(

@@ -66,6 +66,7 @@ class Material:
         responses: Name → file.
         groups: Name of a noise or response → what is never on both sides of the split.
         splits: Name of a noise or response → side the manifest puts it on, where it says so.
+        num_short: Recordings of speech that were left out, as too short.
     """
 
     clean: list[Utterance] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Material:
     responses: dict[str, Path] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     splits: dict[str, Split] = field(default_factory=dict)
+    num_short: int = 0
 
 
 def read_material(config: SimulationConfig) -> Material:
@@ -100,8 +102,10 @@ def read_material(config: SimulationConfig) -> Material:
             for name, path in _audio_files(folder, collection).items():
                 target[name] = path
                 material.groups[name] = name
+    num_listed = len(material.clean) + len(material.processed)
     for utterances in (material.clean, material.processed):
         utterances[:] = [u for u in utterances if u.seconds >= config.min_seconds]
+    num_short = num_listed - len(material.clean) - len(material.processed)
     if not material.clean:
         given = [name for name in (config.manifest, *config.speech) if name]
         raise MissingMaterialError(
@@ -110,7 +114,7 @@ def read_material(config: SimulationConfig) -> Material:
             else "no clean speech was given: name a folder of it with --speech, or state 'speech' "
             "or 'manifest' in the configuration"
         )
-    return material
+    return replace(material, num_short=num_short)
 
 
 def _add_manifest(material: Material, manifest: Path, *, root: Path) -> None:
