@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.file_lock import FileLockedError
 from urgentmos.labels import processes
 from urgentmos.labels.catalogue import UnknownLabelError
@@ -316,6 +316,14 @@ def test_the_sidecar_names_the_tools_of_this_and_earlier_runs(manifest: Path) ->
     assert set(content["tools"]) == {"lsd", "mcd"}
     assert content["labelled"] == {"lsd": NUM_GOOD, "mcd": NUM_GOOD}
     assert content["missing"]["mcd"]["silent recording"] == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"tools": 1}'])
+def test_a_broken_sidecar_is_told_before_any_work(manifest: Path, content: str) -> None:
+    manifest.with_name("manifest.jsonl.labels.json").write_text(content)
+    with pytest.raises(ManifestError, match=r"manifest\.jsonl\.labels\.json: .* take it away"):
+        _label(manifest)
+    assert not manifest.with_name("out.jsonl.part.jsonl").exists()
 
 
 def test_an_existing_output_is_not_written_over(manifest: Path) -> None:

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from urgentmos.data.manifest import Recording
+from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.labels.labeller import NO_REFERENCE
 from urgentmos.name_bytes import JSON_ERRORS
 
+_REMEDY = "it tells what the labels of the manifest beside it come from: repair it or take it away"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -66,15 +67,32 @@ def _count_by_kind(reasons: Sequence[str]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def write_summary(path: Path, summary: LabelSummary, *, earlier: Path) -> None:
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read the summary beside a manifest that was labelled before; nothing where there is none.
+
+    Raises:
+        ManifestError: It is no summary.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ManifestError(f"{path}: not JSON: {error}; {_REMEDY}") from error
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ManifestError(f"{path}: expected tools and counts by label; {_REMEDY}")
+    return content
+
+
+def write_summary(path: Path, summary: LabelSummary, *, earlier: Mapping[str, Any]) -> None:
     """Write a summary as JSON, beside what is known of labels the manifest already had.
 
     Args:
         path: File to write.
         summary: This job's.
-        earlier: Summary of the input manifest, where there is one.
+        earlier: Summary of the input manifest, as `read_summary` gives it.
     """
-    content: dict[str, Any] = json.loads(earlier.read_text("utf-8")) if earlier.exists() else {}
+    content = dict(earlier)
     for name, values in asdict(summary).items():
         content[name] = {**content.get(name, {}), **values}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
