@@ -24,6 +24,15 @@ def test_speech_that_cannot_be_read_is_named(tmp_path):
         read_material(SimulationConfig(speech=[str(tmp_path)]))
 
 
+def test_all_speech_that_cannot_be_read_is_named_at_once(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number:02}.wav").write_text("none")
+    with pytest.raises(
+        MissingMaterialError, match=r"/00\.wav cannot be .* 11 more: .*/01\.wav, .*/09\.wav, …$"
+    ):
+        read_material(SimulationConfig(speech=[str(tmp_path)]))
+
+
 def material_of(tmp_path, *rows):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("".join(json.dumps({"seconds": 3.0, **row}) + "\n" for row in rows))

@@ -171,7 +171,7 @@ def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
     source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
     speaker = row.get("speaker")
     reference = row.get("reference")
-    seconds = row.get("seconds") or _duration_s(root / name)
+    seconds = row.get("seconds") or _durations_s([root / name])[root / name]
     processed = row["kind"] == "processed"
     unnamed = f"reference {reference}" if processed and reference else f"source {source}"
     return Utterance(
@@ -197,6 +197,8 @@ def _collections(folders: Iterable[str]) -> list[tuple[str, Path]]:
 
 
 def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
+    files = _audio_files(folder, collection)
+    durations = _durations_s(files.values())
     return [
         Utterance(
             name=name,
@@ -205,22 +207,39 @@ def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
             group=path.parent.name,
             source=folder.name,
             language=None,
-            seconds=_duration_s(path),
+            seconds=durations[path],
         )
-        for name, path in _audio_files(folder, collection).items()
+        for name, path in files.items()
     ]
 
 
-def _duration_s(path: Path) -> float:
+def _durations_s(paths: Iterable[Path]) -> dict[Path, float]:
+    """Read the durations of files in seconds.
+
+    Raises:
+        MissingMaterialError: Some cannot be read; it names them.
+    """
+    found = {path: _duration_or_reason(path) for path in paths}
+    unreadable = [path for path, what in found.items() if isinstance(what, str)]
+    if unreadable:
+        first, *others = unreadable
+        more = f"; nor can {len(others)} more: {', '.join(map(str, others[:9]))}" if others else ""
+        raise MissingMaterialError(
+            f"{first} cannot be read as audio: {found[first]}; repair it or take it out"
+            f"{more}{', …' if len(others) > 9 else ''}"
+        )
+    return {path: what for path, what in found.items() if isinstance(what, float)}
+
+
+def _duration_or_reason(path: Path) -> float | str:
     try:
         # Opened here, since soundfile cannot encode a name that is not Unicode.
         with path.open("rb") as file:
             return float(soundfile.info(file).duration)
-    except (OSError, soundfile.LibsndfileError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.error_string
-        raise MissingMaterialError(
-            f"{path} cannot be read as audio: {reason}; repair it or take it out"
-        ) from error
+    except OSError as error:
+        return str(error.strerror)
+    except soundfile.LibsndfileError as error:
+        return str(error.error_string).strip().rstrip(".")
 
 
 def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
