@@ -74,7 +74,8 @@ def label(
         progress=sys.stderr.isatty(),
     )
     typer.echo(_table_of_counts(summary))
-    if any(map(summary.without_reference, summary.labelled)):
+    counts = summary.labelled.items()
+    if any(count == 0 and summary.without_reference(metric) for metric, count in counts):
         typer.echo("a recording names its clean reference in meta.reference_path", err=True)
     if any(map(summary.failures, summary.labelled)):
         raise typer.Exit(EXIT_SOME_FAILED)
