@@ -172,6 +172,46 @@ def test_mp3_that_does_not_state_its_length_is_read_to_its_end(tmp_path: Path) -
         assert audio.duration_s / 3 < read_audio(path).duration_s < audio.duration_s
 
 
+def _ape_tag(content: bytes, *, header: bool) -> bytes:
+    item = struct.pack("<II", len(content), 0) + b"Cover Art\0" + content
+    counts = (2000, len(item) + 32, 1)
+    footer = b"APETAGEX" + struct.pack("<IIII8x", *counts, 0x80000000 * header)
+    return (
+        b"APETAGEX" * header + struct.pack("<IIII8x", *counts, 0xA0000000) * header + item + footer
+    )
+
+
+def test_tags_behind_mp3_that_does_not_state_its_length_are_no_damage(tmp_path: Path) -> None:
+    # An odd number of frames of 576 samples: with an error at the end the last of them is lost.
+    content = _without_length(tmp_path / "a.mp3", _noise(3.036, SAMPLE_RATE))
+    picture = np.random.default_rng(0).bytes(3000)
+    lyrics = b"LYRICSBEGIN" + bytes(3000)
+    id3v1 = b"TAG".ljust(128, b"\0")
+    tags = {
+        "ape": _ape_tag(picture, header=True),
+        "ape version 1, id3v1": _ape_tag(picture, header=False) + id3v1,
+        "lyrics3 version 1": b"LYRICSBEGIN" + b"la " * 1000 + b"LYRICSEND" + id3v1,
+        "lyrics3 version 2": lyrics + f"{len(lyrics):06}LYRICS200".encode() + id3v1,
+        "extended id3v1": b"TAG+".ljust(227, b"\0") + id3v1 + _ape_tag(picture, header=True),
+        "id3v2.4": b"ID3\4\0\x10\0\0\2\0" + bytes(256) + b"3DI\4\0\x10\0\0\2\0",
+    }
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content)
+    expected = read_audio(path)
+    assert len(expected.waveform) == 87 * 576
+    for name, tag in {**tags, "all": b"".join(tags.values())}.items():
+        path.write_bytes(content + tag)
+        audio = read_audio(path)
+        assert audio.flags == (), name
+        assert np.array_equal(audio.waveform, expected.waveform), name
+    # Neither tags whose size cannot be nor tags alone lead in front of the audio.
+    for tag in (_ape_tag(b"", header=True)[:-20] + b"\xff" * 20, b"999999LYRICS200", b"LYRICSEND"):
+        path.write_bytes(content + tag)
+        assert np.array_equal(read_audio(path).waveform, expected.waveform)
+    path.write_bytes(content + picture)
+    assert "truncated" in read_audio(path).flags
+
+
 def test_a_stream_that_is_not_read_to_its_end_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(100 * _without_length(path, _noise(6.0, SAMPLE_RATE)))

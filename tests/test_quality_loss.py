@@ -244,8 +244,11 @@ def test_it_can_be_made_where_a_network_is_made_in_another_way(
     ("shape", "message"),
     [
         ((2, 1, 6400), r"shape \(batch, samples\), got \(2, 1, 6400\); squeeze\(1\) takes away"),
-        ((0, 6400), r"shape \(batch, samples\), got \(0, 6400\)"),
-        ((6400,), r"shape \(batch, samples\), got \(6400,\);.*unsqueeze\(0\) makes one"),
+        ((2, 3, 6400), r"got \(2, 3, 6400\); average the channels, .*\.mean\(1\)$"),
+        ((2, 6400, 3), r"got \(2, 6400, 3\); average the channels, .*\.mean\(2\)$"),
+        ((6400, 2), r"got \(6400, 2\), which looks like \(samples, channels\): .*\.mean\(1\)$"),
+        ((0, 6400), r"shape \(batch, samples\), got \(0, 6400\)$"),
+        ((6400,), r"shape \(batch, samples\), got \(6400,\); unsqueeze\(0\) makes"),
     ],
 )
 def test_waveforms_of_another_shape_are_refused(

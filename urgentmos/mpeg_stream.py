@@ -15,6 +15,8 @@ _LENGTH_TAGS = (b"Xing", b"Info")
 # Some encoders leave a gap behind the ID3 tag; in the first frame the name is 40 bytes in at most.
 _SEARCHED_BYTES = 4096
 _CHUNK_BYTES = 1 << 16
+# Of Lyrics3 v1, which states no size; every other tag is known by fewer bytes at its end.
+_LONGEST_LYRICS = 5120
 
 
 def states_length(descriptor: int) -> bool:
@@ -33,17 +35,21 @@ def states_length(descriptor: int) -> bool:
 
 
 class MpegStream:
-    """A file's audio as a stream, which a thread fills as it is read.
+    """A file's audio as a stream, without the tags around it, which a thread fills as it is read.
 
     Args:
         descriptor: The open file, whose position moves until the stream is closed.
     """
 
     def __init__(self, descriptor: int) -> None:
-        os.lseek(descriptor, _audio_start(descriptor), os.SEEK_SET)
+        start = _audio_start(descriptor)
+        num_bytes = _audio_end(descriptor, start) - start
+        os.lseek(descriptor, start, os.SEEK_SET)
         # Not a pipe: a process that is forked meanwhile would keep its end from coming.
         self._reader, self._writer = socket.socketpair()
-        self._thread = threading.Thread(target=self._fill, args=(descriptor,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._fill, args=(descriptor, num_bytes), daemon=True
+        )
         self._thread.start()
 
     def fileno(self) -> int:
@@ -58,10 +64,11 @@ class MpegStream:
         self._reader.close()
         self._writer.close()
 
-    def _fill(self, descriptor: int) -> None:
+    def _fill(self, descriptor: int, num_bytes: int) -> None:
         # An error of the reader, or of the disk, ends the stream.
         with contextlib.suppress(OSError):
-            while chunk := os.read(descriptor, _CHUNK_BYTES):
+            while chunk := os.read(descriptor, min(_CHUNK_BYTES, num_bytes)):
+                num_bytes -= len(chunk)
                 self._writer.sendall(chunk)
         with contextlib.suppress(OSError):
             self._writer.shutdown(socket.SHUT_WR)
@@ -75,9 +82,46 @@ def _audio_start(descriptor: int) -> int:
         head = os.read(descriptor, 10)
         if len(head) < 10 or head[:3] != b"ID3":
             return start
-        size = 0
-        for byte in head[6:10]:
-            # Seven bits of each byte count.
-            size = size << 7 | byte & 0x7F
         has_footer = bool(head[5] & 0x10)
-        start += 10 + size + 10 * has_footer
+        start += 10 + _id3_size(head) + 10 * has_footer
+
+
+def _id3_size(head: bytes) -> int:
+    size = 0
+    for byte in head[6:10]:
+        # Seven bits of each byte count.
+        size = size << 7 | byte & 0x7F
+    return size
+
+
+def _audio_end(descriptor: int, start: int) -> int:
+    """Find the beginning of the tags behind the audio, of which there may be several."""
+    end = os.fstat(descriptor).st_size
+    while True:
+        first = max(start, end - _LONGEST_LYRICS)
+        os.lseek(descriptor, first, os.SEEK_SET)
+        size = _size_of_last_tag(os.read(descriptor, end - first))
+        if size == 0 or size > end - start:
+            return end
+        end -= size
+
+
+def _size_of_last_tag(tail: bytes) -> int:
+    """Give the bytes of the tag that a file ends in, 0 where it ends in none.
+
+    ID3v1 with its extension, ID3v2.4 (section 3.4), APEv1 and v2, Lyrics3 v1 and v2.
+    """
+    size = 0
+    if tail[-128:-125] == b"TAG":
+        size = 128 + 227 * (tail[-355:-351] == b"TAG+")
+    elif tail[-10:-7] == b"3DI":
+        size = 10 + _id3_size(tail[-10:]) + 10
+    elif tail[-32:-24] == b"APETAGEX":
+        # The stated size is without the header, which only some have.
+        has_header = tail[-9] >> 7
+        size = int.from_bytes(tail[-20:-16], "little") + 32 * has_header
+    elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
+        size = int(tail[-15:-9]) + 15
+    elif tail[-9:] == b"LYRICSEND" and b"LYRICSBEGIN" in tail:
+        size = len(tail) - tail.rindex(b"LYRICSBEGIN")
+    return size

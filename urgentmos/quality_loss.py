@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
-from urgentmos.model.assessor import Assessor, as_lengths
+from urgentmos.model.assessor import Assessor, as_lengths, channel_hint, has_channels_last
 from urgentmos.model.checkpoint import load_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
@@ -112,7 +112,8 @@ class QualityLoss(nn.Module):
         derivative, but within ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 
         Args:
-            enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them.
+            enhanced: ``(batch, samples)``, full scale at ±1; gradient flows back to them. Rows are
+                recordings: the channels of one would be heard as so many.
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
 
@@ -210,10 +211,11 @@ def _check_waveform(enhanced: object, *, device: torch.device) -> None:
         raise TypeError(
             f"expected waveforms as a tensor of floats with full scale at 1, got {found}"
         )
-    if enhanced.ndim != 2 or enhanced.numel() == 0:
+    shape = tuple(enhanced.shape)
+    if len(shape) != 2 or enhanced.numel() == 0 or has_channels_last(shape):
+        hint = "; unsqueeze(0) makes a batch of one recording" if len(shape) == 1 else ""
         raise ValueError(
-            f"expected waveforms of shape (batch, samples), got {tuple(enhanced.shape)}; "
-            "squeeze(1) takes away an axis of one channel, unsqueeze(0) makes one recording a batch"
+            f"expected waveforms of shape (batch, samples), got {shape}{hint}{channel_hint(shape)}"
         )
     if enhanced.device != device:
         raise ValueError(

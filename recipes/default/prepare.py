@@ -10,13 +10,14 @@ import argparse
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+Row = dict[str, object]
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 
 
-def rows(audio: Path) -> Iterator[dict[str, object]]:
+def rows(audio: Path) -> Iterator[Row]:
     """Describe every recording of a folder, from its manifest or from its layout."""
     manifest = audio / "manifest.jsonl"
     if manifest.exists():
@@ -34,12 +35,26 @@ def rows(audio: Path) -> Iterator[dict[str, object]]:
             }
 
 
-def split_group(row: dict[str, object]) -> str:
+def origin(row: Row, listed: Mapping[str, Row]) -> Row:
+    """Find the recording that processed speech comes from: its reference, where it is listed."""
+    seen = [row]
+    while (reference := listed.get(str(seen[-1].get("reference")))) and reference not in seen:
+        seen.append(reference)
+    return seen[-1]
+
+
+def split_group(row: Row, listed: Mapping[str, Row]) -> str:
     """Name what may not stand on both sides of the split.
 
-    A speaker for speech, a class for noise, a room for responses; for processed speech of an
-    unnamed speaker, the utterance, so that the outputs of all systems for it stay together.
+    A speaker for speech, a class for noise, a room for responses; for processed speech what its
+    reference belongs to, or, where that is not listed and no speaker named, the utterance, so that
+    the outputs of all systems for it stay together.
+
+    Args:
+        row: A recording.
+        listed: All of them, by path.
     """
+    row = origin(row, listed)
     path = Path(str(row["path"]))
     if row["kind"] == "noise":
         return f"noise:{row.get('noise_class') or path.parent.name}:{path.stem[-1]}"
@@ -68,21 +83,23 @@ def main() -> None:
 
     counts: Counter[tuple[str, str]] = Counter()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    listed = {str(row["path"]): row for row in rows(arguments.audio)}
     with arguments.output.open("w", encoding="utf-8") as output:
-        for row in rows(arguments.audio):
-            split = split_of(split_group(row), validation_share=arguments.validation_share)
+        for row in listed.values():
+            group = split_group(row, listed)
+            split = split_of(group, validation_share=arguments.validation_share)
             counts[str(row["kind"]), split] += 1
-            listed = {
+            line = {
                 "path": row["path"],
                 "kind": row["kind"],
                 "split": split,
-                "speaker": row.get("speaker") or split_group(row),
+                "speaker": row.get("speaker") or origin(row, listed).get("speaker") or group,
                 "language": row.get("language"),
                 "source": Path(str(row["path"])).parts[1],
                 "system": row.get("system"),
                 "reference": row.get("reference"),
             }
-            output.write(json.dumps(listed) + "\n")
+            output.write(json.dumps(line) + "\n")
     for (kind, split), count in sorted(counts.items()):
         print(f"{kind:10} {split:10} {count}")
 

@@ -53,6 +53,26 @@ def test_having_no_reference_is_no_failure(manifest: Path) -> None:
     assert result.stderr == "a recording names its clean reference in meta.reference_path\n"
 
 
+def test_failures_are_not_hidden_behind_recordings_without_a_reference(manifest: Path) -> None:
+    good = json.loads(manifest.read_text())
+    rows = [good, *({**good, "uid": f"alone:{number}", "meta": {}} for number in range(4))]
+    for seconds in (0.2, 0.25, 0.3):
+        name = f"part_{seconds}.wav"
+        soundfile.write(manifest.with_name(name), np.full(int(16000 * seconds), 0.1), 16000)
+        rows.append({**good, "uid": name, "audio_path": name})
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = manifest.with_name("out.jsonl")
+    result = _run(manifest, "-o", output, "--labels", "lsd,mcd", "--workers", "0")
+    assert result.exit_code == 1
+    # One has a reference: whoever made the manifest knows where to name it.
+    assert "meta.reference_path" not in result.stderr
+    header, *lines = result.stdout.splitlines()
+    assert header.split("  ")[1:] == ["recordings", "no reference", "failed", "most common failure"]
+    for name, line in zip(("lsd", "mcd"), lines, strict=True):
+        assert line.split()[:4] == [name, "1", "4", "3"]
+        assert "recording of 0.20 s, reference of 0.50 s" in line
+
+
 def test_a_folder_that_does_not_exist_is_named(manifest: Path) -> None:
     result = _run(manifest, "-o", manifest.parent / "no" / "out.jsonl", "--labels", "lsd")
     assert result.exit_code == 2
@@ -117,7 +137,7 @@ def test_list_names_every_label_and_what_it_needs() -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert any("distill_mos" in line for line in lines)
-    assert "reference" in next(line for line in lines if line.startswith("estoi"))
+    assert "aligned reference" in next(line for line in lines if line.startswith("estoi"))
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out"])

@@ -34,10 +34,43 @@ def test_folders_are_enough_to_simulate(run, material, tmp_path):
         "--recordings", 3, "--seed", 4,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "speaker" not in result.stderr
     rows = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
     assert len(rows) == 3
     settings = json.loads((tmp_path / "out" / "simulation.json").read_text())
     assert (settings["seed"], settings["crops"]) == (4, 1)
+
+
+def test_a_flat_folder_is_split_file_by_file_and_this_is_said(run, material, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in (material / "speech").rglob("*.wav"):
+        (flat / f"{path.parent.name}_{path.name}").symlink_to(path)
+    changes = ["weights={mnru: 1.0}", "shares.synthesised=0.0", "validation_share=0.4"]
+    result = run(*changes, "--speech", flat, "-o", tmp_path / "out", "--recordings", 12)
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    metas = [json.loads(line)["meta"] for line in lines]
+    sides = {"train": set(), "validation": set()}
+    for meta in metas:
+        sides[meta["split"]].add(meta["utterance"])
+    assert all(sides.values())
+    assert not sides["train"] & sides["validation"]
+    count = sum(meta["split"] == "validation" for meta in metas)
+    assert f"manifest.jsonl, {count} of them for validation" in result.stderr
+    assert "that of one speaker (flat), so it is split file by file" in result.stderr
+
+
+def test_what_is_too_short_or_cannot_be_split_is_told(run, material, tmp_path):
+    (tmp_path / "speech").mkdir()
+    for take in range(2):
+        recording = material / "speech" / "speaker0" / f"{take}.wav"
+        (tmp_path / "speech" / recording.name).symlink_to(recording)
+    options = ["--speech", tmp_path / "speech", "-o", tmp_path / "out", "--recordings", 1]
+    result = run("weights={mnru: 1.0}", "shares.synthesised=0.0", "min_seconds=3", *options)
+    assert result.exit_code == 0, result.output
+    assert "no speech is kept for validation" in result.stderr
+    assert "left out: 1 of 2 files of speech, shorter than 3 s (min_seconds)" in result.stderr
 
 
 def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_path):

@@ -82,6 +82,12 @@ def test_nan_and_null_labels_are_missing(tmp_path: Path) -> None:
     assert recording.metrics == {"sdr": 3.0}
 
 
+def test_label_errors_that_are_null_are_none(tmp_path: Path) -> None:
+    line = {**LINE, "meta": {"label_errors": None}}
+    (recording,) = read_manifest(write_lines(tmp_path / "m.jsonl", line))
+    assert recording.meta == {"label_errors": {}}
+
+
 def without(key: str) -> dict[str, Any]:
     return {name: value for name, value in LINE.items() if name != key}
 
@@ -107,6 +113,8 @@ def without(key: str) -> dict[str, Any]:
         ({**LINE, "metrics": {"pesq": math.inf}}, "metrics.pesq: expected a finite number"),
         ({**LINE, "metrics": {"mos": 1, "mos_overall": 2}}, "'mos' is given under two names"),
         ({**LINE, "meta": 3}, "meta: expected an object"),
+        ({**LINE, "meta": {"label_errors": "x"}}, "meta.label_errors: expected an object that has"),
+        ({**LINE, "meta": {"label_errors": {"lsd": 1}}}, "a reason for each missing label, got"),
     ],
 )
 def test_a_broken_line_is_named_with_its_place_and_field(

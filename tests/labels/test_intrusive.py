@@ -1,4 +1,4 @@
-"""What every intrusive label does alike: it needs a sounding reference of the same length."""
+"""What every intrusive label does alike: it needs a sounding reference, most of the same length."""
 
 import numpy as np
 import pytest
@@ -33,6 +33,14 @@ def test_refuses_a_silent_recording(labeller: Labeller, reference: np.ndarray) -
         labeller.label(np.zeros_like(reference), reference)
 
 
-def test_refuses_lengths_that_differ(labeller: Labeller, reference: np.ndarray) -> None:
+@pytest.mark.parametrize("name", [name for name in INTRUSIVE if LABELLERS[name].aligned])
+def test_what_is_compared_moment_by_moment_has_one_length(name: str, reference: np.ndarray) -> None:
+    if not LABELLERS[name].installed:
+        pytest.skip(f"{name} needs {', '.join(LABELLERS[name].modules)}")
     with pytest.raises(LabelError, match=r"31999 samples.*32000"):
-        labeller.label(reference, reference[:-1])
+        LABELLERS[name].build("float32").label(reference, reference[:-1])
+
+
+def test_speaker_content_and_phonemes_are_compared_as_a_whole() -> None:
+    whole = {name for name in INTRUSIVE if not LABELLERS[name].aligned}
+    assert whole == {"spksim", "sbert", "lps"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.data.manifest import Recording, read_manifest, write_manifest
+from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.file_lock import FileLockedError
 from urgentmos.labels import processes
 from urgentmos.labels.catalogue import UnknownLabelError
@@ -20,11 +20,13 @@ from urgentmos.labels.runner import ShareError, in_share, label_manifest
 from urgentmos.labels.worker import Outcome, Task, label_chunk
 
 NUM_GOOD = 6
+LITTLE = 1600
+"""As much as a recording may be longer than its reference."""
 
 
 @pytest.fixture
 def manifest(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
-    """Six recordings of one reference, the last longer; then bad ones of three kinds."""
+    """Six recordings of one reference, the last a bit longer; then bad ones of three kinds."""
     reference = speech(seconds=0.5)
     soundfile.write(tmp_path / "reference.wav", reference, 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
@@ -33,7 +35,7 @@ def manifest(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
     for index in range(NUM_GOOD):
         noisy = reference + 0.01 * index * generator.standard_normal(len(reference))
         if index == NUM_GOOD - 1:
-            noisy = np.concatenate((noisy, noisy))
+            noisy = np.concatenate((noisy, noisy[:LITTLE]))
         soundfile.write(tmp_path / f"{index}.wav", noisy, 16000, subtype="FLOAT")
         recordings.append(_recording(tmp_path / f"{index}.wav", "reference.wav"))
     recordings += [
@@ -98,9 +100,40 @@ def test_labels_equal_the_tools_own_and_keep_the_order(manifest: Path) -> None:
     assert "label_errors" not in labelled["3"].meta
 
 
-def test_a_longer_recording_is_cut_to_its_reference(manifest: Path) -> None:
-    labelled = _label(manifest)
-    assert labelled["4"].metrics["lsd"] < labelled["5"].metrics["lsd"] < 10
+def test_a_recording_that_is_a_little_longer_is_cut_to_its_reference(manifest: Path) -> None:
+    recording, _ = soundfile.read(manifest.with_name("5.wav"), dtype="float32")
+    reference, _ = soundfile.read(manifest.with_name("reference.wav"), dtype="float32")
+    assert len(recording) == len(reference) + LITTLE
+    expected = Lsd().label(recording[: len(reference)], reference)
+    assert _label(manifest)["5"].metrics == expected
+
+
+@pytest.mark.parametrize("shorter", ["recording", "reference"])
+def test_a_recording_of_another_length_is_none_of_its_reference(
+    manifest: Path, shorter: str
+) -> None:
+    name = manifest.with_name("5.wav" if shorter == "reference" else "reference.wav")
+    waveform, _ = soundfile.read(name, dtype="float32")
+    waveform = np.pad(waveform, (0, 1 if shorter == "reference" else 2 * LITTLE + 1))
+    soundfile.write(name, waveform, 16000, subtype="FLOAT")
+    seconds = {"reference": "0.60 s, reference of 0.50", "recording": "0.60 s, reference of 0.70"}
+    reason = f"recording of {seconds[shorter]} s: they have to be the same moments, and may "
+    errors = _label(manifest, labels=["lsd", "mcd"])["5"].meta["label_errors"]
+    assert errors == dict.fromkeys(("lsd", "mcd"), reason + "differ by 0.1 s at most")
+
+
+def test_voices_are_compared_whatever_the_lengths(
+    tmp_path: Path, speech: Callable[..., np.ndarray], package: Callable[[str], Any]
+) -> None:
+    package("resemblyzer")
+    reference = speech(seconds=3.0)
+    soundfile.write(tmp_path / "reference.wav", reference, 16000)
+    soundfile.write(tmp_path / "part.wav", reference[:32000], 16000)
+    path = tmp_path / "manifest.jsonl"
+    write_manifest(path, [_recording(tmp_path / "part.wav", "reference.wav")])
+    labelled = _label(path, labels=["lsd", "spksim"])["part"]
+    assert set(labelled.metrics) == {"spksim"}
+    assert set(labelled.meta["label_errors"]) == {"lsd"}
 
 
 def test_a_missing_label_has_its_reason_and_the_others_their_values(manifest: Path) -> None:
@@ -283,6 +316,14 @@ def test_the_sidecar_names_the_tools_of_this_and_earlier_runs(manifest: Path) ->
     assert set(content["tools"]) == {"lsd", "mcd"}
     assert content["labelled"] == {"lsd": NUM_GOOD, "mcd": NUM_GOOD}
     assert content["missing"]["mcd"]["silent recording"] == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"tools": 1}'])
+def test_a_broken_sidecar_is_told_before_any_work(manifest: Path, content: str) -> None:
+    manifest.with_name("manifest.jsonl.labels.json").write_text(content)
+    with pytest.raises(ManifestError, match=r"manifest\.jsonl\.labels\.json: .* take it away"):
+        _label(manifest)
+    assert not manifest.with_name("out.jsonl.part.jsonl").exists()
 
 
 def test_an_existing_output_is_not_written_over(manifest: Path) -> None:

@@ -98,7 +98,11 @@ def test_lengths_are_resampled_with_the_waveform(tiny_assessor: Assessor, speech
     [
         (np.zeros(0, dtype=np.float32), r"empty: its shape is \(0,\)"),
         (np.zeros((0, 5), dtype=np.float32), r"empty: its shape is \(0, 5\)"),
-        (np.zeros((1, 1, 5), dtype=np.float32), r"\(batch, samples\), got \(1, 1, 5\)"),
+        (
+            np.zeros((1, 1, 5), dtype=np.float32),
+            r"\(batch, samples\), got \(1, 1, 5\); squeeze\(1\)",
+        ),
+        (np.zeros((2, 2, 500), dtype=np.float32), r"got \(2, 2, 500\); average the channels"),
         (np.array(3.0), r"\(batch, samples\), got \(\)"),
         (np.array([0.1, np.nan]), r"shape \(2,\) has NaN or infinite samples"),
         (np.array([0.1, np.inf]), r"shape \(2,\) has NaN or infinite samples"),

@@ -245,6 +245,28 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         find_model("defualt")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.safetensors", r"the one that it lies in, '.*models'$"),
+        ("config.json", r"the one that it lies in, '.*models'$"),
+        ("model.pt", "urgentmos import-checkpoint makes one"),
+        ("model.zip", r"one with model\.safetensors and config\.json \(an archive has to be unp"),
+    ],
+)
+def test_a_file_is_answered_with_what_is_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / name).touch()
+    # As this it could be an id of the Hub, too.
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=f"'models/{name}' is a file, .*{message}"):
+        find_model(f"models/{name}")
+    with pytest.raises(CheckpointError, match=f"{name}' is a file"):
+        load_model(tmp_path / "models" / name)
+
+
 @pytest.mark.parametrize("name", ["./mine", "~/mine", "../runs/mine", "mine.pt"])
 def test_a_path_is_not_looked_for_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "require_hub", None)

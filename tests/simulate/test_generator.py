@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import re
 import select
 import sys
 import time
@@ -261,6 +262,26 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert made[0]["reference_id"] == made[3]["reference_id"]
     assert made[0]["meta"]["corpus"] == "undistorted"
     assert all(row["meta"]["reference_path"] for row in made)
+
+
+def test_processed_speech_without_a_crop_of_its_reference_is_told(config, tmp_path, speech):
+    for name, seconds in (("whole", 9.0), ("begun", 2.2)):
+        soundfile.write(tmp_path / f"{name}.wav", speech(seconds), 16000)
+    rows = [
+        {"path": "whole.wav", "kind": "clean", "speaker": "a"},
+        {"path": "begun.wav", "kind": "processed", "speaker": "a", "reference": "whole.wav"},
+    ]
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shares = SourceShares(clean=0.0, processed=1.0, synthesised=0.0)
+    config = replace(
+        config, speech=[], manifest=str(manifest), shares=shares, weights={"mnru": 1.0}
+    )
+    outcome = make(config, tmp_path / "out")
+    assert outcome.num_made
+    assert all(row["duration"] > 0 for row in rows_of(tmp_path / "out"))
+    reason = next(iter(outcome.failed.values()))
+    assert re.search(r"begun\.wav ends before \d\.\d s, where this crop of whole\.wav", reason)
 
 
 def test_speech_as_it_is_needs_nothing_else(config, tmp_path, speech):

@@ -4,7 +4,7 @@ import pytest
 
 from urgentmos.data.manifest import ManifestError
 from urgentmos.simulate.config import SimulationConfig
-from urgentmos.simulate.material import read_material, split_utterances
+from urgentmos.simulate.material import read_material, split_utterances, tell_split
 from urgentmos.simulate.sources import MissingMaterialError
 
 
@@ -20,6 +20,15 @@ def test_speech_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.wav").write_text("none")
     with pytest.raises(
         MissingMaterialError, match=r"a\.wav cannot be read as audio: .*take it out"
+    ):
+        read_material(SimulationConfig(speech=[str(tmp_path)]))
+
+
+def test_all_speech_that_cannot_be_read_is_named_at_once(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number:02}.wav").write_text("none")
+    with pytest.raises(
+        MissingMaterialError, match=r"/00\.wav cannot be .* 11 more: .*/01\.wav, .*/09\.wav, …$"
     ):
         read_material(SimulationConfig(speech=[str(tmp_path)]))
 
@@ -63,3 +72,28 @@ def test_outputs_of_an_unnamed_speaker_are_on_the_side_stated_for_their_referenc
         )
         splits = split_utterances(material, validation_share=0.5)
         assert splits["processed/x/a.wav"] == side
+
+
+def test_outputs_stay_with_their_reference_where_all_are_of_one_speaker(tmp_path):
+    rows = [
+        {"path": f"clean/x/{n}.wav", "kind": "clean", "speaker": "the only one"} for n in range(6)
+    ]
+    processed = [
+        {**row, "path": f"processed/x/{n}.wav", "kind": "processed", "reference": row["path"]}
+        for n, row in enumerate(rows)
+    ]
+    material = material_of(tmp_path, *rows, *processed)
+    splits = split_utterances(material, validation_share=0.5)
+    assert sorted(splits.values()) == ["train"] * 6 + ["validation"] * 6
+    assert all(splits[row["path"]] == splits[row["reference"]] for row in processed)
+
+
+def test_a_split_that_the_manifest_states_is_nothing_to_tell(tmp_path):
+    rows = [
+        {"path": f"{side}.wav", "kind": "clean", "speaker": "a", "split": side}
+        for side in ("train", "validation")
+    ]
+    material = material_of(tmp_path, *rows)
+    splits = split_utterances(material, validation_share=0.5)
+    assert splits == {"train.wav": "train", "validation.wav": "validation"}
+    assert tell_split(material, splits, validation_share=0.5) is None

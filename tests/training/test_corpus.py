@@ -113,6 +113,33 @@ def test_the_digest_changes_with_a_label_and_not_with_the_order_of_fields(
     assert after.digest != before
 
 
+def test_the_digest_has_the_strength_pairs_and_not_the_names_of_their_families(
+    manifest: Path,
+) -> None:
+    def digest(
+        families: str, *, strengths: tuple[float, ...] = (0.1, 0.2, 0.3), seed: int = 1
+    ) -> str:
+        rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+        rows = [{**row, "reference_id": "r"} for row in rows]
+        # The third has noise of another seed, unless that is 1.
+        for row, family, strength, of in zip(rows, families, strengths, (1, 1, seed), strict=False):
+            steps = [{"kind": "noise", "seed": of}]
+            row["meta"] |= {"family": family, "strength": strength, "distortions": steps}
+        path = manifest.with_name("families.jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return load_corpus(config(path), metrics=METRICS).digest
+
+    assert digest("fff") == digest("ggg")
+    assert digest("ffg") == digest("ggf")
+    others = [
+        digest("fff"), digest("ffg"), digest("fgg"), digest("fff", seed=2),
+        digest("fff", strengths=(0.1, 0.2, 0.4)),
+    ]  # fmt: skip
+    # What is of another seed is of another family.
+    assert len(set(others)) == 4
+    assert digest("fff", seed=2) == digest("ffg")
+
+
 def test_a_label_that_cannot_be_is_refused(manifest: Path) -> None:
     path = rewritten(manifest, "percent.jsonl", metrics={"mos_overall": 3.0, "pesq": 99.0})
     with pytest.raises(ManifestError, match=r"'pesq' labels cannot be, the first is 99"):

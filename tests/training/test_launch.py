@@ -50,3 +50,25 @@ def test_the_command_trains_in_two_processes(
     folder = Path(run.output)
     assert json.loads((folder / "run.json").read_text())["num_processes"] == 2
     assert set(load_model(folder / "final").metrics) == set(run.model.metrics)
+
+
+def test_a_user_without_a_name_can_train(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(steps=1)
+    save_config(run, tmp_path / "run.yaml")
+    # As for the numbers that containers run under: there is no name for them.
+    nameless = (
+        "import pwd, runpy, sys\n"
+        "def missing(number): raise KeyError(f'getpwuid(): uid not found: {number}')\n"
+        "pwd.getpwuid = missing\n"
+        "sys.argv = ['urgentmos', 'train', sys.argv[1]]\n"
+        "runpy.run_module('urgentmos', run_name='__main__')\n"
+    )
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME", "TORCHINDUCTOR_CACHE_DIR")
+    environment = {key: value for key, value in os.environ.items() if key not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", nameless, str(tmp_path / "run.yaml")],
+        env=environment | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "hold" in done.stdout

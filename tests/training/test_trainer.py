@@ -272,6 +272,15 @@ def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
         Trainer(make_run(steps=1, best_by="lcc/peqs"))
 
 
+def test_a_run_that_has_more_steps_than_asked_for_is_not_resumed_in_silence(
+    make_run: MakeRun,
+) -> None:
+    Trainer(make_run(steps=3)).train()
+    with pytest.raises(RunStateError, match=r"has done 3 steps and is to have 2: .*steps=3 or"):
+        Trainer(make_run(steps=2), resume=True)
+    assert Trainer(make_run(steps=3), resume=True).train().step == 3
+
+
 def test_a_time_limit_stops_in_a_state_to_resume_from(make_run: MakeRun) -> None:
     run = make_run(steps=50, max_minutes=0.0)
     assert Trainer(run).train().step == 1

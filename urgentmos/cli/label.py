@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.data.manifest import Recording
 from urgentmos.labels.summary import LabelSummary
 from urgentmos.precision import Precision
+
+if TYPE_CHECKING:
+    from urgentmos.labels.catalogue import LabelTool
 
 
 def label(
@@ -42,6 +45,9 @@ def label(
 ) -> None:
     """Label recordings with PESQ, ESTOI, DNSMOS, Distill-MOS and others.
 
+    A recording names its reference in meta.reference_path. The two begin together and may differ by
+    0.1 s at the end, which is cut; beyond that only labels that need no alignment have a value.
+
     A killed run goes on where it stopped when called again; what failed is tried again. Exit status
     1 if a label failed on some recording (having no reference is no failure), 2 for wrong usage.
     """
@@ -55,7 +61,6 @@ def label(
             f"--output: a manifest holds JSON lines: end {str(output)!r} in .jsonl"
         )
 
-    from urgentmos.labels.labeller import NO_REFERENCE
     from urgentmos.labels.runner import label_manifest
 
     summary = label_manifest(
@@ -69,9 +74,10 @@ def label(
         progress=sys.stderr.isatty(),
     )
     typer.echo(_table_of_counts(summary))
-    if any(NO_REFERENCE in reasons for reasons in summary.missing.values()):
+    counts = summary.labelled.items()
+    if any(count == 0 and summary.without_reference(metric) for metric, count in counts):
         typer.echo("a recording names its clean reference in meta.reference_path", err=True)
-    if any(set(reasons) - {NO_REFERENCE} for reasons in summary.missing.values()):
+    if any(map(summary.failures, summary.labelled)):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -104,7 +110,7 @@ def _table_of_labels() -> str:
         [
             name,
             " ".join(tool.metrics),
-            "reference" if tool.needs_reference else "",
+            _needs(tool),
             "yes" if tool.installed else f"no: {tool.install}",
             "fetched once" if tool.downloads else "",
         ]
@@ -113,12 +119,20 @@ def _table_of_labels() -> str:
     return format_table(["label", "gives", "needs", "installed", "network"], rows)
 
 
+def _needs(tool: "LabelTool") -> str:
+    if not tool.needs_reference:
+        return ""
+    return "aligned reference" if tool.aligned else "reference"
+
+
 def _table_of_counts(summary: LabelSummary) -> str:
     from urgentmos.report.table import format_table
 
     rows = []
     for metric, count in summary.labelled.items():
-        reasons = summary.missing.get(metric, {})
-        most = next(iter(reasons), "")
-        rows.append([metric, str(count), str(sum(reasons.values())), most])
-    return format_table(["label", "recordings", "failed", "most common reason"], rows)
+        failures = summary.failures(metric)
+        without = summary.without_reference(metric)
+        most = next(iter(failures), "")
+        rows.append([metric, str(count), str(without), str(sum(failures.values())), most])
+    header = ["label", "recordings", "no reference", "failed", "most common failure"]
+    return format_table(header, rows)

@@ -67,7 +67,13 @@ def simulate(
         workers=workers,
         progress=sys.stderr.isatty(),
     )
-    typer.echo(f"{outcome.num_made} recordings in {outcome.manifest}", err=True)
+    typer.echo(
+        f"{outcome.num_made} recordings in {outcome.manifest}, {outcome.num_for_validation} of "
+        "them for validation",
+        err=True,
+    )
+    for note in outcome.notes:
+        typer.echo(note, err=True)
     for name, needs in outcome.skipped.items():
         typer.echo(f"left out: {name}, which needs {', '.join(needs)}", err=True)
     if outcome.failed:

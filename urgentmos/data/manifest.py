@@ -191,6 +191,8 @@ def _parse_recording(record: dict[str, Any], *, folder: Path, where: str) -> Rec
     if meta.get("reference_path") is not None:
         reference = parse_text(meta["reference_path"], "meta.reference_path", where)
         meta = {**meta, "reference_path": str(folder / reference)}
+    if "label_errors" in meta:
+        meta = {**meta, "label_errors": _parse_label_errors(meta["label_errors"], where)}
     return Recording(
         audio_path=folder / parse_text(record["audio_path"], "audio_path", where),
         uid=parse_text(record["uid"], "uid", where),
@@ -200,6 +202,15 @@ def _parse_recording(record: dict[str, Any], *, folder: Path, where: str) -> Rec
         metrics=parse_metrics(record["metrics"], where=where),
         meta=meta,
     )
+
+
+def _parse_label_errors(errors: object, where: str) -> dict[str, str]:
+    if errors is None:
+        return {}
+    if not isinstance(errors, dict) or not all(isinstance(why, str) for why in errors.values()):
+        expected = "an object that has a reason for each missing label"
+        raise wrong_value("meta.label_errors", expected, errors, where=where)
+    return errors
 
 
 def _parse_pair(record: dict[str, Any], *, folder: Path, where: str) -> Pair:

@@ -108,9 +108,8 @@ class PairTable:
             self._native_cmos[native.a], self._native_cmos[native.b] = native.cmos, -native.cmos
             self.leads = np.setdiff1d(self.leads, native.b)
         self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
-        self.strength = np.array([_strength(r) for r in recordings])
+        self.family, self.strength = families(recordings)
         self._file = _number(str(r.audio_path) for r in recordings)
-        self.family = _number(_key(r, "strength") for r in recordings)
         self._groups: dict[Matching, Groups] = {
             matching: Groups(
                 np.where(
@@ -275,6 +274,20 @@ def cap_pairs(
         return kept
     chosen = np.random.default_rng(seed).choice(len(kept), size=cap, replace=False)
     return [kept[i] for i in np.sort(chosen)]
+
+
+def families(recordings: Sequence[Recording]) -> tuple[Positions, Values]:
+    """Tell which recordings differ in strength alone, and their strengths.
+
+    Returns:
+        Number of each recording's family, in the order in which they come, whatever the manifests
+        call them, and -1 where it has none; strengths, NaN where there is none.
+
+    Raises:
+        PairError: A strength is no number.
+    """
+    strengths = np.array([_strength(recording) for recording in recordings])
+    return _number(_key(recording, "strength") for recording in recordings), strengths
 
 
 def _strength(recording: Recording) -> float:

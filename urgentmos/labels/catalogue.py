@@ -38,6 +38,8 @@ class LabelTool:
         modules: What has to be importable.
         install: Command that brings that; empty where nothing is needed.
         downloads: Whether it fetches a network at its first use.
+        aligned: Whether it compares recording and reference moment by moment, and not each as a
+            whole; without a reference it does not matter.
     """
 
     build: Callable[[Precision], Labeller]
@@ -45,6 +47,7 @@ class LabelTool:
     modules: tuple[str, ...] = ()
     install: str = INSTALL
     downloads: bool = False
+    aligned: bool = True
 
     @property
     def needs_reference(self) -> bool:
@@ -64,7 +67,9 @@ LABELLERS: dict[str, LabelTool] = {
     "sdr": LabelTool(lambda _: Sdr(), Sdr.metrics, ("fast_bss_eval",)),
     "lsd": LabelTool(lambda _: Lsd(), Lsd.metrics, install=""),
     "mcd": LabelTool(lambda _: Mcd(), Mcd.metrics, install=""),
-    "spksim": LabelTool(lambda _: SpeakerSimilarity(), SpeakerSimilarity.metrics, ("resemblyzer",)),
+    "spksim": LabelTool(
+        lambda _: SpeakerSimilarity(), SpeakerSimilarity.metrics, ("resemblyzer",), aligned=False
+    ),
     "dnsmos_p808": LabelTool(
         lambda _: DnsmosP808(), DnsmosP808.metrics, ("speechmos", "onnxruntime", "librosa")
     ),
@@ -90,6 +95,7 @@ LABELLERS: dict[str, LabelTool] = {
         ("transformers",),
         INSTALL_TRANSFORMERS,
         downloads=True,
+        aligned=False,
     ),
     "lps": LabelTool(
         lambda _: PhonemeSimilarity(),
@@ -97,6 +103,7 @@ LABELLERS: dict[str, LabelTool] = {
         ("transformers", "huggingface_hub"),
         INSTALL_TRANSFORMERS,
         downloads=True,
+        aligned=False,
     ),
 }
 """Tools by the name that asks for them: that of their label, or ``dnsmos`` for all of DNSMOS."""

@@ -10,7 +10,7 @@ from urgentmos.labels.labeller import (
     LabelError,
     Waveform,
     package_version,
-    require_reference,
+    require_aligned_reference,
     require_sound,
 )
 
@@ -31,7 +31,7 @@ class Estoi:
             LabelError: No or silent reference, silent recording, or fewer than 30 frames with
                 speech.
         """
-        reference = require_reference(recording, reference)
+        reference = require_aligned_reference(recording, reference)
         require_sound(recording)
         stoi = require("pystoi", extra="labels").stoi
         state = np.random.get_state()  # noqa: NPY002 - pystoi draws from the global generator

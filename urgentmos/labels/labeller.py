@@ -21,7 +21,12 @@ INSTALL = "pip install 'urgentmos[labels]'"
 NO_REFERENCE = "no reference"
 """Reason of an intrusive label that is missing because there is nothing to compare with."""
 
-# One axis of any length: a recording and its reference may differ, and are then refused.
+MAX_DIFFERENCE_S = 0.1
+"""By how much a recording may be longer or shorter than its reference, and is cut: codecs fill up
+their last frame (of 80 ms at most), vocoders leave out one or two (97 ms of a HiFi-GAN were seen).
+With more, it is another recording, or begins elsewhere."""
+
+# One axis of any length: a recording and its reference may differ.
 Waveform = Float32[NDArray[np.float32], " _"]
 Value = TypeVar("Value")
 
@@ -52,8 +57,8 @@ class Labeller(Protocol):
 
         Args:
             recording: Mono waveform at 16 kHz.
-            reference: The clean recording, aligned in time and of the same length; None where
-                there is none.
+            reference: The clean recording, aligned in time and of the same length, of any length
+                for tools that compare whole recordings; None where there is none.
 
         Raises:
             LabelError: There is no value; never a placeholder number instead.
@@ -62,22 +67,54 @@ class Labeller(Protocol):
         ...
 
 
-def require_reference(recording: Waveform, reference: Waveform | None) -> Waveform:
+def require_reference(reference: Waveform | None) -> Waveform:
     """Return the reference of an intrusive metric.
+
+    Raises:
+        LabelError: There is no reference, or it is silent.
+    """
+    if reference is None:
+        raise LabelError(NO_REFERENCE)
+    if not np.any(reference):
+        raise LabelError("silent reference")
+    return reference
+
+
+def require_aligned_reference(recording: Waveform, reference: Waveform | None) -> Waveform:
+    """Return the reference of a metric that compares it with the recording moment by moment.
 
     Raises:
         LabelError: There is no reference, it is silent, or its length differs.
     """
-    if reference is None:
-        raise LabelError(NO_REFERENCE)
-    if len(reference) != len(recording):
+    if reference is not None and len(reference) != len(recording):
         raise LabelError(
             f"reference has {len(reference)} samples, recording {len(recording)}; "
             "expected the same number"
         )
-    if not np.any(reference):
-        raise LabelError("silent reference")
-    return reference
+    return require_reference(reference)
+
+
+def cut_alike(
+    recording: Waveform, reference: Waveform, *, sample_rate: int
+) -> tuple[Waveform, Waveform]:
+    """Cut the longer of recording and reference at its end, where they hardly differ.
+
+    Args:
+        recording: Mono waveform.
+        reference: Its clean reference.
+        sample_rate: Of both, in Hz.
+
+    Raises:
+        LabelError: They differ by more than ``MAX_DIFFERENCE_S``.
+    """
+    if abs(len(recording) - len(reference)) > MAX_DIFFERENCE_S * sample_rate:
+        raise LabelError(
+            f"recording of {len(recording) / sample_rate:.2f} s, reference of "
+            f"{len(reference) / sample_rate:.2f} s: they have to be the same moments, and may "
+            f"differ by {MAX_DIFFERENCE_S} s at most"
+        )
+    length = min(len(recording), len(reference))
+    return recording[:length], reference[:length]
 
 
 def require_sound(recording: Waveform) -> None:

@@ -4,7 +4,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from urgentmos.labels.labeller import SAMPLE_RATE, Waveform, require_reference, require_sound
+from urgentmos.labels.labeller import (
+    SAMPLE_RATE,
+    Waveform,
+    require_aligned_reference,
+    require_sound,
+)
 from urgentmos.labels.scaling import scale_to_reference
 
 WINDOW_SAMPLES = round(0.032 * SAMPLE_RATE)
@@ -27,7 +32,7 @@ class Lsd:
         Raises:
             LabelError: No or silent reference, or a silent recording.
         """
-        reference = require_reference(recording, reference)
+        reference = require_aligned_reference(recording, reference)
         require_sound(recording)
         scaled = scale_to_reference(recording, reference)
         power = _magnitude(reference.astype(np.float64)) ** 2

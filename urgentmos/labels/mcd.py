@@ -11,7 +11,7 @@ from urgentmos.labels.labeller import (
     LabelError,
     ReferenceCache,
     Waveform,
-    require_reference,
+    require_aligned_reference,
     require_sound,
 )
 from urgentmos.labels.mel_cepstrum import Cepstra, mel_cepstrum
@@ -34,7 +34,8 @@ class Mcd:
     """Mel-cepstral distortion (dB), c0 included, on the mel-cepstra of SPTK's ``mcep``.
 
     The recording is first scaled to the reference by least squares. The warping path is the exact
-    one, where the URGENT scripts use the approximate ``fastdtw``.
+    one, where the URGENT scripts use the approximate ``fastdtw``. The scale asks for recordings
+    that are aligned, in spite of the path: of others least squares makes next to silence.
     """
 
     metrics = ("mcd",)
@@ -51,7 +52,7 @@ class Mcd:
         Raises:
             LabelError: No or silent reference, silent recording, under 64 ms or over 60 s.
         """
-        reference = require_reference(recording, reference)
+        reference = require_aligned_reference(recording, reference)
         require_sound(recording)
         theirs = self._reference_cepstra.get(reference)
         ours = _mel_cepstra(scale_to_reference(recording, reference))

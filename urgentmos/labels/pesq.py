@@ -12,7 +12,7 @@ from urgentmos.labels.labeller import (
     LabelError,
     Waveform,
     package_version,
-    require_reference,
+    require_aligned_reference,
     require_sound,
 )
 
@@ -28,7 +28,8 @@ INSTALL_PESQC2 = (
 class Pesq:
     """PESQ by package ``pesq`` (or ``pesqc2``), 16 kHz wide band.
 
-    A recording against itself gives 4.644.
+    A recording against itself gives 4.644. PESQ finds delays itself, but takes recording and
+    reference to be the same moments: what one of them lacks is no delay.
     """
 
     def __init__(self, *, package: Literal["pesq", "pesqc2"] = "pesq") -> None:
@@ -44,7 +45,7 @@ class Pesq:
         Raises:
             LabelError: No reference, no utterance found in it, under 0.25 s, or silence.
         """
-        reference = require_reference(recording, reference)
+        reference = require_aligned_reference(recording, reference)
         require_sound(recording)
         module = require(self._package, extra="labels")
         return {self._package: _run(module, recording, reference, rate=SAMPLE_RATE, mode="wb")}
@@ -56,7 +57,7 @@ def narrow_band_pesq(recording: Waveform, reference: Waveform) -> float:
     Raises:
         LabelError: As `Pesq.label`.
     """
-    require_reference(recording, reference)
+    require_aligned_reference(recording, reference)
     require_sound(recording)
     module = require("pesq", extra="labels")
     return _run(module, recording, reference, rate=NARROW_BAND_RATE, mode="nb")

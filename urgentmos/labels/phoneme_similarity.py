@@ -43,7 +43,7 @@ class PhonemeSimilarity:
                 recognised in the reference.
             MissingExtraError: transformers or the model is not here and cannot be fetched.
         """
-        reference = require_reference(recording, reference)
+        reference = require_reference(reference)
         require_sound(recording)
         theirs = self._reference_phonemes.get(reference)
         if not theirs:

@@ -12,7 +12,7 @@ from urgentmos.extras import MissingExtraError
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
-from urgentmos.labels.summary import LabelSummary, summarise, write_summary
+from urgentmos.labels.summary import LabelSummary, read_summary, summarise, write_summary
 from urgentmos.labels.worker import Outcome, Task
 from urgentmos.name_bytes import name_bytes
 from urgentmos.precision import Precision
@@ -59,7 +59,8 @@ def label_manifest(
         ShareError: A share is outside 0 to 1, or belongs to no wanted label.
         FileExistsError: The output is already there.
         FileNotFoundError: There is no manifest, or no folder for the output.
-        ManifestError: The manifest breaks its format, or ``where`` holds for none of it.
+        ManifestError: The manifest, or the summary beside it, breaks its format, or ``where`` holds
+            for none of it.
         MissingExtraError: A tool, or its network, is not on this machine.
         PartFileError: The part file comes from other tool versions.
         FileLockedError: Another run is writing this output.
@@ -75,6 +76,7 @@ def label_manifest(
         raise FileNotFoundError(f"the folder of {str(output)!r} does not exist")
     tools = {name: _version(name, precision) for name in names}
     recordings = read_manifest(manifest)
+    earlier = read_summary(_summary_path(manifest))
     chosen = [recording for recording in recordings if where is None or where(recording)]
     if recordings and not chosen:
         raise ManifestError(
@@ -98,7 +100,7 @@ def label_manifest(
                 _apply(recording, part.outcomes[recording.uid])
         metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
         summary = summarise(recordings, metrics=list(metrics), tools=tools)
-        write_summary(_summary_path(output), summary, earlier=_summary_path(manifest))
+        write_summary(_summary_path(output), summary, earlier=earlier)
         unfinished = output.with_name(output.name + ".unfinished")
         write_manifest(unfinished, recordings)
         os.replace(unfinished, output)

@@ -7,7 +7,7 @@ from urgentmos.labels.labeller import (
     LabelError,
     Waveform,
     package_version,
-    require_reference,
+    require_aligned_reference,
     require_sound,
 )
 
@@ -32,7 +32,7 @@ class Sdr:
             LabelError: No or silent reference, silent recording, or the filter cannot be solved
                 for (a reference such as a pure tone).
         """
-        reference = require_reference(recording, reference)
+        reference = require_aligned_reference(recording, reference)
         require_sound(recording)
         fast_bss_eval = require("fast_bss_eval", extra="labels")
         # Double precision: the normal equations of band-limited speech are nearly singular.

@@ -40,7 +40,7 @@ class SpeakerSimilarity:
         Raises:
             LabelError: No or silent reference, silent recording, or no voice in either.
         """
-        reference = require_reference(recording, reference)
+        reference = require_reference(reference)
         require_sound(recording)
         theirs = self._reference_embedding.get(reference)
         return {"spksim": float(self._embed(recording) @ theirs)}

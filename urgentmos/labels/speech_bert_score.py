@@ -40,7 +40,7 @@ class SpeechBertScore:
             LabelError: No or silent reference, silent recording, or under 25 ms.
             MissingExtraError: transformers or the model is not here and cannot be fetched.
         """
-        reference = require_reference(recording, reference)
+        reference = require_reference(reference)
         require_sound(recording)
         theirs = self._reference_features.get(reference)
         return {"sbert": precision(self._features(recording), theirs)}

@@ -13,7 +13,7 @@ import torch
 
 from urgentmos.audio import Audio, AudioError, read_audio
 from urgentmos.labels.catalogue import LABELLERS
-from urgentmos.labels.labeller import NO_REFERENCE, SAMPLE_RATE, LabelError, Labeller, Waveform
+from urgentmos.labels.labeller import NO_REFERENCE, SAMPLE_RATE, LabelError, Labeller, cut_alike
 from urgentmos.labels.pesq import NARROW_BAND_RATE, narrow_band_pesq
 from urgentmos.precision import Precision
 
@@ -90,25 +90,23 @@ def failed(task: Task, reason: str) -> Outcome:
 def _compute(
     label: str, audio: Audio, reference: Audio | None, task: Task, precision: Precision
 ) -> dict[str, float]:
-    if not LABELLERS[label].needs_reference:
+    tool = LABELLERS[label]
+    if not tool.needs_reference:
         return _labeller(label, precision).label(audio.waveform, None)
     if reference is None:
         raise LabelError(NO_REFERENCE)
+    if not tool.aligned:
+        return _labeller(label, precision).label(audio.waveform, reference.waveform)
     rates = {audio.sample_rate, reference.sample_rate}
     if label == "pesq" and rates == {NARROW_BAND_RATE}:
         pair = (read_audio(path, sample_rate=NARROW_BAND_RATE).waveform for path in _paths(task))
-        return {"pesq": narrow_band_pesq(*_same_length(*pair))}
-    pair_at_16k = _same_length(audio.waveform, reference.waveform)
+        return {"pesq": narrow_band_pesq(*cut_alike(*pair, sample_rate=NARROW_BAND_RATE))}
+    pair_at_16k = cut_alike(audio.waveform, reference.waveform, sample_rate=SAMPLE_RATE)
     return _labeller(label, precision).label(*pair_at_16k)
 
 
 def _paths(task: Task) -> tuple[str, str]:
     return task.audio_path, task.reference_path or ""
-
-
-def _same_length(recording: Waveform, reference: Waveform) -> tuple[Waveform, Waveform]:
-    length = min(len(recording), len(reference))
-    return recording[:length], reference[:length]
 
 
 def _read_reference(task: Task) -> tuple[Audio | None, str]:

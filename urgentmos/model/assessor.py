@@ -352,23 +352,38 @@ def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
         # torch takes no negative strides, and warns of arrays that may not be written.
         waveform = np.require(waveform, requirements=["C", "W"])
     tensor = torch.as_tensor(waveform)
-    if tensor.ndim not in (1, 2):
+    if tensor.ndim not in (1, 2) or has_channels_last(shape):
         raise ValueError(
             f"expected a waveform of shape (samples,) or (batch, samples), got {shape}"
+            + channel_hint(shape)
         )
     if math.prod(shape) == 0:
         raise ValueError(f"the waveform is empty: its shape is {shape}")
-    if len(shape) == 2 and shape[1] <= _MOST_CHANNELS < shape[0]:
-        raise ValueError(
-            f"expected a waveform of shape (samples,) or (batch, samples), got {shape}, which "
-            "looks like (samples, channels): average the channels, as with waveform.mean(1)"
-        )
     if not tensor.is_floating_point():
         raise ValueError(
             f"expected a floating-point waveform with full scale at 1, got {tensor.dtype} of shape "
             f"{shape}; divide 16-bit samples by 32768 first"
         )
     return tensor.reshape(-1, shape[-1]).to(torch.float32)
+
+
+def has_channels_last(shape: Sequence[int]) -> bool:
+    """Whether an array is (samples, channels), as soundfile reads them, and no (batch, samples)."""
+    return len(shape) == 2 and 0 < shape[1] <= _MOST_CHANNELS < shape[0]
+
+
+def channel_hint(shape: Sequence[int]) -> str:
+    """Say what to do about the channels of an array; nothing where it seems to have none."""
+    if has_channels_last(shape):
+        return (
+            ", which looks like (samples, channels): average the channels, as with waveform.mean(1)"
+        )
+    if len(shape) != 3:
+        return ""
+    axis = 2 if shape[2] <= _MOST_CHANNELS < shape[1] else 1
+    if shape[axis] == 1:
+        return f"; squeeze({axis}) takes away an axis of one channel"
+    return f"; average the channels, as with waveform.mean({axis})"
 
 
 def as_lengths(

@@ -152,6 +152,10 @@ def find_model(name: str | Path) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise CheckpointError(
+            f"{str(name)!r} is a file, and a model is a folder: {_way_in(folder)}"
+        )
     if isinstance(name, str) and is_hub_id(name):
         return _fetch(name)
     nearest = difflib.get_close_matches(folder.name, shipped, n=1)
@@ -161,6 +165,15 @@ def find_model(name: str | Path) -> Path:
         f"{CONFIG_FILE}, an owner/name on the Hugging Face Hub, or a shipped model "
         f"({', '.join(shipped) or 'none is installed'})"
     )
+
+
+def _way_in(file: Path) -> str:
+    """Say what to give instead of a file."""
+    if file.name in {WEIGHTS_FILE, CONFIG_FILE, CARD_FILE}:
+        return f"give the one that it lies in, {str(file.parent)!r}"
+    if file.suffix in {".pt", ".pth", ".ckpt"}:
+        return "urgentmos import-checkpoint makes one from a public UrgentMOS checkpoint"
+    return f"give one with {WEIGHTS_FILE} and {CONFIG_FILE} (an archive has to be unpacked)"
 
 
 def _check_name(name: object) -> None:

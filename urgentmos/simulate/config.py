@@ -77,7 +77,8 @@ class SimulationConfig:
             ``kind`` is clean, noise, rir, processed or reference. Where ``split`` says
             ``train`` or ``validation`` it is kept.
         manifest_root: Folder that its paths are relative to; its own folder when None.
-        speech: Folders of clean speech; a file's parent folder is its speaker.
+        speech: Folders of clean speech; a file's parent folder is its speaker. A single folder of
+            files is split file by file.
         noise: Folders of noise.
         responses: Folders of impulse responses.
         shares: Where recordings start from.

@@ -19,7 +19,7 @@ from urgentmos.name_bytes import JSON_ERRORS
 from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
-from urgentmos.simulate.material import read_material
+from urgentmos.simulate.material import read_material, tell_split
 from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sentences import SENTENCES
@@ -49,15 +49,19 @@ class Outcome:
     Attributes:
         manifest: The manifest written.
         num_made: Recordings in it.
+        num_for_validation: Those of them that are not for training.
         failed: Identifier → reason of each recording that could not be made.
         skipped: Kind or engine → tools or material it lacks, left out because of
             ``skip_missing``.
+        notes: What is odd about the speech: recordings left out as too short, and its split.
     """
 
     manifest: Path
     num_made: int
+    num_for_validation: int
     failed: Mapping[str, str]
     skipped: Mapping[str, Sequence[str]]
+    notes: Sequence[str] = ()
 
 
 def generate(
@@ -91,17 +95,35 @@ def generate(
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output) as lock:
         _check_same(output, config, seed)
-        manifest, num_made, failed = _make(
-            plan, output, workers=workers, progress=progress, lock=lock
+        manifest, made, failed = _make(plan, output, workers=workers, progress=progress, lock=lock)
+    return Outcome(
+        manifest=manifest,
+        num_made=len(made),
+        num_for_validation=sum(row["meta"]["split"] == "validation" for row in made),
+        failed=failed,
+        skipped={**skipped, **plan.lacking},
+        notes=_notes(plan),
+    )
+
+
+def _notes(plan: Plan) -> list[str]:
+    notes = []
+    material = plan.material
+    if material.num_short:
+        num_listed = material.num_short + len(material.clean) + len(material.processed)
+        notes.append(
+            f"left out: {material.num_short} of {num_listed} files of speech, shorter than "
+            f"{plan.config.min_seconds:g} s (min_seconds)"
         )
-    left_out = {**skipped, **plan.lacking}
-    return Outcome(manifest=manifest, num_made=num_made, failed=failed, skipped=left_out)
+    share = plan.config.validation_share
+    split = tell_split(material, plan.splits, validation_share=share)
+    return notes if split is None else [*notes, split]
 
 
 def _make(
     plan: Plan, output: Path, *, workers: int, progress: bool, lock: int | None
-) -> tuple[Path, int, dict[str, str]]:
-    """Make what is not made yet; give the manifest, how many there are and what failed."""
+) -> tuple[Path, list[Row], dict[str, str]]:
+    """Make what is not made yet; give the manifest, its rows and what failed."""
     part = output / "rows.part.jsonl"
     rows = [json.loads(line) for line in read_whole_lines(part)]
     done = {row["meta"]["id"]: row for row in rows}
@@ -125,7 +147,7 @@ def _make(
     _write_lines(
         output / "failed.jsonl", [{"id": name, "reason": why} for name, why in failed.items()]
     )
-    return manifest, len(made), failed
+    return manifest, made, failed
 
 
 def plan_simulation(

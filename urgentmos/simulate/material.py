@@ -66,6 +66,7 @@ class Material:
         responses: Name → file.
         groups: Name of a noise or response → what is never on both sides of the split.
         splits: Name of a noise or response → side the manifest puts it on, where it says so.
+        num_short: Recordings of speech that were left out, as too short.
     """
 
     clean: list[Utterance] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Material:
     responses: dict[str, Path] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     splits: dict[str, Split] = field(default_factory=dict)
+    num_short: int = 0
 
 
 def read_material(config: SimulationConfig) -> Material:
@@ -100,8 +102,10 @@ def read_material(config: SimulationConfig) -> Material:
             for name, path in _audio_files(folder, collection).items():
                 target[name] = path
                 material.groups[name] = name
+    num_listed = len(material.clean) + len(material.processed)
     for utterances in (material.clean, material.processed):
         utterances[:] = [u for u in utterances if u.seconds >= config.min_seconds]
+    num_short = num_listed - len(material.clean) - len(material.processed)
     if not material.clean:
         given = [name for name in (config.manifest, *config.speech) if name]
         raise MissingMaterialError(
@@ -110,7 +114,7 @@ def read_material(config: SimulationConfig) -> Material:
             else "no clean speech was given: name a folder of it with --speech, or state 'speech' "
             "or 'manifest' in the configuration"
         )
-    return material
+    return replace(material, num_short=num_short)
 
 
 def _add_manifest(material: Material, manifest: Path, *, root: Path) -> None:
@@ -167,7 +171,7 @@ def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
     source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
     speaker = row.get("speaker")
     reference = row.get("reference")
-    seconds = row.get("seconds") or _duration_s(root / name)
+    seconds = row.get("seconds") or _durations_s([root / name])[root / name]
     processed = row["kind"] == "processed"
     unnamed = f"reference {reference}" if processed and reference else f"source {source}"
     return Utterance(
@@ -193,6 +197,8 @@ def _collections(folders: Iterable[str]) -> list[tuple[str, Path]]:
 
 
 def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
+    files = _audio_files(folder, collection)
+    durations = _durations_s(files.values())
     return [
         Utterance(
             name=name,
@@ -201,22 +207,39 @@ def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
             group=path.parent.name,
             source=folder.name,
             language=None,
-            seconds=_duration_s(path),
+            seconds=durations[path],
         )
-        for name, path in _audio_files(folder, collection).items()
+        for name, path in files.items()
     ]
 
 
-def _duration_s(path: Path) -> float:
+def _durations_s(paths: Iterable[Path]) -> dict[Path, float]:
+    """Read the durations of files in seconds.
+
+    Raises:
+        MissingMaterialError: Some cannot be read; it names them.
+    """
+    found = {path: _duration_or_reason(path) for path in paths}
+    unreadable = [path for path, what in found.items() if isinstance(what, str)]
+    if unreadable:
+        first, *others = unreadable
+        more = f"; nor can {len(others)} more: {', '.join(map(str, others[:9]))}" if others else ""
+        raise MissingMaterialError(
+            f"{first} cannot be read as audio: {found[first]}; repair it or take it out"
+            f"{more}{', …' if len(others) > 9 else ''}"
+        )
+    return {path: what for path, what in found.items() if isinstance(what, float)}
+
+
+def _duration_or_reason(path: Path) -> float | str:
     try:
         # Opened here, since soundfile cannot encode a name that is not Unicode.
         with path.open("rb") as file:
             return float(soundfile.info(file).duration)
-    except (OSError, soundfile.LibsndfileError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.error_string
-        raise MissingMaterialError(
-            f"{path} cannot be read as audio: {reason}; repair it or take it out"
-        ) from error
+    except OSError as error:
+        return str(error.strerror)
+    except soundfile.LibsndfileError as error:
+        return str(error.error_string).strip().rstrip(".")
 
 
 def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
@@ -242,10 +265,38 @@ def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str
 
 
 def split_utterances(material: Material, *, validation_share: float) -> dict[str, Split]:
-    """Return the split of each utterance's name; a speaker, or a reference, is on one side only."""
+    """Return the split of each utterance's name; a speaker, or a reference, is on one side only.
+
+    Where all are of one speaker, as in a flat folder, only a reference is.
+    """
     utterances = [*material.clean, *material.processed]
-    splits = assign_splits((u.group for u in utterances), validation_share=validation_share)
-    return {u.name: u.split or splits[u.group] for u in utterances}
+    sole = _sole_group(utterances)
+    groups = {u.name: u.group if sole is None else u.reference_name or u.name for u in utterances}
+    splits = assign_splits(groups.values(), validation_share=validation_share)
+    return {u.name: u.split or splits[groups[u.name]] for u in utterances}
+
+
+def tell_split(
+    material: Material, utterance_splits: Mapping[str, Split], *, validation_share: float
+) -> str | None:
+    """Say where the split is not by speakers, or has nothing for validation; else None."""
+    if validation_share == 0:
+        return None
+    if "validation" not in utterance_splits.values():
+        return "no speech is kept for validation: all there is, is for training"
+    utterances = [*material.clean, *material.processed]
+    sole = _sole_group(utterances)
+    if sole is None or all(utterance.split for utterance in utterances):
+        return None
+    return (
+        f"all speech counts as that of one speaker ({sole}), so it is split file by file; if there "
+        "are more, give each of them a folder, or their voices are on both sides"
+    )
+
+
+def _sole_group(utterances: Sequence[Utterance]) -> str | None:
+    groups = {utterance.group for utterance in utterances}
+    return groups.pop() if len(groups) == 1 else None
 
 
 def split_sources(

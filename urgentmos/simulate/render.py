@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from urgentmos.audio import MIN_DURATION_S
 from urgentmos.simulate.chain import apply_chain, chain_name
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 from urgentmos.simulate.levels import SILENCE, speech_level_db
@@ -142,6 +143,11 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
         raise ValueError(f"{key} is silent from {begin:.1f} to {begin + length:.1f} s")
     gain = _level_gain(reference, key, crop, plan)
     shared = min(len(waveform), len(reference))
+    if utterance.reference is not None and shared < MIN_DURATION_S * SAMPLE_RATE:
+        raise ValueError(
+            f"{utterance.name} ends before {begin:.1f} s, where this crop of {key} begins: is that "
+            "its reference?"
+        )
     has_reference = utterance.system is None or utterance.reference is not None
     return Start(
         waveform=waveform[:shared] * gain,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
-from urgentmos.data.pairs import NativePairs
+from urgentmos.data.pairs import NativePairs, families
 from urgentmos.data.waveforms import (
     DecodedWaveforms,
     SelectedWaveforms,
@@ -49,7 +49,8 @@ class Corpus:
         validation: Held-out recordings.
         recordings: Those of both, in the order of ``waveforms``.
         waveforms: Waveforms of both.
-        digest: Changes with any uid, label, strength, split or native pair.
+        digest: Changes with any uid, label, split or native pair, and with what is known to differ
+            in strength alone; not with the names of families.
         native: Pairs of training recordings that were rated as pairs; None where there are none.
     """
 
@@ -232,8 +233,12 @@ def _check_ratings(recordings: list[Recording], bounds: Bounds) -> None:
 
 def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) -> str:
     digest = hashlib.sha256()
-    for recording, side in zip(recordings, sides, strict=True):
-        known = {key: recording.meta.get(key) for key in ("corpus", "family", "strength")}
+    # Names of families mean something within their own manifest only.
+    numbers, strengths = (values.tolist() for values in families(recordings))
+    for recording, side, family, strength in zip(
+        recordings, sides, numbers, strengths, strict=True
+    ):
+        known = [recording.meta.get("corpus"), *([family, strength] if family >= 0 else [])]
         labels = {name: round(value, 6) for name, value in sorted(recording.metrics.items())}
         line = [recording.uid, recording.reference_id, side, known, labels]
         digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")

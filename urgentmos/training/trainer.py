@@ -31,10 +31,11 @@ from urgentmos.training.corpus_bias import number_corpora
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
-from urgentmos.training.run_state import RunState, load_run_state, save_run_state
+from urgentmos.training.run_state import RunState, RunStateError, load_run_state, save_run_state
 from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.sharding import copy_whole, divide, gather
 from urgentmos.training.start_from import start_from
+from urgentmos.training.user_name import name_nameless_user
 from urgentmos.training.validation import Validation
 
 # While one process decodes a corpus or runs a frozen encoder over it, the others wait.
@@ -61,13 +62,15 @@ class Trainer:
     Raises:
         ManifestError: The data cannot be used.
         ConfigError: ``best_by`` is no figure of this run, or weights to start from do not fit.
-        RunStateError: The run folder holds another run, or cannot be resumed.
+        RunStateError: The run folder holds another run, or cannot be resumed, as when it has more
+            steps than are asked for.
         FileLockedError: Another run is writing the run folder.
         TrainingError: Accelerate is set up for FSDP, or takes each of several processes for a run
             of its own; or one process should share its weights.
     """
 
     def __init__(self, config: RunConfig, *, resume: bool = False) -> None:
+        name_nameless_user()
         accelerate = require("accelerate", extra="train")
         precision = "bf16" if config.precision == "bfloat16" else "no"
         # The device is chosen by accelerate; its own data sharding and schedules are not used.
@@ -325,6 +328,12 @@ class Trainer:
             average=self._average,
             rank=self._rank,
         )
+        steps = self._config.steps
+        if state.step > steps:
+            raise RunStateError(
+                f"{self.folder.path} has done {state.step} steps and is to have {steps}: "
+                f"nothing is left to do; state steps={state.step} or more, or name another output"
+            )
         self.folder.cut_history(state.step)
         return state
 

@@ -1,0 +1,74 @@
+"""The recipe of the default model splits its recordings before anything is made from them."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "recipes" / "default" / "prepare.py"
+
+
+@pytest.fixture
+def prepare() -> ModuleType:
+    """``recipes/default/prepare.py``, which is a script and not in a package."""
+    spec = importlib.util.spec_from_file_location("prepare_default", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _split(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, audio: Path, rows: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    output = audio / "sources.jsonl"
+    (audio / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["prepare.py", str(audio), "--output", str(output), "--validation-share", "0.5"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    prepare.main()
+    lines = map(json.loads, output.read_text().splitlines())
+    return {line["path"]: line for line in lines}
+
+
+@pytest.mark.parametrize("speaker", [None, "a system's voice"])
+def test_processed_speech_is_on_the_side_of_its_reference(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speaker: str | None
+) -> None:
+    clean = [
+        {"path": f"clean/x/{n}.wav", "kind": "clean", "speaker": f"speaker {n}"} for n in range(8)
+    ]
+    processed = [
+        {
+            "path": f"processed/{system}/{row['path'][-5]}.wav",
+            "kind": "processed",
+            "speaker": speaker,
+            "reference": row["path"],
+        }
+        for system in ("one", "two")
+        for row in clean
+    ]
+    listed = _split(prepare, monkeypatch, tmp_path, [*clean, *processed])
+    assert {line["split"] for line in listed.values()} == {"train", "validation"}
+    for row in processed:
+        line, reference = listed[row["path"]], listed[row["reference"]]
+        assert line["split"] == reference["split"]
+        assert line["speaker"] == (speaker or reference["speaker"])
+
+
+def test_outputs_for_one_reference_that_is_not_listed_stay_together(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [
+        {"path": f"processed/{system}/{n}.wav", "kind": "processed", "reference": f"no/{n}.wav"}
+        for system in ("one", "two")
+        for n in range(8)
+    ]
+    listed = _split(prepare, monkeypatch, tmp_path, rows)
+    sides = [listed[f"processed/one/{n}.wav"]["split"] for n in range(8)]
+    assert sides == [listed[f"processed/two/{n}.wav"]["split"] for n in range(8)]
+    assert set(sides) == {"train", "validation"}
