@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from urgentmos.report.row_file import Columns, OutputError, Record, Value, encode_record
+from urgentmos.report.row_file import (
+    Columns,
+    OutputError,
+    Record,
+    Value,
+    encode_record,
+    full_disk_in_words,
+)
 
 Key = TypeVar("Key", str, tuple[str, str])
 """What a row is about: one name, or one in each of two columns."""
@@ -85,7 +92,7 @@ def put_aside(
     """
     unfinished = target.with_name(target.name + ".tmp")
     try:
-        with unfinished.open("wb") as file:
+        with full_disk_in_words(unfinished), unfinished.open("wb") as file:
             for record in _worth_keeping(records, key, wanted, model):
                 file.write(encode_record(record, columns, "jsonl"))
             file.flush()

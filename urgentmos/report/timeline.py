@@ -13,6 +13,7 @@ from urgentmos.report.row_file import (
     RowFormat,
     encode_header,
     encode_record,
+    full_disk_in_words,
     read_records,
     streamed_format,
 )
@@ -82,7 +83,7 @@ def _prune(
     """Leave only the windows of recordings that have their row."""
     unfinished = path.with_name(path.name + ".tmp")
     try:
-        with unfinished.open("wb") as file:
+        with full_disk_in_words(unfinished), unfinished.open("wb") as file:
             file.write(encode_header(columns, row_format))
             for record in read_records(path, columns, row_format):
                 if has_row(str(record["path"])):
