@@ -30,7 +30,10 @@ _MANIFEST = ".jsonl"
 def score(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files, folders (searched recursively), manifests (.jsonl)."),
+        # One that may not be read gets its row, and does not stop the run.
+        typer.Argument(
+            help="Files, folders (searched recursively), manifests (.jsonl).", readable=False
+        ),
     ] = None,
     files_from: Annotated[
         Path | None,
@@ -133,14 +136,17 @@ def score(
 
 
 def _check_not_an_input(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
-    read = {path.resolve() for path in inputs if path is not None}
+    # Not path.resolve(), which raises where links go in circles.
+    read = {os.path.realpath(path) for path in inputs if path is not None}
     for path in outputs:
-        if path is not None and path.resolve() in read:
+        if path is not None and os.path.realpath(path) in read:
             raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")
 
 
 def _given(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
     given = [*paths, *(_listed(files_from) if files_from is not None else ())]
+    if not given and files_from is not None:
+        raise typer.BadParameter(f"--files-from: {str(files_from)!r} lists no path")
     if not given:
         raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
     return list(_without_manifests(given))
@@ -150,6 +156,12 @@ def _listed(files_from: Path) -> list[Path]:
     if files_from.suffix.lower() == _MANIFEST:
         return [files_from]
     content = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # Its bytes would be taken for names of single characters, and a lone "/" for a folder.
+        raise typer.BadParameter(
+            f"--files-from: {str(files_from)!r} is UTF-16, as older PowerShells write it: "
+            "save it as UTF-8"
+        )
     # Editors put a byte order mark in front.
     content = content.removeprefix(codecs.BOM_UTF8)
     # `find -print0` ends names with NUL, since they may hold line breaks.
@@ -176,7 +188,7 @@ def _without_manifests(paths: Iterable[Path]) -> Iterator[Path]:
 
     for path in paths:
         # One that is not there gets its row, as any file.
-        if path.suffix.lower() != _MANIFEST or not path.is_file():
+        if path.suffix.lower() != _MANIFEST or not os.path.isfile(path):
             yield path
             continue
         recordings = list(read_audio_paths(path))
@@ -190,7 +202,7 @@ def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> N
     from urgentmos.report.row_file import OutputError, streamed_format
 
     streamed_format(timeline)
-    if timeline == output:
+    if output is not None and os.path.realpath(timeline) == os.path.realpath(output):
         raise typer.BadParameter("--timeline and --output name the same file")
     if mode == "new" and timeline.exists():
         raise OutputError(
