@@ -291,6 +291,20 @@ def test_what_only_a_shell_expands_is_told(path: str) -> None:
         read_audio(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("https://host.example/a.wav", "; nothing is downloaded here: fetch it first"),
+        (Path("s3://bucket/a.wav"), "; nothing is downloaded here: fetch it first"),
+        ("-", "; audio is not read from stdin: write it to a file first"),
+        ("C:/speech/a.wav", ""),
+    ],
+)
+def test_what_is_no_file_is_told_with_the_way_out(path: str | Path, hint: str) -> None:
+    with pytest.raises(AudioError, match=f"^no such file{hint}$"):
+        read_audio(path)
+
+
 def test_formats_that_need_converting_are_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " * 20)
     with pytest.raises(AudioError, match=r"not readable as audio: .*; convert to WAV .* ffmpeg"):

@@ -40,6 +40,8 @@ def test_only_distances_are_better_when_lower() -> None:
 def test_an_unknown_metric_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(UnknownMetricError, match="did you mean 'pesq'"):
         get_metric("peqs")
+    with pytest.raises(UnknownMetricError, match="did you mean 'mos'"):
+        get_metric("MOS")
 
 
 def test_a_metric_without_a_head_is_answered_with_what_the_model_predicts() -> None:

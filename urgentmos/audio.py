@@ -63,6 +63,8 @@ _UNKNOWN_LENGTH = 0x7EFF0000
 _LENGTHS = re.compile(
     r"^ *(?:data|SSND|riff|Data Size|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
+# With one slash, as pathlib gives it. Of two letters or more: C:/ is a drive.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _OGG_BROKEN_OFF = "lacks an end-of-stream bit"
 
 
@@ -313,7 +315,8 @@ def find_audio(
     )
     found: dict[Path, None] = {}
     for path in map(Path, given):
-        if path.is_dir():
+        # Not path.is_dir(), which raises what open() will tell: too long a name, a closed folder.
+        if os.path.isdir(path):
             closed: list[OSError] = []
             inside = [*_walk(path, AUDIO_SUFFIXES, closed), *(Path(e.filename) for e in closed)]
             if not inside:
@@ -365,9 +368,7 @@ def _open_file(path: str | os.PathLike[str]) -> int:
         # O_NONBLOCK: opening a named pipe must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
-        unexpanded = os.fspath(path).startswith("~") or set("*?") & set(os.fspath(path))
-        hint = "; ~, * and ? mean something to a shell only, outside of quotes"
-        raise AudioError(f"no such file{hint if unexpanded else ''}") from error
+        raise AudioError(f"no such file{_why_missing(os.fspath(path))}") from error
     except PermissionError as error:
         raise AudioError("no permission to read the file") from error
     except (OSError, ValueError) as error:
@@ -384,6 +385,16 @@ def _open_file(path: str | os.PathLike[str]) -> int:
             os.close(descriptor)
             raise AudioError(reason)
     return descriptor
+
+
+def _why_missing(name: str) -> str:
+    if name == "-":
+        return "; audio is not read from stdin: write it to a file first"
+    if _URL.match(name):
+        return "; nothing is downloaded here: fetch it first"
+    if name.startswith("~") or set("*?") & set(name):
+        return "; ~, * and ? mean something to a shell only, outside of quotes"
+    return ""
 
 
 def _open_decoder(descriptor: int, *, suffix: str) -> soundfile.SoundFile:

@@ -271,5 +271,5 @@ def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    nearest = difflib.get_close_matches(name, METRICS, n=1)
+    nearest = difflib.get_close_matches(name.lower(), METRICS, n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(METRICS)}"

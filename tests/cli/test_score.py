@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import shlex
@@ -83,6 +84,44 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(
     names.write_text(f"{recordings / '05.wav'}\n", encoding="utf-8-sig")
     result = invoke("score", "--files-from", names, "--model", tiny_model_dir)
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["path", "list"])
+def test_a_name_that_cannot_be_opened_gets_its_row_and_stops_nothing(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, listed: bool
+) -> None:
+    circle, names = tmp_path / "circle.wav", tmp_path / "names.txt"
+    circle.symlink_to(circle)
+    paths = [tmp_path / ("x" * 300), tmp_path / ("x" * 300 + ".jsonl"), circle]
+    names.write_text("".join(f"{path}\n" for path in paths))
+    given = ["--files-from", names] if listed else paths
+    result = invoke("score", recordings / "00.wav", *given, "--model", tiny_model_dir)
+    assert result.exit_code == 1, result.output
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["status"] for row in rows] == ["ok", "failed", "failed", "failed"]
+    assert all(row["error"].startswith("cannot be opened: ") for row in rows[1:])
+
+
+def test_a_file_that_may_not_be_read_is_no_wrong_usage(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything, so the operating system's answer is made up.
+    closed, access, open_file = recordings / "05.wav", os.access, os.open
+
+    def may(path: object, *args: object, **options: object) -> bool:
+        return path != str(closed) and path != closed and access(path, *args, **options)
+
+    def open_or_refuse(path: object, *args: object, **options: object) -> int:
+        if path in (str(closed), closed):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, *args, **options)
+
+    monkeypatch.setattr(os, "access", may)
+    monkeypatch.setattr(os, "open", open_or_refuse)
+    result = invoke("score", closed, recordings / "00.wav", "--model", tiny_model_dir)
+    assert result.exit_code == 1, result.output
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["error"] for row in rows] == ["no permission to read the file", ""]
 
 
 @pytest.mark.parametrize("option", [[], ["--files-from"]], ids=["path", "list"])
@@ -234,6 +273,18 @@ class TestWrongUsage:
         result = invoke("score", "--files-from", names)
         self._assert_refused(result, "expected a path on each line, got JSON")
 
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+    def test_a_list_in_utf_16(self, invoke: Invoke, tmp_path: Path, encoding: str) -> None:
+        names = tmp_path / "names.txt"
+        # A name without dot or slash, which alone would be folders to search.
+        names.write_bytes("\ufeffspeech\r\n".encode(encoding))
+        self._assert_refused(invoke("score", "--files-from", names), "is UTF-16", "UTF-8")
+
+    def test_a_list_of_nothing(self, invoke: Invoke, tmp_path: Path) -> None:
+        names = tmp_path / "names.txt"
+        names.write_text("\n\n")
+        self._assert_refused(invoke("score", "--files-from", names), "names.txt' lists no path")
+
     def test_output_of_no_known_format(
         self, invoke: Invoke, recordings: Path, tiny_model_dir: Path
     ) -> None:
@@ -248,16 +299,19 @@ class TestWrongUsage:
         self._assert_refused(formatted, "--format is for rows on stdout")
 
     def test_a_timeline_that_cannot_be_written_leaves_no_output(
-        self, invoke: Invoke, recordings: Path, tmp_path: Path
+        self, invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
     ) -> None:
         rows, times = tmp_path / "rows.csv", tmp_path / "times.csv"
         times.touch()
         for timeline, told in (
             (rows, "name the same file"),
+            (tmp_path / ".." / tmp_path.name / rows.name, "name the same file"),
+            (tmp_path / "nowhere" / "times.csv", "does not exist: make it first"),
             (times, "exists: replace it with --overwrite"),
             (tmp_path / "times.html", "cannot tell the format"),
         ):
-            result = invoke("score", recordings, "-o", rows, "--timeline", timeline)
+            arguments = ["-o", rows, "--timeline", timeline, "--model", tiny_model_dir]
+            result = invoke("score", recordings, *arguments)
             self._assert_refused(result, told)
         assert not rows.exists()
 
@@ -417,7 +471,7 @@ def test_a_full_disk_behind_stdout_ends_the_run_with_a_message(
             [*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+    assert "urgentmos: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from urgentmos.metrics import METRICS
-from urgentmos.model.assessor import Assessor, combine_orders
+from urgentmos.model.assessor import Assessor, Preference, combine_orders
 from urgentmos.model.checkpoint import load_model
 from urgentmos.scoring import compare_files
 from urgentmos.verdict import VERDICTS
@@ -150,6 +150,35 @@ def test_arrays_however_they_lie_in_memory_score_alike(
     for same in (read_only, backward, channel, torch.from_numpy(channel)):
         scores = tiny_assessor.score(same, 16000)
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+def test_torchs_default_device_changes_no_score(
+    tiny_assessor: Assessor, speech: Speech, tmp_path: Path
+) -> None:
+    waveform = speech()
+    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+
+    def answers() -> tuple[dict[str, list[float]], list[float], Preference, dict[str, float]]:
+        scores = tiny_assessor.score(waveform, 16000)
+        padded = tiny_assessor.score(
+            torch.as_tensor(waveform, device="cpu")[None], 44100, lengths=[9000]
+        )
+        preference = tiny_assessor.compare(waveform, waveform[:8000], 16000)
+        (row,) = tiny_assessor.score_files([tmp_path / "a.wav"])
+        return (
+            {metric: score.tolist() for metric, score in scores.items()},
+            [float(score) for score in padded.values()],
+            preference,
+            row.scores,
+        )
+
+    expected = answers()
+    # As a GPU that the model is not on, and found here: its tensors hold nothing.
+    torch.set_default_device("meta")
+    try:
+        assert answers() == expected
+    finally:
+        torch.set_default_device(None)
 
 
 def test_scores_may_enter_a_computation_with_gradient(

@@ -1,12 +1,15 @@
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from urgentmos.file_lock import FileLockedError
-from urgentmos.report.output import RowOutput, WriteMode
+from urgentmos.report.output import _RENDERED, RowOutput, WriteMode
 from urgentmos.report.parquet import read_parquet
 from urgentmos.report.row_file import OutputError, Record, Value, read_records, streamed_format
+from urgentmos.report.whole_file import whole_file
 
 INPUTS = [f"{name}.wav" for name in "abcdef"]
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -198,6 +201,53 @@ def test_two_runs_on_one_output_are_refused(run: Run) -> None:
                 run(mode=mode)
         list(output.merge(iter(WHOLE)))
     assert run.rows() == WHOLE
+
+
+def test_a_run_that_ends_before_its_first_row_leaves_nothing_in_the_way(
+    run: Run, columns: dict[str, type]
+) -> None:
+    output = RowOutput(run.path, columns=columns, inputs=INPUTS, model="m+1")
+    with pytest.raises(KeyboardInterrupt), output:
+        raise KeyboardInterrupt
+    assert list(run.path.parent.iterdir()) == []
+    run()
+    assert run.scored == INPUTS
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_when_rows_are_put_aside_is_told_with_the_file(
+    tmp_path: Path, columns: dict[str, type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "rows.csv", columns)
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_after=2)
+    monkeypatch.setattr(os, "fsync", _refuse)
+    with pytest.raises(OSError, match=r"no space left; the rows .*rows\.csv\.kept\.jsonl"):
+        run(mode="resume")
+    monkeypatch.undo()
+    run(mode="resume")
+    assert run.scored == INPUTS[2:]
+
+
+def test_a_disk_that_is_full_when_the_page_is_made_is_told_and_costs_no_row(
+    tmp_path: Path, columns: dict[str, type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "rows.html", columns)
+
+    def render(path: Path, *_: object) -> None:
+        with whole_file(path):
+            _refuse()
+
+    monkeypatch.setitem(_RENDERED, ".html", render)
+    with pytest.raises(OSError, match=r"no space left; the rows .*rows\.html"):
+        run()
+    monkeypatch.undo()
+    run(mode="resume")
+    assert run.scored == []
+    assert run.path.exists()
 
 
 def test_an_unknown_suffix_is_refused(tmp_path: Path, columns: dict[str, type]) -> None:

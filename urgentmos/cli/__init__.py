@@ -123,5 +123,5 @@ def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
 
 def _in_words(error: OSError) -> str:
     # Without the number that the operating system gives it.
-    named = error.filename is not None and error.strerror is not None
-    return f"{error.filename}: {error.strerror}" if named else str(error)
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"

@@ -23,10 +23,13 @@ def gather_paths(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
         Files and folders; the recordings that a manifest names stand in its place.
 
     Raises:
-        BadParameter: Nothing is given, the list holds JSON, or a manifest names no recording.
+        BadParameter: Nothing is given, the list is empty, in UTF-16 or JSON, or a manifest names
+            no recording.
         ManifestError: A manifest is broken.
     """
     given = [*paths, *(_listed(files_from) if files_from is not None else ())]
+    if not given and files_from is not None:
+        raise typer.BadParameter(f"--files-from: {str(files_from)!r} lists no path")
     if not given:
         raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
     return list(_without_manifests(given))
@@ -36,6 +39,12 @@ def _listed(files_from: Path) -> list[Path]:
     if files_from.suffix.lower() == _MANIFEST:
         return [files_from]
     content = sys.stdin.buffer.read() if str(files_from) == "-" else files_from.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # Its bytes would be taken for names of single characters, and a lone "/" for a folder.
+        raise typer.BadParameter(
+            f"--files-from: {str(files_from)!r} is UTF-16, as older PowerShells write it: "
+            "save it as UTF-8"
+        )
     # Editors put a byte order mark in front.
     content = content.removeprefix(codecs.BOM_UTF8)
     # `find -print0` ends names with NUL, since they may hold line breaks.
@@ -62,7 +71,7 @@ def _without_manifests(paths: Iterable[Path]) -> Iterator[Path]:
 
     for path in paths:
         # One that is not there gets its row, as any file.
-        if path.suffix.lower() != _MANIFEST or not path.is_file():
+        if path.suffix.lower() != _MANIFEST or not os.path.isfile(path):
             yield path
             continue
         recordings = list(read_audio_paths(path))
@@ -77,7 +86,8 @@ def check_not_read(inputs: Sequence[Path | None], outputs: Sequence[Path | None]
     Raises:
         BadParameter: One is.
     """
-    read = {path.resolve() for path in inputs if path is not None}
+    # Not path.resolve(), which raises where links go in circles.
+    read = {os.path.realpath(path) for path in inputs if path is not None}
     for path in outputs:
-        if path is not None and path.resolve() in read:
+        if path is not None and os.path.realpath(path) in read:
             raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")

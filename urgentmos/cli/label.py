@@ -9,11 +9,11 @@ import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
 from urgentmos.data.manifest import Recording
-from urgentmos.labels.summary import LabelSummary
 from urgentmos.precision import Precision
 
 if TYPE_CHECKING:
     from urgentmos.labels.catalogue import LabelTool
+    from urgentmos.labels.summary import LabelSummary
 
 
 def label(
@@ -125,7 +125,7 @@ def _needs(tool: "LabelTool") -> str:
     return "aligned reference" if tool.aligned else "reference"
 
 
-def _table_of_counts(summary: LabelSummary) -> str:
+def _table_of_counts(summary: "LabelSummary") -> str:
     from urgentmos.report.table import format_table
 
     rows = []

@@ -1,5 +1,6 @@
 """``urgentmos score``: recordings to rows."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 def score(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files, folders (searched recursively), manifests (.jsonl)."),
+        # One that may not be read gets its row, and does not stop the run.
+        typer.Argument(
+            help="Files, folders (searched recursively), manifests (.jsonl).", readable=False
+        ),
     ] = None,
     files_from: Annotated[
         Path | None,
@@ -124,7 +128,7 @@ def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> N
     from urgentmos.report.row_file import OutputError, streamed_format
 
     streamed_format(timeline)
-    if timeline == output:
+    if output is not None and os.path.realpath(timeline) == os.path.realpath(output):
         raise typer.BadParameter("--timeline and --output name the same file")
     if mode == "new" and timeline.exists():
         raise OutputError(

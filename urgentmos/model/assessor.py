@@ -351,7 +351,8 @@ def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
     if isinstance(waveform, np.ndarray):
         # torch takes no negative strides, and warns of arrays that may not be written.
         waveform = np.require(waveform, requirements=["C", "W"])
-    tensor = torch.as_tensor(waveform)
+    # Not as_tensor, which moves it to torch's default device.
+    tensor = torch.from_numpy(waveform) if isinstance(waveform, np.ndarray) else waveform
     if tensor.ndim not in (1, 2) or has_channels_last(shape):
         raise ValueError(
             f"expected a waveform of shape (samples,) or (batch, samples), got {shape}"

@@ -85,14 +85,12 @@ class RowOutput(Generic[Key]):
             raise OutputError(
                 f"{str(earlier[0])!r} exists: go on with --resume, or start again with --overwrite"
             )
-        was_there = rows_path.exists()
+        self._was_there = rows_path.exists()
         self._file = RowFile(rows_path, columns, self._format, must_be_new=mode == "new")
         try:
             self._kept: KeptRows[Key] = self._start(mode, model)
         except BaseException:
-            if not was_there:
-                # An empty file would look like the rows of a killed run.
-                rows_path.unlink(missing_ok=True)
+            self._leave_no_empty_file()
             self._file.close()
             raise
         self._num_before = self._file.num_rows
@@ -147,8 +145,15 @@ class RowOutput(Generic[Key]):
             if error is None:
                 raise
         finally:
+            if error is not None and self._file.num_rows == 0:
+                self._leave_no_empty_file()
             self._kept.close()
             self._file.close()
+
+    def _leave_no_empty_file(self) -> None:
+        # It would look like the rows of a killed run.
+        if not self._was_there:
+            self._file.path.unlink(missing_ok=True)
 
     def _start(self, mode: WriteMode, model: str) -> KeptRows[Key]:
         kept_path = self._path.with_name(self._path.name + ".kept.jsonl")

@@ -1,5 +1,6 @@
 """Row files that are valid at every moment: CSV and JSON lines, written one row at a time."""
 
+import contextlib
 import csv
 import errno
 import io
@@ -33,6 +34,25 @@ NO_ROOM = {
 
 class OutputError(ValueError):
     """Rows cannot be written where, or cannot be read from what, was asked for."""
+
+
+@contextlib.contextmanager
+def full_disk_in_words(path: Path) -> Iterator[None]:
+    """Say which file found no room, and that no row is lost.
+
+    Args:
+        path: File that is written; what is begun of it must be taken back by who writes it.
+
+    Raises:
+        OSError: The disk is full; any other error passes unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        message = f"{NO_ROOM[error.errno]}; the rows written so far are whole; make room, run again"
+        raise OSError(error.errno, message, str(path)) from error
 
 
 def streamed_format(path: Path, *, others: Iterable[str] = ()) -> RowFormat:
@@ -122,7 +142,8 @@ class RowFile:
         """Throw away what is there and write the header."""
         os.ftruncate(self._descriptor, 0)
         self._size = self.num_rows = 0
-        self._append(encode_header(self._columns, self._format), num_rows=0)
+        with full_disk_in_words(self.path):
+            self._append(encode_header(self._columns, self._format), num_rows=0)
 
     def write(self, record: Record) -> None:
         """Append a record.
@@ -130,7 +151,8 @@ class RowFile:
         Raises:
             OSError: The disk is full or failing; the rows before this one are whole.
         """
-        self._append(encode_record(record, self._columns, self._format), num_rows=1)
+        with full_disk_in_words(self.path):
+            self._append(encode_record(record, self._columns, self._format), num_rows=1)
 
     def close(self) -> None:
         """Close the file and let other runs at it."""
@@ -144,12 +166,8 @@ class RowFile:
             # Side by side: an interrupt comes before or after both.
             self._size += written
             self.num_rows += num_rows
-        except BaseException as error:
+        except BaseException:
             os.ftruncate(self._descriptor, self._size)
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                reason = NO_ROOM[error.errno]
-                message = f"{reason}; the rows written so far are whole; make room, run again"
-                raise OSError(error.errno, message, str(self.path)) from error
             raise
 
 

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from urgentmos.report.row_file import full_disk_in_words
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -11,10 +13,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Args:
         path: What it becomes; replaced where it exists.
+
+    Raises:
+        OSError: The disk is full; the message names the file that found no room.
     """
     unfinished = path.with_name(path.name + ".tmp")
     try:
-        yield unfinished
+        with full_disk_in_words(unfinished):
+            yield unfinished
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -81,13 +81,13 @@ class WindowScorer:
 
     def _forward(self, waveforms: Sequence[NDArray[np.float32]]) -> list[dict[str, float] | str]:
         lengths = [len(waveform) for waveform in waveforms]
-        padded = torch.zeros(len(waveforms), max(lengths))
+        padded = torch.zeros(len(waveforms), max(lengths), device="cpu")
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = torch.from_numpy(waveform)
         scores = self._assessor.score(
             padded,
             self._assessor.sample_rate,
-            lengths=torch.tensor(lengths),
+            lengths=lengths,
             metrics=self._metrics,
         )
         columns = {metric: scores[metric].tolist() for metric in self._metrics}
