@@ -31,10 +31,16 @@ from urgentmos.model.config import (
     PreferenceConfig,
 )
 from urgentmos.model.encoders import ENCODERS
-from urgentmos.model.encoders.audio_tower import TowerConfig, read_json
+from urgentmos.model.encoders.audio_tower import (
+    UNUSED_PARTS,
+    TowerConfig,
+    current_name,
+    read_json,
+)
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
-from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.network import build_assessor
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
+from urgentmos.model.strict_weights import WeightsError, fill_strictly
 
 CHECKPOINT_FILE = "model.pt"
 # On this day both public checkpoints were replaced by ones trained with the layer sum over layers;
@@ -116,7 +122,12 @@ def import_checkpoint(
             f"{origin} is in neither of the formats known here: {error!r} in what it describes"
         ) from error
     network = build_assessor(plan.config)
-    _fill(network, plan.weights, origin)
+    try:
+        fill_strictly(
+            network, plan.weights.items(), where=origin, target="the model that it describes"
+        )
+    except WeightsError as error:
+        raise ImportCheckpointError(str(error)) from error
     save_model(output, network, plan.config, {"imported_from": origin})
     return plan.config
 
@@ -381,16 +392,12 @@ def _universa_name(name: str) -> str | None:
 
 _FUSION = {"0": "projection", "1": "norm"}
 _PREFERENCE = ("cross_attn", "regression_head", "classification_head")
-# Of the encoders, what belongs to training objectives or to a language model.
-_UNUSED_PARTS = ("masked_spec_embed", "adapter", "intermediate_ffn", "proj1", "proj2")
 
 
 def _tower_name(index: str, inner: list[str]) -> str:
-    if inner[0] in _UNUSED_PARTS:
+    if inner[0] in UNUSED_PARTS:
         return ""
-    renamed = {"weight_g": "parametrizations.weight.original0"}
-    renamed["weight_v"] = "parametrizations.weight.original1"
-    return f"encoders.{index}.tower.{'.'.join([*inner[:-1], renamed.get(inner[-1], inner[-1])])}"
+    return f"encoders.{index}.tower.{current_name('.'.join(inner))}"
 
 
 def _metric(name: str) -> str:
@@ -398,21 +405,3 @@ def _metric(name: str) -> str:
         return get_metric(name).name
     except UnknownMetricError as error:
         raise ImportCheckpointError(f"the checkpoint predicts {name!r}: {error}") from error
-
-
-def _fill(network: AssessorNetwork, weights: Mapping[str, Tensor], origin: str) -> None:
-    expected = network.state_dict()
-    missing = sorted(set(expected) - set(weights))
-    unknown = sorted(set(weights) - set(expected))
-    if missing or unknown:
-        raise ImportCheckpointError(
-            f"{origin} does not fit the model it describes: it lacks {missing[:3]} "
-            f"({len(missing)} in all) and has no place for {unknown[:3]} ({len(unknown)} in all)"
-        )
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            raise ImportCheckpointError(
-                f"{origin}: {name} has shape {tuple(tensor.shape)}, the model it describes asks "
-                f"for {tuple(expected[name].shape)}"
-            )
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})

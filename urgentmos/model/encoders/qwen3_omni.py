@@ -20,7 +20,7 @@ from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
     build_tower,
-    describe_architecture,
+    options_to_store,
 )
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
@@ -36,8 +36,6 @@ _TOWER = TowerFamily(
     "transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeAudioEncoderConfig",
     nested=(("thinker_config", "audio_config"), ("audio_config",)),
     prefixes=("thinker.audio_tower.", "audio_tower."),
-    # They bring the last state to the language model's width, which is not that of the others.
-    unused=("proj1", "proj2"),
 )
 
 
@@ -55,9 +53,9 @@ class Qwen3OmniEncoder(PretrainedEncoder):
 
     min_samples = MIN_REFLECTED_SAMPLES
 
-    def __init__(self, tower: Any, *, options: Qwen3OmniConfig) -> None:
+    def __init__(self, tower: Any, *, config: Qwen3OmniConfig) -> None:
         """Wrap a tower."""
-        super().__init__(tower, list(tower.layers), config=options)
+        super().__init__(tower, list(tower.layers), config=config)
         self.features = WhisperFeatures(tower.config.num_mel_bins)
         self.dim = tower.config.d_model
         self.num_layers = len(tower.layers) + 1
@@ -138,9 +136,9 @@ def _convolved(lengths: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     return lengths
 
 
-def build_qwen3_omni(options: Qwen3OmniConfig) -> Qwen3OmniEncoder:
+def build_qwen3_omni(config: Qwen3OmniConfig) -> Qwen3OmniEncoder:
     """Make the encoder from a checkpoint: the tower alone, or the whole model."""
-    tower = build_tower(_TOWER, options)
-    encoder = Qwen3OmniEncoder(tower, options=options)
-    encoder.stored_options = {"pretrained": False, "architecture": describe_architecture(tower)}
+    tower = build_tower(_TOWER, config)
+    encoder = Qwen3OmniEncoder(tower, config=config)
+    encoder.stored_options = options_to_store(tower)
     return encoder
