@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
@@ -110,7 +110,7 @@ class Qwen3OmniEncoder(PretrainedEncoder):
         extents = lengths.clamp_max(size).repeat_interleave(chunks)
         for convolution in (tower.conv2d1, tower.conv2d2, tower.conv2d3):
             hidden = functional.gelu(convolution(hidden.to(convolution.weight.dtype)))
-            extents = torch.div(extents + 1, 2, rounding_mode="floor")
+            extents = divide_up(extents, 2)
             hidden = hidden * lengths_to_mask(extents, hidden.shape[3])[:, None, None]
         vectors: Tensor = tower.conv_out(hidden.permute(0, 3, 1, 2).flatten(2))
         positions = tower.positional_embedding.positional_embedding[: vectors.shape[1]]
@@ -132,7 +132,7 @@ def _call(layer: Any, hidden: Tensor, *, bounds: Tensor, longest: int) -> Tensor
 
 def _convolved(lengths: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     for _ in range(3):
-        lengths = torch.div(lengths + 1, 2, rounding_mode="floor")
+        lengths = divide_up(lengths, 2)
     return lengths
 
 
