@@ -1,4 +1,4 @@
-"""What a run is put together from: stores of hidden states, the objective, batches."""
+"""What a run is put together from: hidden states on disk, the objective, batches, validation."""
 
 import functools
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation, build_student_distillation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
+from urgentmos.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -171,3 +172,20 @@ def plan_training(
         corpora=number_corpora(train.recordings)[1],
     )
     return sampler, dataset
+
+
+def plan_validation(
+    config: RunConfig, corpus: Corpus, stores: Stores, *, rank: int, num_ranks: int
+) -> Validation:
+    """Make what scores a process's share of the validation recordings."""
+    validation = corpus.validation
+    return Validation(
+        validation.recordings,
+        validation.waveforms,
+        metrics=config.model.metrics,
+        batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
+        delta=config.data.delta,
+        encoded=stores.select(validation).encoded,
+        rank=rank,
+        num_ranks=num_ranks,
+    )
