@@ -179,7 +179,7 @@ def test_averaged_frames_are_means_over_each_recording_s_own_frames() -> None:
 
 
 @pytest.mark.parametrize("averaged_frames", [1, 4])
-def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
+def test_native_score_is_what_the_package_says(averaged_frames, package, recordings):
     options = {"averaged_frames": averaged_frames}
     encoder = build_encoder(EncoderConfig("distill_mos", options)).eval()
     for samples in (800, 24_000, WINDOW):
@@ -189,7 +189,7 @@ def test_verdict_is_what_the_package_says(averaged_frames, package, recordings):
             torch.testing.assert_close(native_score, package(waveform).flatten(), atol=1e-4, rtol=0)
 
 
-def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recordings):
+def test_native_score_belongs_to_the_recording_and_is_the_mean_over_its_windows(recordings):
     encoder = build_encoder(EncoderConfig("distill_mos")).eval()
     waveform, lengths = recordings([WINDOW + 8000, 9000], padded_to=WINDOW + 9000)
     with torch.no_grad():
@@ -202,7 +202,7 @@ def test_verdict_belongs_to_the_recording_and_is_the_mean_over_its_windows(recor
     torch.testing.assert_close(together, expected, atol=1e-4, rtol=0)
 
 
-def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
+def test_gradient_of_the_native_score_agrees_with_a_finite_difference(recordings):
     encoder = build_encoder(EncoderConfig("distill_mos")).eval().double()
     waveform, lengths = recordings([6000])
     waveform = waveform.double().requires_grad_()
@@ -215,7 +215,7 @@ def test_gradient_of_the_verdict_agrees_with_a_finite_difference(recordings):
     assert float((waveform.grad * direction).sum()) == pytest.approx(expected, rel=0.02)
 
 
-def test_verdict_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
+def test_head_of_the_native_score_stays_frozen_and_is_not_stored_with_a_frozen_trunk() -> None:
     encoder = build_encoder(EncoderConfig("distill_mos")).train()
     assert not encoder.state_dict()
     assert not encoder.head.training
