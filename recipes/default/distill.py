@@ -28,8 +28,8 @@ from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import BatchSampler, Progress, Window
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
-from urgentmos.model.encoders.distill_mos import load_package_weights
 from urgentmos.model.encoders.distill_mos_head import DistillMosHead
+from urgentmos.model.encoders.distill_mos_weights import load_package_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.assembly import open_stores
 from urgentmos.training.config import RunConfig
