@@ -162,16 +162,12 @@ def train(
         while state.step < config.steps:
             batch = next(drawn)
             set_learning_rate(optimizer, state.step, config=config.optimizer, steps=config.steps)
-            errors = student_loss(batch)
-            errors["loss"].backward()
-            nn.utils.clip_grad_norm_(student.parameters(), config.optimizer.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            errors = learn(student_loss, batch, optimizer, clip=config.optimizer.clip)
             state.step += 1
             state.epoch, state.batch = batch.after
             average.update(state.step)
             heard = batch.waveform.numel() / SAMPLE_RATE
-            means.add({name: error.detach() for name, error in errors.items()}, seconds=heard)
+            means.add(errors, seconds=heard)
             bar.update()
             last = state.step == config.steps
             if state.step % config.log_every == 0:
@@ -181,13 +177,29 @@ def train(
                 average.swap()
                 left = validate(student_loss, batches(corpus.validation, store, config, Progress()))
                 folder.add_history(state.step, left)
-                shown = ", ".join(f"{name} {value:.4f}" for name, value in left.items())
-                tqdm.write(f"{state.step}: left on validation: {shown}")
+                tqdm.write(f"{state.step}: left on validation: {show(left)}")
                 if last:
                     folder.export("final", student_loss.network, config, {"distillation": left})
                 average.swap()
             if last or state.step % config.save_every == 0:
                 save_run_state(folder.last, state, **checkpoint, barrier=lambda: None)
+
+
+def learn(
+    student_loss: StudentLoss, batch: Batch, optimizer: torch.optim.Optimizer, *, clip: float
+) -> dict[str, Tensor]:
+    """Make one step, and give the errors before it."""
+    errors = student_loss(batch)
+    errors["loss"].backward()
+    nn.utils.clip_grad_norm_(student_loss.student.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {name: error.detach() for name, error in errors.items()}
+
+
+def show(errors: dict[str, float]) -> str:
+    """Write errors in a line."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in errors.items())
 
 
 def validate(student_loss: StudentLoss, drawn: Iterator[Batch]) -> dict[str, float]:
