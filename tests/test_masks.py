@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from urgentmos.masks import lengths_to_mask, masked_mean
+from urgentmos.masks import divide_up, lengths_to_mask, masked_mean
 
 
 def test_a_mask_is_true_on_real_frames_only() -> None:
@@ -34,3 +34,7 @@ def test_padding_gets_no_gradient() -> None:
 def test_a_recording_without_a_real_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="no real frame"):
         masked_mean(torch.ones(2, 3, 1), lengths_to_mask(torch.tensor([2, 0]), 3))
+
+
+def test_a_started_step_counts_as_one() -> None:
+    assert divide_up(torch.tensor([0, 1, 3, 4, 6]), 3).tolist() == [0, 1, 1, 2, 2]

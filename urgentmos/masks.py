@@ -20,6 +20,11 @@ def lengths_to_mask(
     return torch.arange(num_frames, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def divide_up(lengths: Int[Tensor, "*batch"], divisor: int) -> Int[Tensor, "*batch"]:
+    """Divide lengths and round up: how many steps of ``divisor`` it takes to cover each."""
+    return torch.div(lengths + divisor - 1, divisor, rounding_mode="floor")
+
+
 def check_lengths(lengths: Int[Tensor, " batch"], num_samples: int) -> None:
     """Check that recordings are neither empty nor longer than what they are padded to.
 

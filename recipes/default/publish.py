@@ -64,8 +64,8 @@ def learned_besides(run: RunConfig) -> list[str]:
         states = f"hidden states {layers} of {run.teacher.encoder.family}"
         if run.objectives.distillation:
             besides.append(f"{states}, predicted in training only")
-        if run.teacher.pupil is not None:
-            family = run.model.encoders[run.teacher.pupil].family
+        if run.teacher.student is not None:
+            family = run.model.encoders[run.teacher.student].family
             besides.append(f"{states}: {family} is a small copy, its first layers those of it")
     if run.start_from is not None:
         besides.append("first weights: those of an earlier run of the recipe")

@@ -140,6 +140,27 @@ def train(
     network.eval()
 
 
+def choose(
+    recordings: Sequence[Recording],
+    split: str,
+    metrics: Sequence[str],
+    *,
+    at_most: int | None,
+    seed: int,
+) -> list[Recording]:
+    """Choose the recordings of a side that have one of the labels, or some of them at random."""
+    labelled = [
+        recording
+        for recording in recordings
+        if recording.meta.get("split") == split
+        and any(metric in recording.metrics for metric in metrics)
+    ]
+    if not at_most:
+        return labelled
+    chosen = np.random.default_rng(seed).permutation(len(labelled))
+    return [labelled[i] for i in chosen[:at_most]]
+
+
 def main() -> None:
     """Train, validate and save."""
     parser = argparse.ArgumentParser(
@@ -168,14 +189,9 @@ def main() -> None:
         merge_labels(recordings, arguments.labels)
     sides = {}
     for split in ("train", "validation"):
-        labelled = [
-            r
-            for r in recordings
-            if r.meta.get("split") == split and any(metric in r.metrics for metric in metrics)
-        ]
-        if arguments.recordings:
-            chosen = np.random.default_rng(arguments.seed).permutation(len(labelled))
-            labelled = [labelled[i] for i in chosen[: arguments.recordings]]
+        labelled = choose(
+            recordings, split, metrics, at_most=arguments.recordings, seed=arguments.seed
+        )
         features = encode(assessor, labelled, batch_seconds=arguments.batch_seconds)
         sides[split] = Side(features, torch.from_numpy(label_matrix(labelled, metrics)))
     network = assessor.network

@@ -1,7 +1,7 @@
 """Make more voices of the speech at hand: each recording faster or slower, by another microphone.
 
 A recording played at another rate has another pitch, other formants and another tempo: another
-speaker, without the traces of a vocoder. What learns from recordings alone (``imitate.py``) needs
+speaker, without the traces of a vocoder. What learns from recordings alone (``distill.py``) needs
 many speakers and no labels. Reads lists of ``prepare.py``, and writes recordings and a list like
 those, in which every voice is on the side of the recording that it was made of.
 

@@ -25,7 +25,7 @@ def test_the_default_model_is_the_accurate_one_with_a_copy_of_its_trunk() -> Non
     assert default.model.groups == accurate.model.groups
     assert default.teacher is not None
     assert default.teacher.encoder == accurate.model.encoders[-1]
-    assert default.teacher.pupil == len(default.model.encoders) - 1
+    assert default.teacher.student == len(default.model.encoders) - 1
 
 
 def test_the_accurate_model_starts_from_its_encoders_trained_from_scratch() -> None:

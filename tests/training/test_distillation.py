@@ -3,7 +3,7 @@ import torch
 from urgentmos.data.features import StoredStates
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import NetworkOutput
-from urgentmos.training.distillation import Distillation, Imitation
+from urgentmos.training.distillation import Distillation, StudentDistillation
 
 MEAN, STD = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 2.0], [0.5, 1.0]])
 
@@ -71,25 +71,25 @@ def test_a_teacher_at_another_frame_rate_is_stretched() -> None:
     )
 
 
-class TestImitation:
+class TestStudentDistillation:
     def test_the_loss_is_the_mean_squared_difference_in_standard_deviations(self) -> None:
         teacher = states()
         given = torch.randn(1, 2, 3, 2)
-        loss = Imitation(std=STD)(EncoderOutput(given, torch.tensor([3])), teacher)
+        loss = StudentDistillation(std=STD)(EncoderOutput(given, torch.tensor([3])), teacher)
         differences = (given - teacher.hidden_states) / STD[None, :, None]
         assert torch.allclose(loss, differences.square().mean())
 
     def test_the_teacher_s_own_states_leave_nothing(self) -> None:
         teacher = states()
         copied = EncoderOutput(teacher.hidden_states, teacher.lengths)
-        assert Imitation(std=STD)(copied, teacher).item() == 0
+        assert StudentDistillation(std=STD)(copied, teacher).item() == 0
 
     def test_padding_counts_for_nothing(self) -> None:
         lengths = torch.tensor([5, 3])
         given, wanted = torch.randn(2, 2, 5, 2), torch.randn(2, 2, 5, 2)
-        imitation = Imitation(std=STD)
-        before = imitation(EncoderOutput(given, lengths), StoredStates(wanted, lengths))
+        distillation = StudentDistillation(std=STD)
+        before = distillation(EncoderOutput(given, lengths), StoredStates(wanted, lengths))
         given[1, :, 3:] = wanted[1, :, 3:] = 100.0
         given[1, :, 4] = -100.0
-        after = imitation(EncoderOutput(given, lengths), StoredStates(wanted, lengths))
+        after = distillation(EncoderOutput(given, lengths), StoredStates(wanted, lengths))
         assert torch.equal(before, after)

@@ -117,7 +117,9 @@ def test_a_run_with_a_teacher_resumes_to_the_bit(make_run: MakeRun, tmp_path: Pa
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
-def with_pupil(make_run: MakeRun, features: Path, *, layers: list[int], pupil: int) -> RunConfig:
+def with_student(
+    make_run: MakeRun, features: Path, *, layers: list[int], student: int
+) -> RunConfig:
     run = make_run(data={"features": str(features)}, steps=30)
     small = EncoderConfig(
         "spectral_transformer", {"channels": [8] * 5, "time_strides": [2, 2, 2, 1, 1], "layers": 1}
@@ -125,42 +127,42 @@ def with_pupil(make_run: MakeRun, features: Path, *, layers: list[int], pupil: i
     return replace(
         run,
         model=replace(run.model, encoders=[*run.model.encoders, small]),
-        teacher=TeacherConfig(TRUNK, layers, pupil=pupil),
-        objectives=replace(run.objectives, imitation=1.0),
+        teacher=TeacherConfig(TRUNK, layers, student=student),
+        objectives=replace(run.objectives, student_distillation=1.0),
     )
 
 
-def test_a_pupil_comes_nearer_to_the_teacher(make_run: MakeRun, tmp_path: Path) -> None:
-    run = with_pupil(make_run, tmp_path / "features", layers=[0, 7], pupil=2)
+def test_a_student_comes_nearer_to_the_teacher(make_run: MakeRun, tmp_path: Path) -> None:
+    run = with_student(make_run, tmp_path / "features", layers=[0, 7], student=2)
     trainer = Trainer(run)
     batch = trainer._dataset[next(trainer._sampler.plans())]
     with torch.no_grad():
-        before = trainer._module(batch)[1]["imitation"]
+        before = trainer._module(batch)[1]["student_distillation"]
     trainer.train()
     with torch.no_grad():
-        after = trainer._module(batch)[1]["imitation"]
+        after = trainer._module(batch)[1]["student_distillation"]
     assert after < 0.9 * before
     saved = load_file(Path(run.output) / "final/model.safetensors")
-    assert not any("imitation" in name or "tower" in name for name in saved)
+    assert not any("student_distillation" in name or "tower" in name for name in saved)
 
 
 @pytest.mark.parametrize(
-    ("layers", "pupil", "message"),
+    ("layers", "student", "message"),
     [
         (
             [0, 4, 7],
             2,
-            "3 hidden states of size 200 cannot be those of the pupil, which gives 2 of",
+            "3 hidden states of size 200 cannot be those of the student, which gives 2 of",
         ),
-        ([0, 7], 0, "2 hidden states of size 200 cannot be those of the pupil"),
-        ([0, 7], 3, r"teacher\.pupil: expected 0 to 2.*got 3"),
+        ([0, 7], 0, "2 hidden states of size 200 cannot be those of the student"),
+        ([0, 7], 3, r"teacher\.student: expected 0 to 2.*got 3"),
     ],
 )
-def test_a_pupil_that_cannot_be_one_is_refused(
-    make_run: MakeRun, tmp_path: Path, layers: list[int], pupil: int, message: str
+def test_a_student_that_cannot_be_one_is_refused(
+    make_run: MakeRun, tmp_path: Path, layers: list[int], student: int, message: str
 ) -> None:
     with pytest.raises((ConfigError, ValueError), match=message):
-        Trainer(with_pupil(make_run, tmp_path / "features", layers=layers, pupil=pupil))
+        Trainer(with_student(make_run, tmp_path / "features", layers=layers, student=student))
 
 
 def test_a_layer_the_teacher_lacks_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
@@ -175,12 +177,15 @@ def test_a_layer_the_teacher_lacks_is_refused(make_run: MakeRun, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": TEACHER}, "distillation or imitation is above 0 exactly where teacher is"),
-        ({"objectives": {"distillation": 1.0}}, "or imitation is above 0 exactly where teacher"),
-        ({"objectives": {"imitation": 1.0}}, "or imitation is above 0 exactly where teacher"),
+        ({"teacher": TEACHER}, "or student_distillation is above 0 exactly where teacher is set"),
+        ({"objectives": {"distillation": 1.0}}, "or student_distillation is above 0 exactly where"),
         (
-            {"teacher": {**TEACHER, "pupil": 0}, "objectives": {"distillation": 1.0}},
-            r"imitation is above 0 exactly where teacher\.pupil is set; got 0.0 and pupil 0",
+            {"objectives": {"student_distillation": 1.0}},
+            "or student_distillation is above 0 exactly where",
+        ),
+        (
+            {"teacher": {**TEACHER, "student": 0}, "objectives": {"distillation": 1.0}},
+            r"is above 0 exactly where teacher\.student is set; got 0.0 and student 0",
         ),
         (
             {"teacher": TEACHER, "objectives": {"distillation": 1.0}},

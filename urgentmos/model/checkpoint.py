@@ -22,7 +22,7 @@ from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
-from urgentmos.model.stored_weights import misfit
+from urgentmos.model.strict_weights import misfit
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
 from urgentmos.tensor_file import save_tensors

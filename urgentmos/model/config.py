@@ -158,7 +158,6 @@ class ModelConfig:
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
             )
-
         if self.native_score is not None:
             self._check_native_score(self.native_score)
 

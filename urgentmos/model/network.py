@@ -292,38 +292,46 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
             dims=[encoder.dim for encoder in encoders],
             dim=dim,
         )
+    groups = _build_groups(config)
+    preference = _build_preference(config)
+    heads = {}
+    for name in config.metrics:
+        low, high = config.head_bounds(name)
+        heads[name] = MetricHead(dim, low=low, high=high)
+    return AssessorNetwork(
+        encoders=encoders,
+        fusion=fusion,
+        groups=groups,
+        heads=heads,
+        group_metrics={name: group.metrics for name, group in config.groups.items()},
+        level=LEVELS[config.level],
+        min_samples=round(config.shortest_s * config.sample_rate),
+        preference=preference,
+        preference_group=None if config.preference is None else config.preference.group,
+        native_score=config.native_score,
+        test_time_augmentation=config.test_time_augmentation,
+    )
+
+
+def _build_groups(config: ModelConfig) -> dict[str, GroupEncoder]:
     groups = {}
     for name, group in config.groups.items():
         with _naming(f"model.groups.{name}"):
             groups[name] = GroupEncoder(
-                dim,
+                config.fusion.dim,
                 layers=group.layers,
                 heads=group.heads,
                 feedforward=group.feedforward,
                 dropout=group.dropout,
             )
-    preference, preference_group = None, None
-    if config.preference is not None:
-        preference_group = config.preference.group
-        preference = PreferenceHead(
-            dim, heads=config.preference.heads, features=config.preference.features
-        )
-    return AssessorNetwork(
-        encoders=encoders,
-        fusion=fusion,
-        groups=groups,
-        heads={
-            name: MetricHead(dim, low=low, high=high)
-            for name, (low, high) in ((name, config.head_bounds(name)) for name in config.metrics)
-        },
-        group_metrics={name: group.metrics for name, group in config.groups.items()},
-        level=LEVELS[config.level],
-        min_samples=round(config.shortest_s * config.sample_rate),
-        preference=preference,
-        preference_group=preference_group,
-        native_score=config.native_score,
-        test_time_augmentation=config.test_time_augmentation,
-    )
+    return groups
+
+
+def _build_preference(config: ModelConfig) -> PreferenceHead | None:
+    preference = config.preference
+    if preference is None:
+        return None
+    return PreferenceHead(config.fusion.dim, heads=preference.heads, features=preference.features)
 
 
 @contextlib.contextmanager

@@ -34,8 +34,6 @@ _STORAGE_DTYPES = {
     "LongStorage": torch.int64,
     "ShortStorage": torch.int16,
 }
-
-
 # Values of a tensor that repeats those of a smaller storage, as torch's ``expand`` makes it.
 _MOST_EXPANDED = 1 << 20
 # Tensors can share a storage, as tied weights do. More than this many times the file, and these

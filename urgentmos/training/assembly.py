@@ -1,4 +1,4 @@
-"""What a run is put together from: stores of hidden states, the objective, batches."""
+"""What a run is put together from: hidden states on disk, the objective, batches, validation."""
 
 import functools
 from dataclasses import dataclass, field
@@ -21,9 +21,10 @@ from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split
 from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
-from urgentmos.training.distillation import build_distillation, build_imitation
+from urgentmos.training.distillation import build_distillation, build_student_distillation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
+from urgentmos.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -97,24 +98,25 @@ def compose_objective(
     num_processes: int,
 ) -> Objective:
     """Put the network and the losses of a run together."""
-    distillation, imitation, corpus_bias = None, None, None
-    pupil = None if config.teacher is None else config.teacher.pupil
+    distillation, student_distillation, corpus_bias = None, None, None
+    student = None if config.teacher is None else config.teacher.student
     if stores.teacher is not None and config.objectives.distillation:
         distillation = build_distillation(
             stores.teacher,
             dim=config.model.fusion.dim,
             from_group=network.preference is not None,
         )
-    if stores.teacher is not None and pupil is not None:
-        imitation = build_imitation(stores.teacher, cast(Encoder, network.encoders[pupil]))
+    if stores.teacher is not None and student is not None:
+        encoder = cast(Encoder, network.encoders[student])
+        student_distillation = build_student_distillation(stores.teacher, encoder)
     if config.objectives.corpus_bias:
         corpus_bias = build_corpus_bias(corpus.train.recordings)
     return Objective(
         network,
         config.objectives,
         distillation=distillation,
-        imitation=imitation,
-        pupil=pupil,
+        student_distillation=student_distillation,
+        student=student,
         corpus_bias=corpus_bias,
         num_processes=num_processes,
     )
@@ -170,3 +172,20 @@ def plan_training(
         corpora=number_corpora(train.recordings)[1],
     )
     return sampler, dataset
+
+
+def plan_validation(
+    config: RunConfig, corpus: Corpus, stores: Stores, *, rank: int, num_ranks: int
+) -> Validation:
+    """Make what scores a process's share of the validation recordings."""
+    validation = corpus.validation
+    return Validation(
+        validation.recordings,
+        validation.waveforms,
+        metrics=config.model.metrics,
+        batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
+        delta=config.data.delta,
+        encoded=stores.select(validation).encoded,
+        rank=rank,
+        num_ranks=num_ranks,
+    )

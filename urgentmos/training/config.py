@@ -91,8 +91,8 @@ class ObjectivesConfig:
         preference: Weight of CMOS and cross-entropy of the preference head.
         bradley_terry: Weight of Bradley-Terry on differences of the ``mos`` score.
         qamro: Weight of QAMRO on the ``mos`` score.
-        distillation: Weight of predicting the teacher's hidden states.
-        imitation: Weight of making the pupil's hidden states the teacher's.
+        distillation: Weight of predicting the teacher's hidden states from the network's frames.
+        student_distillation: Weight of making the student's hidden states the teacher's.
         corpus_bias: Weight of the penalty on one learned offset per corpus of the ``mos`` labels in
             the absolute loss (`urgentmos.training.corpus_bias`); 0 learns no offsets.
         regression: Penalty of the absolute loss.
@@ -108,7 +108,7 @@ class ObjectivesConfig:
     bradley_terry: float = 0.0
     qamro: float = 0.0
     distillation: float = 0.0
-    imitation: float = 0.0
+    student_distillation: float = 0.0
     corpus_bias: float = 0.0
     regression: Literal["mse", "l1", "huber"] = "mse"
     metric_weights: dict[str, float] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class ObjectivesConfig:
             "bradley_terry": self.bradley_terry,
             "qamro": self.qamro,
             "distillation": self.distillation,
-            "imitation": self.imitation,
+            "student_distillation": self.student_distillation,
             "corpus_bias": self.corpus_bias,
         }
 
@@ -154,13 +154,13 @@ class TeacherConfig:
     Attributes:
         encoder: The encoder.
         layers: Hidden states that are learned, by number, the input embedding being 0.
-        pupil: Number of the model's encoder that is trained to reproduce these hidden states, in
+        student: Number of the model's encoder that is trained to reproduce these hidden states, in
             order; it must have as many, of the same width. None: no such encoder.
     """
 
     encoder: EncoderConfig
     layers: list[int]
-    pupil: int | None = None
+    student: int | None = None
 
     def __post_init__(self) -> None:
         """Check that there is something to learn."""
@@ -295,22 +295,25 @@ class RunConfig:
                 )
 
     def _check_teacher(self) -> None:
-        distillation, imitation = self.objectives.distillation, self.objectives.imitation
-        if (self.teacher is not None) != (distillation > 0 or imitation > 0):
+        objectives = self.objectives
+        learned = objectives.distillation > 0 or objectives.student_distillation > 0
+        if (self.teacher is not None) != learned:
             raise ValueError(
-                "objectives.distillation or imitation is above 0 exactly where teacher is set; got "
-                f"{distillation}, {imitation} and {'a' if self.teacher else 'no'} teacher"
+                "objectives.distillation or student_distillation is above 0 exactly where teacher "
+                f"is set; got {objectives.distillation}, {objectives.student_distillation} and "
+                f"{'a' if self.teacher else 'no'} teacher"
             )
-        pupil = None if self.teacher is None else self.teacher.pupil
-        if (pupil is not None) != (imitation > 0):
+        student = None if self.teacher is None else self.teacher.student
+        if (student is not None) != (objectives.student_distillation > 0):
             raise ValueError(
-                "objectives.imitation is above 0 exactly where teacher.pupil is set; got "
-                f"{imitation} and {'no pupil' if pupil is None else f'pupil {pupil}'}"
+                "objectives.student_distillation is above 0 exactly where teacher.student is set; "
+                f"got {objectives.student_distillation} and "
+                f"{'no student' if student is None else f'student {student}'}"
             )
-        if pupil is not None and not 0 <= pupil < len(self.model.encoders):
+        if student is not None and not 0 <= student < len(self.model.encoders):
             raise ValueError(
-                f"teacher.pupil: expected 0 to {len(self.model.encoders) - 1}, the number of one "
-                f"of the model's encoders, got {pupil}"
+                f"teacher.student: expected 0 to {len(self.model.encoders) - 1}, the number of one "
+                f"of the model's encoders, got {student}"
             )
         if self.teacher is not None and self.data.features is None:
             raise ValueError("a teacher needs data.features, the folder its hidden states are in")

@@ -24,6 +24,8 @@ from urgentmos.training.config import DataConfig
 
 Bounds = tuple[float | None, float | None]
 
+_SIDES = ("train", "validation")
+
 
 @dataclass
 class Split:
@@ -81,20 +83,7 @@ def load_corpus(
             a side of the split is empty, a recording is not there, a metric has no label at all, or
             a rating is on another scale.
     """
-    recordings: list[Recording] = []
-    manifest_by_uid: dict[str, str] = {}
-    for manifest in config.manifests:
-        for recording in read_manifest(manifest):
-            first = manifest_by_uid.setdefault(recording.uid, manifest)
-            # A uid is system and content: two corpora may well share one.
-            if first != manifest and config.labels:
-                raise ManifestError(
-                    f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
-                    "data.labels name recordings by uid alone; label the manifests instead"
-                )
-            recordings.append(recording)
-    for table in config.labels:
-        merge_labels(recordings, table)
+    recordings = _read_labelled(config)
     pairs = [pair for manifest in config.pair_manifests for pair in read_pairs(manifest)]
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
     num_by_side = Counter(sides.tolist())
@@ -119,7 +108,22 @@ def load_corpus(
     )
 
 
-_SIDES = ("train", "validation")
+def _read_labelled(config: DataConfig) -> list[Recording]:
+    recordings: list[Recording] = []
+    manifest_by_uid: dict[str, str] = {}
+    for manifest in config.manifests:
+        for recording in read_manifest(manifest):
+            first = manifest_by_uid.setdefault(recording.uid, manifest)
+            # A uid is system and content: two corpora may well share one.
+            if first != manifest and config.labels:
+                raise ManifestError(
+                    f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
+                    "data.labels name recordings by uid alone; label the manifests instead"
+                )
+            recordings.append(recording)
+    for table in config.labels:
+        merge_labels(recordings, table)
+    return recordings
 
 
 def _decoded(recordings: list[Recording]) -> DecodedWaveforms:

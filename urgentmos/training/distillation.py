@@ -2,8 +2,9 @@
 
 Distillation, after FitNets (Romero et al. 2015, https://arxiv.org/abs/1412.6550): linear maps from
 the network's frames to the teacher's, and their squared error. The maps are thrown away after
-training. Imitation: the hidden states of one of the network's encoders become the teacher's own, so
-that it is a smaller copy (TinyBERT, Jiao et al. 2020, https://arxiv.org/abs/1909.10351, Eq. 8).
+training. Distillation of a student: the hidden states of one of the network's encoders become the
+teacher's own, so that it is a smaller copy (TinyBERT, Jiao et al. 2020,
+https://arxiv.org/abs/1909.10351, Eq. 8).
 """
 
 import torch
@@ -72,7 +73,7 @@ class Distillation(nn.Module):
         return (loss + _mean_error(self.from_group(output.frames), last, output.mask)) / 2
 
 
-class Imitation(nn.Module):
+class StudentDistillation(nn.Module):
     """Make an encoder's hidden states those of the teacher, one by one.
 
     Args:
@@ -85,36 +86,36 @@ class Imitation(nn.Module):
         super().__init__()
         self.register_buffer("std", std.clamp_min(_SMALLEST_STD), persistent=False)
 
-    def forward(self, pupil: EncoderOutput, teacher: StoredStates) -> Float[Tensor, ""]:
+    def forward(self, student: EncoderOutput, teacher: StoredStates) -> Float[Tensor, ""]:
         """Measure how far they are, as a share of the features' variance.
 
-        ``mean over frames, layers and features of ((pupil - teacher) / std)^2``
+        ``mean over frames, layers and features of ((student - teacher) / std)^2``
 
         Args:
-            pupil: What the encoder gave.
-            teacher: Hidden states of the same recordings, stretched to the pupil's frames.
+            student: What the encoder gave.
+            teacher: Hidden states of the same recordings, stretched to the student's frames.
         """
-        frames = pupil.hidden_states.shape[2]
+        frames = student.hidden_states.shape[2]
         scaled = teacher.hidden_states.transpose(1, 2) / self.std
-        states = _stretch(scaled, teacher.lengths, pupil.lengths, frames)
-        given = (pupil.hidden_states.float().transpose(1, 2) / self.std).flatten(2)
-        return _mean_error(given, states, lengths_to_mask(pupil.lengths, frames))
+        states = _stretch(scaled, teacher.lengths, student.lengths, frames)
+        given = (student.hidden_states.float().transpose(1, 2) / self.std).flatten(2)
+        return _mean_error(given, states, lengths_to_mask(student.lengths, frames))
 
 
-def build_imitation(store: FeatureStore, pupil: Encoder) -> Imitation:
+def build_student_distillation(store: FeatureStore, student: Encoder) -> StudentDistillation:
     """Make it for the teacher whose states a store holds.
 
     Raises:
-        ConfigError: The pupil's hidden states are not as many, or not as wide.
+        ConfigError: The student's hidden states are not as many, or not as wide.
     """
     _, std = store.moments()
     layers, dim = std.shape
-    if (pupil.num_layers, pupil.dim) != (layers, dim):
+    if (student.num_layers, student.dim) != (layers, dim):
         raise ConfigError(
-            f"teacher.layers: {layers} hidden states of size {dim} cannot be those of the pupil, "
-            f"which gives {pupil.num_layers} of size {pupil.dim}"
+            f"teacher.layers: {layers} hidden states of size {dim} cannot be those of the student, "
+            f"which gives {student.num_layers} of size {student.dim}"
         )
-    return Imitation(std=std)
+    return StudentDistillation(std=std)
 
 
 def build_distillation(store: FeatureStore, *, dim: int, from_group: bool) -> Distillation:

@@ -10,7 +10,7 @@ from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork, NetworkOutput
 from urgentmos.training.config import ObjectivesConfig
 from urgentmos.training.corpus_bias import CorpusBias
-from urgentmos.training.distillation import Distillation, Imitation
+from urgentmos.training.distillation import Distillation, StudentDistillation
 from urgentmos.training.losses import (
     absolute_loss,
     bradley_terry_loss,
@@ -30,8 +30,8 @@ class Objective(nn.Module):
         network: Network to train.
         config: Weights of the objectives.
         distillation: Learns the teacher's hidden states; None where they are not predicted.
-        imitation: Makes the pupil's hidden states the teacher's; None without a pupil.
-        pupil: Number of the encoder that imitates the teacher.
+        student_distillation: Makes the student's hidden states the teacher's; None without one.
+        student: Number of the encoder that becomes the teacher's copy.
         corpus_bias: Learns what each corpus adds to its ``mos`` labels; None learns no offsets.
         num_processes: Processes that share a step; their gradients are averaged.
     """
@@ -45,16 +45,16 @@ class Objective(nn.Module):
         config: ObjectivesConfig,
         *,
         distillation: Distillation | None = None,
-        imitation: Imitation | None = None,
-        pupil: int | None = None,
+        student_distillation: StudentDistillation | None = None,
+        student: int | None = None,
         corpus_bias: CorpusBias | None = None,
         num_processes: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
         self.distillation = distillation
-        self.imitation = imitation
-        self._pupil = pupil
+        self.student_distillation = student_distillation
+        self._student = student
         self.corpus_bias = corpus_bias
         self._config = config
         self._num_processes = num_processes
@@ -69,17 +69,17 @@ class Objective(nn.Module):
 
         Returns:
             The weighted sum, and each objective's own value, detached. Averaged over processes,
-            both are those of the global batch. QAMRO, distillation and imitation are the
-            exceptions: the one ranks within a process, the others are each process's own mean.
+            both are those of the global batch. QAMRO and both distillations are the exceptions:
+            the one ranks within a process, the others are each process's own mean.
         """
         encoded = {i: EncoderOutput(*states) for i, states in batch.encoded.items()}
         terms: dict[str, Tensor] = {}
-        if self.imitation is not None and self._pupil is not None and batch.teacher is not None:
+        distillation, student = self.student_distillation, self._student
+        if distillation is not None and student is not None and batch.teacher is not None:
             heard = self.network.prepare(batch.waveform, batch.lengths)
-            encoded[self._pupil] = self.network.encoders[self._pupil](*heard)
-            terms["imitation"] = batch.weighted * self.imitation(
-                encoded[self._pupil], batch.teacher
-            )
+            encoded[student] = self.network.encoders[student](*heard)
+            given = distillation(encoded[student], batch.teacher)
+            terms["student_distillation"] = batch.weighted * given
         output: NetworkOutput = self.network(batch.waveform, batch.lengths, encoded=encoded)
         terms |= self._terms(output, batch)
         total = torch.zeros((), device=batch.waveform.device)

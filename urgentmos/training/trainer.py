@@ -24,7 +24,12 @@ from urgentmos.data.dataset import Batch, label_matrix
 from urgentmos.data.sampler import Progress
 from urgentmos.extras import require
 from urgentmos.model.network import build_assessor
-from urgentmos.training.assembly import compose_objective, open_stores, plan_training
+from urgentmos.training.assembly import (
+    compose_objective,
+    open_stores,
+    plan_training,
+    plan_validation,
+)
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, load_corpus
 from urgentmos.training.corpus_bias import number_corpora
@@ -36,7 +41,6 @@ from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.sharding import copy_whole, divide, gather
 from urgentmos.training.start_from import start_from
 from urgentmos.training.user_name import name_nameless_user
-from urgentmos.training.validation import Validation
 
 # While one process decodes a corpus or runs a frozen encoder over it, the others wait.
 _PATIENCE = timedelta(days=1)
@@ -87,8 +91,7 @@ class Trainer:
         self._rank: int = self._accelerator.process_index
         self._num_ranks: int = self._accelerator.num_processes
         self._check_together()
-        metrics = config.model.metrics
-        self.corpus = self._load_corpus(metrics)
+        self.corpus = self._load_corpus()
         self.folder = RunFolder(Path(config.output), write=self.is_main)
         torch.manual_seed(config.seed)
         network = build_assessor(config.model)
@@ -113,15 +116,8 @@ class Trainer:
         self._sampler, self._dataset = plan_training(
             config, self.corpus, stores, rank=self._rank, num_ranks=self._num_ranks
         )
-        self._validation = Validation(
-            self.corpus.validation.recordings,
-            self.corpus.validation.waveforms,
-            metrics=metrics,
-            batch_samples=round(config.data.batch_seconds * SAMPLE_RATE),
-            delta=config.data.delta,
-            encoded=stores.select(self.corpus.validation).encoded,
-            rank=self._rank,
-            num_ranks=self._num_ranks,
+        self._validation = plan_validation(
+            config, self.corpus, stores, rank=self._rank, num_ranks=self._num_ranks
         )
         self._check_best_by()
         with self.folder.alone():
@@ -355,12 +351,12 @@ class Trainer:
                 f"will have {', '.join(sorted(known))}"
             )
 
-    def _load_corpus(self, metrics: list[str]) -> Corpus:
+    def _load_corpus(self) -> Corpus:
         # One process makes the cache, the others then find it.
         with self._accelerator.main_process_first():
             return load_corpus(
                 self._config.data,
-                metrics=metrics,
+                metrics=self._config.model.metrics,
                 mos_bounds=self._config.model.head_bounds("mos"),
             )
 

@@ -13,16 +13,10 @@ from urgentmos.config import ConfigError
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder, build_encoder
 
+from . import tiny
+
 transformers = pytest.importorskip("transformers")
 
-AUDIO = {
-    "d_model": 16,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 24,
-    "num_mel_bins": 80,
-    "max_source_positions": 25,
-}
 KINDS = {
     "qwen2_audio": ("Qwen2AudioEncoder", ("audio_config",), "audio_tower."),
     "audio_flamingo3": ("AudioFlamingo3Encoder", ("audio_config",), "audio_tower."),
@@ -40,11 +34,11 @@ def make_tower(family: str) -> nn.Module:
         from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as modeling
 
         config = modeling.Qwen3OmniMoeAudioEncoderConfig(
-            **AUDIO, downsample_hidden_size=8, output_dim=20
+            **tiny.WHISPER, downsample_hidden_size=8, output_dim=20
         )
         return modeling.Qwen3OmniMoeAudioEncoder(config)
     cls = getattr(transformers, KINDS[family][0])
-    return cls(cls.config_class(**AUDIO))
+    return cls(cls.config_class(**tiny.WHISPER))
 
 
 @pytest.fixture(params=KINDS)
@@ -223,19 +217,8 @@ def test_half_precision_is_read_as_single(sharded):
     assert {p.dtype for p in build(sharded).tower.parameters()} == {torch.float32}
 
 
-WAVLM = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
-
-
 def test_pickled_checkpoint_of_a_fine_tuned_model_is_read_without_unpickling(tmp_path):
-    model = transformers.WavLMForCTC(transformers.WavLMConfig(**WAVLM, vocab_size=7))
+    model = transformers.WavLMForCTC(transformers.WavLMConfig(**tiny.WAVEFORM, vocab_size=7))
     state = {
         # Names as torch had them before parametrizations, as in the published files.
         name.replace("parametrizations.weight.original0", "weight_g").replace(
@@ -255,7 +238,7 @@ def test_pickled_checkpoint_of_a_fine_tuned_model_is_read_without_unpickling(tmp
 @pytest.mark.parametrize("state", [[torch.ones(2)], {1: torch.ones(2)}])
 def test_pickled_checkpoint_without_names_is_refused(state, tmp_path):
     torch.save(state, tmp_path / "pytorch_model.bin")
-    (tmp_path / "config.json").write_text(json.dumps(WAVLM))
+    (tmp_path / "config.json").write_text(json.dumps(tiny.WAVEFORM))
     options = {"checkpoint": str(tmp_path), "normalise": False}
     with pytest.raises(ConfigError, match="expected names and tensors"):
         build_encoder(EncoderConfig("wavlm", options))
@@ -263,7 +246,7 @@ def test_pickled_checkpoint_without_names_is_refused(state, tmp_path):
 
 def test_architecture_and_pretrained_weights_contradict_each_other():
     with pytest.raises(ConfigError, match="set pretrained: false"):
-        build_encoder(EncoderConfig("wavlm", {"architecture": WAVLM}))
+        build_encoder(EncoderConfig("wavlm", {"architecture": tiny.WAVEFORM}))
 
 
 def test_no_checkpoint_and_no_architecture_is_refused():
@@ -275,7 +258,7 @@ def test_no_checkpoint_and_no_architecture_is_refused():
 def test_checkpoint_that_was_fetched_before_is_read_without_a_network(file, monkeypatch, tmp_path):
     import huggingface_hub
 
-    model = transformers.WavLMModel(transformers.WavLMConfig(**WAVLM))
+    model = transformers.WavLMModel(transformers.WavLMConfig(**tiny.WAVEFORM))
     cache, commit = tmp_path / "models--own--wavlm", "a" * 40
     snapshot = cache / "snapshots" / commit
     snapshot.mkdir(parents=True)

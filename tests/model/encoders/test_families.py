@@ -18,3 +18,15 @@ from urgentmos.model.encoders import build_encoder
 def test_a_wrong_encoder_is_refused_by_its_place(config: EncoderConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_encoder(config, where="model.encoders.0")
+
+
+@pytest.mark.parametrize("family", ["log_mel", "complex_spectrum", "spectral_transformer"])
+def test_default_options_build(family: str) -> None:
+    encoder = build_encoder(EncoderConfig(family))
+    assert encoder.num_layers > 1
+
+
+def test_encoders_trained_from_scratch_see_speech_at_different_time_resolutions() -> None:
+    families = ("log_mel", "complex_spectrum")
+    rates = [build_encoder(EncoderConfig(family)).frame_rate for family in families]
+    assert rates[0] != rates[1]

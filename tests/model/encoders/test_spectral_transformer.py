@@ -15,17 +15,15 @@ from urgentmos.model.encoders.spectral_transformer import (
     frame_positions,
 )
 
+from . import tiny
+
 Speech = Callable[..., np.ndarray]
 FRAME_SAMPLES = 640
 
 
 def build(**options: object) -> SpectralTransformerEncoder:
     torch.manual_seed(0)
-    small = {
-        "dim": 8, "channels": [4, 4, 4], "time_strides": [2, 2, 1], "frequency_strides": [4, 4, 4],
-        "layers": 2, "heads": 2, "feedforward": 16,
-    }  # fmt: skip
-    config = SpectralTransformerConfig(**{**small, **options})  # type: ignore[arg-type]
+    config = SpectralTransformerConfig(**{**tiny.SPECTRAL_TRANSFORMER, **options})  # type: ignore[arg-type]
     return build_spectral_transformer(config).eval()
 
 

@@ -1,4 +1,3 @@
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +9,20 @@ from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder, build_encoder, kaldi_features
 from urgentmos.model.encoders.kaldi_features import KaldiFeatures
 
+from . import tiny
+
 transformers = pytest.importorskip("transformers")
 
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "conv_depthwise_kernel_size": 5,
-    "left_max_position_embeddings": 8,
-    "right_max_position_embeddings": 4,
-}
 
-
-@pytest.fixture(params=["relative_key", "relative", "rotary"])
+@pytest.fixture(params=tiny.WAV2VEC2_BERT_POSITIONS)
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Path]:
     """The library's model with random weights, and that model on disk."""
     torch.manual_seed(0)
-    config = transformers.Wav2Vec2BertConfig(**TINY, position_embeddings_type=request.param)
+    config = transformers.Wav2Vec2BertConfig(
+        **tiny.WAV2VEC2_BERT, position_embeddings_type=request.param
+    )
     model = transformers.Wav2Vec2BertModel(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
+    tiny.shake(model)
     model.save_pretrained(tmp_path)
     return model, tmp_path
 
@@ -115,32 +106,3 @@ def test_hidden_states_are_those_of_the_library(checkpoint, recordings):
         output = build(checkpoint)(waveform, lengths)
     expected = torch.stack(result.hidden_states, dim=1)
     torch.testing.assert_close(output.hidden_states, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_alone_as_in_padded_batch(checkpoint, recordings, assert_alone_as_in_batch):
-    assert_alone_as_in_batch(build(checkpoint), recordings([6000, 4321, 560], padded_to=9000))
-
-
-def test_gradient_agrees_with_finite_differences(checkpoint, recordings, assert_gradient_is_right):
-    assert_gradient_is_right(build(checkpoint), recordings([3000, 2000]), step=1e-8)
-
-
-def test_gradient_is_finite_on_silence(checkpoint, assert_silence_has_finite_gradient):
-    assert_silence_has_finite_gradient(build(checkpoint), 1200)
-
-
-def test_gradient_checkpointing_changes_nothing(
-    checkpoint, recordings, assert_gradient_is_that_of_checkpointing
-):
-    plain, saving = (build(checkpoint, gradient_checkpointing=on) for on in (False, True))
-    assert_gradient_is_that_of_checkpointing(plain, saving, recordings([3000, 2000]))
-
-
-def test_last_layers_are_trained(checkpoint, assert_last_layers_are_trained):
-    assert_last_layers_are_trained(partial(build, checkpoint), "tower.encoder.layers")
-
-
-def test_a_loaded_encoder_hears_the_same(checkpoint, recordings, assert_loaded_hears_the_same):
-    assert_loaded_hears_the_same(
-        build(checkpoint), "wav2vec2_bert", recordings([3000]), checkpoint="nowhere/at-all"
-    )

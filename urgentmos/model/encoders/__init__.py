@@ -138,8 +138,8 @@ def build_encoder(config: EncoderConfig, *, where: str = "encoder") -> Encoder:
         nearest = difflib.get_close_matches(config.family, ENCODERS, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(ENCODERS)}"
         raise ConfigError(f"{where}.family: unknown encoder {config.family!r}; {hint}")
-    options = from_dict(family.config_class, config.options, where=f"{where}.options")
+    own = from_dict(family.config_class, config.options, where=f"{where}.options")
     try:
-        return family.build(options)
+        return family.build(own)
     except ValueError as error:
         raise ConfigError(f"{where}.options: {error}") from error

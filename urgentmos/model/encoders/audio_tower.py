@@ -7,7 +7,7 @@ is not found, not used or of another shape stops the build.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -19,7 +19,14 @@ from urgentmos.extras import require
 from urgentmos.model.encoders.pretrained import PretrainedConfig
 from urgentmos.model.hub import hub_failures, require_hub
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
-from urgentmos.model.stored_weights import misfit
+from urgentmos.model.strict_weights import fill_strictly
+
+UNUSED_PARTS = ("masked_spec_embed", "adapter", "intermediate_ffn", "proj1", "proj2")
+"""Parts of towers that are neither built nor read: of training objectives, of a language model.
+
+Qwen3-Omni's two projections bring the last state to the language model's width, which is not that
+of the other states.
+"""
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 # Names that transformers gave the parts of a weight-normalised kernel before PyTorch's
@@ -92,7 +99,6 @@ class TowerFamily:
             first that exists is taken.
         prefixes: What its weights' names begin with in a larger checkpoint; the first that occurs
             is taken, and without any of them the whole checkpoint is the tower.
-        unused: Parts of the tower that are neither built nor read.
         attention: The one implementation the class has, or None where there is a choice.
     """
 
@@ -100,52 +106,51 @@ class TowerFamily:
     config: str
     nested: Sequence[Sequence[str]] = ()
     prefixes: Sequence[str] = ()
-    unused: Sequence[str] = ()
     attention: str | None = None
 
 
 class TowerError(ValueError):
-    """A checkpoint that does not hold the tower it should."""
+    """A checkpoint that cannot be found, is damaged, or describes no such tower."""
 
 
 class _UnreachedError(TowerError):
     """A file that may be on the Hub, which cannot be asked, and is not in its cache."""
 
 
-def build_tower(family: TowerFamily, options: TowerConfig) -> Any:
+def build_tower(family: TowerFamily, config: TowerConfig) -> Any:
     """Build a tower and read its weights.
 
     Raises:
-        TowerError: The checkpoint cannot be found, describes no tower, or does not hold exactly the
-            tower's weights.
+        TowerError: The checkpoint cannot be found or describes no tower.
+        WeightsError: It does not hold exactly the tower's weights.
         MissingExtraError: transformers is not installed.
     """
     transformers = require("transformers", extra="encoders")
-    architecture = options.architecture
+    architecture = config.architecture
     if architecture is None:
-        architecture = read_architecture(family, options)
-    config_class = _find_class(transformers, family.config)
+        architecture = read_architecture(family, config)
+    architecture_class = _find_class(transformers, family.config)
     tower_class = _find_class(transformers, family.model)
     try:
-        config = config_class(**architecture)
-        config._attn_implementation = family.attention or options.attention
-        tower = tower_class(config)
+        described = architecture_class(**architecture)
+        described._attn_implementation = family.attention or config.attention
+        tower = tower_class(described)
     except Exception as error:  # transformers checks few values, and each fails in a way of its own
         raise TowerError(
-            f"{options.checkpoint or 'architecture'}: no {family.model} of this configuration: "
+            f"{config.checkpoint or 'architecture'}: no {family.model} of this configuration: "
             f"{type(error).__name__}: {error}"
         ) from error
-    for part in family.unused:
+    for part in UNUSED_PARTS:
         if hasattr(tower, part):
             delattr(tower, part)
-    if options.pretrained:
-        load_tower(tower, family, options)
+    if config.pretrained:
+        load_tower(tower, family, config)
     return tower
 
 
-def read_architecture(family: TowerFamily, options: TowerConfig) -> dict[str, Any]:
+def read_architecture(family: TowerFamily, config: TowerConfig) -> dict[str, Any]:
     """Read a tower's configuration from its checkpoint; no weights are read."""
-    data = read_json("config.json", options)
+    data = read_json("config.json", config)
     for keys in family.nested:
         nested: Any = data
         for key in keys:
@@ -155,83 +160,83 @@ def read_architecture(family: TowerFamily, options: TowerConfig) -> dict[str, An
             break
     if not isinstance(data, Mapping):
         raise TowerError(
-            f"{options.checkpoint}: expected the configuration of {family.model} in config.json, "
+            f"{config.checkpoint}: expected the configuration of {family.model} in config.json, "
             f"got {type(data).__name__}"
         )
-    return {key: value for key, value in data.items() if key not in _NOT_ARCHITECTURE}
+    return _architecture(data)
 
 
-def read_json(name: str, options: TowerConfig) -> dict[str, Any]:
+def read_json(name: str, config: TowerConfig) -> dict[str, Any]:
     """Read one of a checkpoint's JSON files.
 
     Raises:
         TowerError: There is no such file, or it is damaged.
     """
-    path = _find(name, options)
+    path = _find(name, config)
     if path is None:
-        raise TowerError(f"{options.checkpoint} has no {name}")
+        raise TowerError(f"{config.checkpoint} has no {name}")
     return _read_object(path)
 
 
-def describe_architecture(tower: Any) -> dict[str, Any]:
-    """What a saved model notes of a tower, to build it again without its checkpoint."""
-    described: dict[str, Any] = tower.config.to_diff_dict()
-    return {key: value for key, value in described.items() if key not in _NOT_ARCHITECTURE}
+def options_to_store(tower: Any) -> dict[str, Any]:
+    """Options that a saved model notes of a tower, to build it again without its checkpoint."""
+    return {"pretrained": False, "architecture": _architecture(tower.config.to_diff_dict())}
 
 
-def load_tower(tower: nn.Module, family: TowerFamily, options: TowerConfig) -> None:
+def load_tower(tower: nn.Module, family: TowerFamily, config: TowerConfig) -> None:
     """Read a tower's weights, and only those, into it.
 
     Raises:
-        TowerError: One is missing, there twice, has no place, has another shape or no values.
+        TowerError: The checkpoint cannot be found or is damaged.
+        WeightsError: A weight is missing, there twice, has no place, another shape or no values.
     """
-    expected = tower.state_dict()
-    seen: set[str] = set()
-    for name, tensor in _read_tensors(family, options):
-        if name.partition(".")[0] in family.unused:
-            continue
-        if name not in expected:
-            raise TowerError(f"{options.checkpoint}: {name} has no place in {family.model}")
-        if name in seen:
-            raise TowerError(f"{options.checkpoint} holds {name} of {family.model} twice")
-        wrong = misfit(tensor, expected[name])
-        if wrong:
-            raise TowerError(f"{options.checkpoint}: {name} {wrong}")
-        expected[name].copy_(tensor)
-        seen.add(name)
-    missing = [name for name in expected if name not in seen]
-    if missing:
-        raise TowerError(
-            f"{options.checkpoint} lacks {len(missing)} of {len(expected)} weights of "
-            f"{family.model}, which would stay random: {', '.join(missing[:3])}"
-            f"{' ...' if len(missing) > 3 else ''}; looked for names that begin with "
-            f"{' or '.join(map(repr, [*family.prefixes, '']))}"
-        )
+    begins = " or ".join(map(repr, [*family.prefixes, ""]))
+    fill_strictly(
+        tower,
+        (
+            (name, tensor)
+            for name, tensor in _read_tensors(family, config)
+            if name.partition(".")[0] not in UNUSED_PARTS
+        ),
+        where=f"{config.checkpoint} (names that begin with {begins})",
+        target=family.model,
+    )
 
 
-def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[str, Tensor]]:
-    index = _find_if_reached(f"{_SAFETENSORS}.index.json", options)
+def current_name(name: str) -> str:
+    """Name that transformers gives today to a weight of a tower in an older checkpoint."""
+    for old, new in _RENAMED.items():
+        name = re.sub(old, new, name)
+    return name
+
+
+def _architecture(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in described.items() if key not in _NOT_ARCHITECTURE}
+
+
+def _read_tensors(family: TowerFamily, config: TowerConfig) -> Iterator[tuple[str, Tensor]]:
+    index = _find_if_reached(f"{_SAFETENSORS}.index.json", config)
     if index is not None:
         files = _read_index(index)
         prefix = _prefix(files, family)
         for shard in sorted({files[name] for name in files if name.startswith(prefix)}):
-            yield from _read_safetensors(_find_or_fail(shard, options), prefix)
+            yield from _read_safetensors(_find_or_fail(shard, config), prefix)
         return
-    path = _find_if_reached(_SAFETENSORS, options)
+    path = _find_if_reached(_SAFETENSORS, config)
     if path is not None:
         with _open(path) as stored:
             prefix = _prefix(stored.keys(), family)
         yield from _read_safetensors(path, prefix)
         return
     try:
-        path = _find(_PICKLE, options)
+        path = _find(_PICKLE, config)
     except _UnreachedError as error:
         raise TowerError(
             f"neither {_SAFETENSORS} nor an index of it was fetched: {error}"
         ) from error
     if path is None:
         raise TowerError(
-            f"{options.checkpoint} has neither {_SAFETENSORS}, {_SAFETENSORS}.index.json nor "
+            f"{config.checkpoint} has neither {_SAFETENSORS}, {_SAFETENSORS}.index.json nor "
             f"{_PICKLE}"
         )
     state = read_checkpoint(path)
@@ -240,7 +245,7 @@ def _read_tensors(family: TowerFamily, options: TowerConfig) -> Iterator[tuple[s
     prefix = _prefix(state, family)
     wanted = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
     for name, tensor in load_tensors(wanted, where=str(path)).items():
-        yield _rename(name[len(prefix) :]), tensor
+        yield current_name(name[len(prefix) :]), tensor
 
 
 def _read_index(path: Path) -> dict[str, str]:
@@ -268,7 +273,7 @@ def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
                     tensor = stored.get_tensor(name)
                 except SafetensorError as error:  # of a type that torch does not have
                     raise TowerError(f"{path}: {name}: {error}") from error
-                yield _rename(name[len(prefix) :]), tensor
+                yield current_name(name[len(prefix) :]), tensor
 
 
 def _open(path: Path) -> Any:
@@ -288,41 +293,35 @@ def _read_object(path: Path) -> dict[str, Any]:
     return data
 
 
-def _prefix(names: Any, family: TowerFamily) -> str:
+def _prefix(names: Collection[str], family: TowerFamily) -> str:
     for prefix in family.prefixes:
         if any(name.startswith(prefix) for name in names):
             return prefix
     return ""
 
 
-def _rename(name: str) -> str:
-    for old, new in _RENAMED.items():
-        name = re.sub(old, new, name)
-    return name
-
-
-def _find_or_fail(name: str, options: TowerConfig) -> Path:
-    path = _find(name, options)
+def _find_or_fail(name: str, config: TowerConfig) -> Path:
+    path = _find(name, config)
     if path is None:
-        raise TowerError(f"{options.checkpoint} has no {name}, which its index names")
+        raise TowerError(f"{config.checkpoint} has no {name}, which its index names")
     return path
 
 
-def _find_if_reached(name: str, options: TowerConfig) -> Path | None:
+def _find_if_reached(name: str, config: TowerConfig) -> Path | None:
     """Find a file that need not be: without a network, what was fetched before has to do."""
     try:
-        return _find(name, options)
+        return _find(name, config)
     except _UnreachedError:
         return None
 
 
-def _find(name: str, options: TowerConfig) -> Path | None:
-    folder = Path(str(options.checkpoint)).expanduser()
+def _find(name: str, config: TowerConfig) -> Path | None:
+    folder = Path(str(config.checkpoint)).expanduser()
     if folder.is_dir():
         return folder / name if (folder / name).exists() else None
-    hub = require_hub(str(options.checkpoint))
+    hub = require_hub(str(config.checkpoint))
     try:
-        return Path(hub.hf_hub_download(options.checkpoint, name, revision=options.revision))
+        return Path(hub.hf_hub_download(config.checkpoint, name, revision=config.revision))
     except (*hub_failures(), hub.errors.EntryNotFoundError) as error:
         # "Local" is the Hub not reached and the file not cached.
         if isinstance(error, hub.errors.EntryNotFoundError) and not isinstance(
@@ -330,7 +329,7 @@ def _find(name: str, options: TowerConfig) -> Path | None:
         ):
             return None
         told = (
-            f"no folder {options.checkpoint!r} here, and {name} could not be fetched from the "
+            f"no folder {config.checkpoint!r} here, and {name} could not be fetched from the "
             f"Hugging Face Hub: {error}"
         )
         unreached = isinstance(error, hub.errors.LocalEntryNotFoundError)

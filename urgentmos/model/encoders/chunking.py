@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 
 
 class Chunks(NamedTuple):
@@ -52,12 +52,12 @@ def cut(
     if waveform.shape[1] <= chunk_samples:
         rows = torch.arange(len(lengths), device=lengths.device)
         return Chunks(waveform, lengths, torch.zeros_like(lengths), rows)
-    counts = _divide_up(lengths, chunk_samples)
+    counts = divide_up(lengths, chunk_samples)
     owner = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), counts)
     first = counts.cumsum(0) - counts
     number = torch.arange(len(owner), device=lengths.device) - first[owner]
     # Of the last piece, if it is not the only one.
-    latest = _divide_up((lengths - chunk_samples).clamp_min(0), frame_samples)[owner]
+    latest = divide_up((lengths - chunk_samples).clamp_min(0), frame_samples)[owner]
     starts = torch.minimum(number * (chunk_samples // frame_samples), latest)
     chunk_lengths = (lengths[owner] - starts * frame_samples).clamp_max(chunk_samples)
     samples = torch.arange(int(chunk_lengths.max()), device=lengths.device)
@@ -89,7 +89,3 @@ def join(
     rows = chunks.first[:, None] + frames // chunk_frames
     inside = frames - chunks.starts[rows]
     return hidden_states[rows, :, inside].transpose(1, 2)
-
-
-def _divide_up(lengths: Tensor, divisor: int) -> Tensor:
-    return torch.div(lengths + divisor - 1, divisor, rounding_mode="floor")

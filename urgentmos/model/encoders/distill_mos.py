@@ -5,10 +5,7 @@ Distilled from a predictor on XLS-R, 4.1 M parameters, by Stahl and Gamper 2025
 """
 
 import hashlib
-import importlib.util
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,16 +13,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urgentmos.extras import MissingExtraError
 from urgentmos.model.encoders.chunking import Chunks, cut, join
 from urgentmos.model.encoders.distill_mos_head import DistillMosHead
+from urgentmos.model.encoders.distill_mos_weights import (
+    find_package_weights,
+    load_package_weights,
+    trunk_weights,
+)
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.framing import average_frames, num_frames
 from urgentmos.model.encoders.pretrained import PretrainedConfig, PretrainedEncoder
-from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
 from urgentmos.rates import SAMPLE_RATE
 
-_WEIGHTS = "weights/distill_mos_v7.pt"
 _DIM, _HEADS, _FEEDFORWARD, _LAYERS = 200, 8, 400, 7
 _CHANNELS = (64, 64, 128, 256, 256, 256)
 _FFT_SAMPLES, _HOP_SAMPLES = 320, 160
@@ -71,8 +70,7 @@ class DistillMosTrunk(nn.Module):
         self.convolutions = _convolutions()
         # A tenth faster on a processor, and what a GPU wants.
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # The package has two batch norms and a linear layer here. Their running statistics are
-        # constants, so all three are one linear layer, and no batch ever changes it.
+        # In place of two batch norms and a linear layer of the package: no batch ever changes it.
         self.projection = nn.Linear(4 * _CHANNELS[-1], _DIM)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(_DIM, _HEADS, _FEEDFORWARD, dropout=0.0, batch_first=True)
@@ -175,7 +173,7 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
     encoder = DistillMosEncoder(DistillMosTrunk(), config=config)
     if not config.pretrained:
         return encoder
-    path = _find_weights()
+    path = find_package_weights()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if config.digest not in (None, digest):
         raise ValueError(
@@ -183,7 +181,7 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
             f"and {path} has {digest}; install the version of distillmos it was trained with"
         )
     stored = load_package_weights()
-    encoder.tower.load_state_dict(_translate(stored), strict=True)
+    encoder.tower.load_state_dict(trunk_weights(stored), strict=True)
     encoder.head.load_package(stored)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
@@ -191,16 +189,6 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
     else:
         encoder.stored_options = {"pretrained": False}
     return encoder
-
-
-def load_package_weights() -> dict[str, Tensor]:
-    """Read all weights of Distill-MOS from the installed package, by the names they have there.
-
-    Raises:
-        MissingExtraError: ``distillmos`` is not installed.
-    """
-    path = _find_weights()
-    return load_tensors(read_checkpoint(path)["model"], where=str(path))
 
 
 def _convolutions() -> nn.Sequential:
@@ -230,48 +218,6 @@ def _compress(
         return exact
     smooth = spectrum * (power + _SLOPE_FLOOR) ** -0.35
     return smooth + (exact - smooth).detach()
-
-
-def _find_weights() -> Path:
-    # Importing the package would import torchaudio, which fails next to many builds of torch.
-    spec = importlib.util.find_spec("distillmos")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "the weights of Distill-MOS come with the package distillmos, which is not installed; "
-            "install it with: pip install distillmos"
-        )
-    return Path(spec.origin).parent / _WEIGHTS
-
-
-def _translate(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    trunk = "transformer_pool_attn.transformer."
-    layers = f"{trunk}transformer_encoder.layers."
-    state = {
-        name.replace("cnn.cnn.", "convolutions."): tensor
-        for name, tensor in stored.items()
-        if name.startswith("cnn.cnn.")
-    }
-    state |= {
-        name.replace(layers, "layers."): tensor
-        for name, tensor in stored.items()
-        if name.startswith(layers)
-    }
-    state["positions"] = stored[f"{trunk}position_encoding.pe"][0]
-    weight = stored[f"{trunk}linear_proj.weight"].double()
-    bias = stored[f"{trunk}linear_proj.bias"].double()
-    for norm in (f"{trunk}norm.", "transformer_pool_attn.norm_input."):
-        scale, shift = _batch_norm(stored, norm)
-        weight, bias = weight * scale, bias + weight @ shift
-    state["projection.weight"], state["projection.bias"] = weight.float(), bias.float()
-    return state
-
-
-def _batch_norm(stored: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    scale = (
-        stored[f"{name}weight"].double()
-        / (stored[f"{name}running_var"].double() + nn.BatchNorm1d(1).eps).sqrt()
-    )
-    return scale, stored[f"{name}bias"].double() - stored[f"{name}running_mean"].double() * scale
 
 
 def _mean(scores: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:

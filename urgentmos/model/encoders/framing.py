@@ -5,13 +5,13 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.model.encoders.encoder import EncoderOutput
 
 
 def num_frames(lengths: Int[Tensor, " batch"], hop: int) -> Int[Tensor, " batch"]:
     """Count frames: one centred on every ``hop``-th sample, so ``ceil(samples / hop)``."""
-    return torch.div(lengths + hop - 1, hop, rounding_mode="floor")
+    return divide_up(lengths, hop)
 
 
 class Spectrum(nn.Module):
@@ -65,5 +65,4 @@ def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
     batch, layers, frames, dim = hidden.shape
     totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
     counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
-    lengths = torch.div(lengths + count - 1, count, rounding_mode="floor")
-    return EncoderOutput(totals / counted, lengths, native_score)
+    return EncoderOutput(totals / counted, divide_up(lengths, count), native_score)

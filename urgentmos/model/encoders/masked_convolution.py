@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 
 _NEGATIVE_SLOPE = 0.1
 
@@ -49,7 +49,7 @@ class MaskedConv2d(nn.Module):
     ) -> tuple[Float[Tensor, "batch out_channels out_frames out_bins"], Int[Tensor, " batch"]]:
         """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards."""
         convolved: Tensor = self.conv(features)
-        lengths = torch.div(lengths + self.time_stride - 1, self.time_stride, rounding_mode="floor")
+        lengths = divide_up(lengths, self.time_stride)
         mask = lengths_to_mask(lengths, convolved.shape[2])
         # In place: these two passes over the largest tensors of the model are memory-bound. The
         # gradient of neither needs the value that was overwritten.

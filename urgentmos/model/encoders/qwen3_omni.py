@@ -15,12 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
     build_tower,
-    describe_architecture,
+    options_to_store,
 )
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
@@ -36,8 +36,6 @@ _TOWER = TowerFamily(
     "transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeAudioEncoderConfig",
     nested=(("thinker_config", "audio_config"), ("audio_config",)),
     prefixes=("thinker.audio_tower.", "audio_tower."),
-    # They bring the last state to the language model's width, which is not that of the others.
-    unused=("proj1", "proj2"),
 )
 
 
@@ -55,9 +53,9 @@ class Qwen3OmniEncoder(PretrainedEncoder):
 
     min_samples = MIN_REFLECTED_SAMPLES
 
-    def __init__(self, tower: Any, *, options: Qwen3OmniConfig) -> None:
+    def __init__(self, tower: Any, *, config: Qwen3OmniConfig) -> None:
         """Wrap a tower."""
-        super().__init__(tower, list(tower.layers), config=options)
+        super().__init__(tower, list(tower.layers), config=config)
         self.features = WhisperFeatures(tower.config.num_mel_bins)
         self.dim = tower.config.d_model
         self.num_layers = len(tower.layers) + 1
@@ -112,7 +110,7 @@ class Qwen3OmniEncoder(PretrainedEncoder):
         extents = lengths.clamp_max(size).repeat_interleave(chunks)
         for convolution in (tower.conv2d1, tower.conv2d2, tower.conv2d3):
             hidden = functional.gelu(convolution(hidden.to(convolution.weight.dtype)))
-            extents = torch.div(extents + 1, 2, rounding_mode="floor")
+            extents = divide_up(extents, 2)
             hidden = hidden * lengths_to_mask(extents, hidden.shape[3])[:, None, None]
         vectors: Tensor = tower.conv_out(hidden.permute(0, 3, 1, 2).flatten(2))
         positions = tower.positional_embedding.positional_embedding[: vectors.shape[1]]
@@ -134,13 +132,13 @@ def _call(layer: Any, hidden: Tensor, *, bounds: Tensor, longest: int) -> Tensor
 
 def _convolved(lengths: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     for _ in range(3):
-        lengths = torch.div(lengths + 1, 2, rounding_mode="floor")
+        lengths = divide_up(lengths, 2)
     return lengths
 
 
-def build_qwen3_omni(options: Qwen3OmniConfig) -> Qwen3OmniEncoder:
+def build_qwen3_omni(config: Qwen3OmniConfig) -> Qwen3OmniEncoder:
     """Make the encoder from a checkpoint: the tower alone, or the whole model."""
-    tower = build_tower(_TOWER, options)
-    encoder = Qwen3OmniEncoder(tower, options=options)
-    encoder.stored_options = {"pretrained": False, "architecture": describe_architecture(tower)}
+    tower = build_tower(_TOWER, config)
+    encoder = Qwen3OmniEncoder(tower, config=config)
+    encoder.stored_options = options_to_store(tower)
     return encoder

@@ -2,7 +2,7 @@
 
 The shape of Distill-MOS's trunk (Stahl and Gamper 2025, https://arxiv.org/abs/2502.05356) at a
 fraction of its cost: narrower convolutions that thin out time early, and fewer frames for the
-Transformer. Made to be taught by that trunk (``recipes/default/imitate.py``); the default model's
+Transformer. Made to be taught by that trunk (``recipes/default/distill.py``); the default model's
 takes a thirtieth of its operations.
 """
 

@@ -13,7 +13,7 @@ from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
     build_tower,
-    describe_architecture,
+    options_to_store,
 )
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.encoders.kaldi_features import HOP_SAMPLES, WINDOW_SAMPLES, KaldiFeatures
@@ -24,7 +24,6 @@ _TOWER = TowerFamily(
     "Wav2Vec2BertModel",
     "Wav2Vec2BertConfig",
     prefixes=("wav2vec2_bert.",),
-    unused=("masked_spec_embed", "adapter", "intermediate_ffn"),
 )
 
 
@@ -39,13 +38,13 @@ class Wav2Vec2BertEncoder(PretrainedEncoder):
     frame_rate = SAMPLE_RATE / (2 * HOP_SAMPLES)
     min_samples = WINDOW_SAMPLES + HOP_SAMPLES
 
-    def __init__(self, tower: Any, *, options: Wav2Vec2BertConfig) -> None:
+    def __init__(self, tower: Any, *, config: Wav2Vec2BertConfig) -> None:
         """Wrap a tower."""
-        super().__init__(tower, list(tower.encoder.layers), config=options)
+        super().__init__(tower, list(tower.encoder.layers), config=config)
         self.features = KaldiFeatures(tower.config.feature_projection_input_dim // 2)
         self.dim = tower.config.hidden_size
         self.num_layers = len(tower.encoder.layers) + 1
-        self.flash = options.attention == "flash_attention_2"
+        self.flash = config.attention == "flash_attention_2"
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -67,9 +66,9 @@ class Wav2Vec2BertEncoder(PretrainedEncoder):
         return EncoderOutput(torch.stack(states, dim=1), frame_lengths)
 
 
-def build_wav2vec2_bert(options: Wav2Vec2BertConfig) -> Wav2Vec2BertEncoder:
+def build_wav2vec2_bert(config: Wav2Vec2BertConfig) -> Wav2Vec2BertEncoder:
     """Make the encoder from a checkpoint, as ``facebook/w2v-bert-2.0``."""
-    tower = build_tower(_TOWER, options)
-    encoder = Wav2Vec2BertEncoder(tower, options=options)
-    encoder.stored_options = {"pretrained": False, "architecture": describe_architecture(tower)}
+    tower = build_tower(_TOWER, config)
+    encoder = Wav2Vec2BertEncoder(tower, config=config)
+    encoder.stored_options = options_to_store(tower)
     return encoder

@@ -30,7 +30,7 @@ from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
     build_tower,
-    describe_architecture,
+    options_to_store,
     read_json,
 )
 from urgentmos.model.encoders.encoder import EncoderOutput
@@ -61,20 +61,21 @@ class WaveformTransformerEncoder(PretrainedEncoder):
     ``hidden_states`` of transformers 4, while 5 leaves it out there.
     """
 
-    def __init__(self, tower: Any, *, normalise: bool, options: WaveformTransformerConfig) -> None:
+    def __init__(self, tower: Any, *, normalise: bool, config: WaveformTransformerConfig) -> None:
         """Wrap a tower; ``normalise`` brings recordings to zero mean and unit variance."""
-        super().__init__(tower, list(tower.encoder.layers), config=options)
-        config = tower.config
-        self.dim = config.hidden_size
+        super().__init__(tower, list(tower.encoder.layers), config=config)
+        architecture = tower.config
+        self.dim = architecture.hidden_size
         self.num_layers = len(tower.encoder.layers) + 1
-        self.kernels, self.strides = list(config.conv_kernel), list(config.conv_stride)
+        self.kernels = list(architecture.conv_kernel)
+        self.strides = list(architecture.conv_stride)
         self.frame_rate = SAMPLE_RATE / math.prod(self.strides)
         self.min_samples = _receptive_field(self.kernels, self.strides)
         self.normalise = normalise
-        self.flash = options.attention == "flash_attention_2"
-        self.norm_first = bool(getattr(config, "do_stable_layer_norm", False))
+        self.flash = config.attention == "flash_attention_2"
+        self.norm_first = bool(getattr(architecture, "do_stable_layer_norm", False))
         self.call_layer = _call_plain
-        if config.model_type == "wavlm":
+        if architecture.model_type == "wavlm":
             if self.flash:
                 raise ValueError("attention: WavLM's position bias rules flash_attention_2 out")
             self.call_layer = _call_wavlm
@@ -240,39 +241,28 @@ def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
     return samples
 
 
-# The masking vector and the adapter belong to training objectives that are not ours.
-_UNUSED = ("masked_spec_embed", "adapter")
 _FAMILIES = {
-    "wavlm": TowerFamily(
-        "WavLMModel", "WavLMConfig", prefixes=("wavlm.",), unused=_UNUSED, attention="eager"
-    ),
-    "hubert": TowerFamily("HubertModel", "HubertConfig", prefixes=("hubert.",), unused=_UNUSED),
-    "wav2vec2": TowerFamily(
-        "Wav2Vec2Model", "Wav2Vec2Config", prefixes=("wav2vec2.",), unused=_UNUSED
-    ),
+    "wavlm": TowerFamily("WavLMModel", "WavLMConfig", prefixes=("wavlm.",), attention="eager"),
+    "hubert": TowerFamily("HubertModel", "HubertConfig", prefixes=("hubert.",)),
+    "wav2vec2": TowerFamily("Wav2Vec2Model", "Wav2Vec2Config", prefixes=("wav2vec2.",)),
     "data2vec": TowerFamily(
         "Data2VecAudioModel",
         "Data2VecAudioConfig",
         prefixes=("data2vec_audio.",),
-        unused=_UNUSED,
     ),
 }
 
 
-def _build(options: WaveformTransformerConfig, *, family: str) -> WaveformTransformerEncoder:
-    if options.normalise is None:
-        if options.checkpoint is None:
+def _build(config: WaveformTransformerConfig, *, family: str) -> WaveformTransformerEncoder:
+    if config.normalise is None:
+        if config.checkpoint is None:
             raise ValueError("normalise: expected true or false, as no checkpoint says which")
-        wanted = bool(read_json("preprocessor_config.json", options).get("do_normalize", True))
+        wanted = bool(read_json("preprocessor_config.json", config).get("do_normalize", True))
     else:
-        wanted = options.normalise
-    tower = build_tower(_FAMILIES[family], options)
-    encoder = WaveformTransformerEncoder(tower, normalise=wanted, options=options)
-    encoder.stored_options = {
-        "pretrained": False,
-        "architecture": describe_architecture(tower),
-        "normalise": wanted,
-    }
+        wanted = config.normalise
+    tower = build_tower(_FAMILIES[family], config)
+    encoder = WaveformTransformerEncoder(tower, normalise=wanted, config=config)
+    encoder.stored_options = {**options_to_store(tower), "normalise": wanted}
     return encoder
 
 

@@ -22,7 +22,7 @@ from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
     build_tower,
-    describe_architecture,
+    options_to_store,
 )
 from urgentmos.model.encoders.chunking import Chunks, cut, join
 from urgentmos.model.encoders.encoder import EncoderOutput
@@ -63,16 +63,16 @@ class WhisperEncoder(PretrainedEncoder):
     one length.
     """
 
-    def __init__(self, tower: Any, *, pooled: bool, masked: bool, options: WhisperConfig) -> None:
+    def __init__(self, tower: Any, *, pooled: bool, masked: bool, config: WhisperConfig) -> None:
         """Wrap a tower.
 
         Args:
             tower: The encoder of transformers.
             pooled: Whether pairs of frames are averaged.
             masked: Whether attention is masked.
-            options: What is trained and how.
+            config: What is trained and how.
         """
-        super().__init__(tower, list(tower.layers), config=options)
+        super().__init__(tower, list(tower.layers), config=config)
         self.features = WhisperFeatures(tower.config.num_mel_bins)
         self.dim = tower.config.d_model
         self.num_layers = len(tower.layers) + 1
@@ -82,7 +82,7 @@ class WhisperEncoder(PretrainedEncoder):
         # A pair of frames is averaged only where both are valid: more than one and a half.
         self.min_samples = 2 * HOP_SAMPLES + 1 if pooled else 1
         self.chunk_samples = tower.config.max_source_positions * 2 * HOP_SAMPLES
-        self.flash = options.attention == "flash_attention_2"
+        self.flash = config.attention == "flash_attention_2"
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -167,13 +167,11 @@ _KINDS = {
 }
 
 
-def _build(options: WhisperConfig, *, kind: str) -> WhisperEncoder:
+def _build(config: WhisperConfig, *, kind: str) -> WhisperEncoder:
     described = _KINDS[kind]
-    tower = build_tower(described.tower, options)
-    encoder = WhisperEncoder(
-        tower, pooled=described.pooled, masked=described.masked, options=options
-    )
-    encoder.stored_options = {"pretrained": False, "architecture": describe_architecture(tower)}
+    tower = build_tower(described.tower, config)
+    encoder = WhisperEncoder(tower, pooled=described.pooled, masked=described.masked, config=config)
+    encoder.stored_options = options_to_store(tower)
     return encoder
 
 

@@ -7,7 +7,7 @@ whose heads work on the teacher's hidden states and then on the copy's, or an ea
 with. The configuration and the run folder are those of ``urgentmos train``, which goes on from
 ``OUTPUT/final``; a killed run goes on with ``--resume``.
 
-``python recipes/default/imitate.py configs/default.yaml start_from=accurate output=OUTPUT
+``python recipes/default/distill.py configs/default.yaml start_from=accurate output=OUTPUT
 steps=7500 optimizer.lr=1e-3``
 """
 
@@ -28,13 +28,13 @@ from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import BatchSampler, Progress, Window
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.encoders import Encoder, EncoderOutput, build_encoder
-from urgentmos.model.encoders.distill_mos import load_package_weights
 from urgentmos.model.encoders.distill_mos_head import DistillMosHead
+from urgentmos.model.encoders.distill_mos_weights import load_package_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.assembly import open_stores
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, Split, load_corpus
-from urgentmos.training.distillation import build_imitation
+from urgentmos.training.distillation import build_student_distillation
 from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, load_run_state, save_run_state
@@ -44,21 +44,21 @@ from urgentmos.training.start_from import start_from
 VALIDATION_BATCHES = 16
 
 
-class Imitating:
+class StudentLoss:
     """How far the copy is from the teacher."""
 
     def __init__(
         self,
         network: AssessorNetwork,
-        pupil: Encoder,
+        student: Encoder,
         store: FeatureStore,
         *,
         score_weight: float,
     ) -> None:
         """Take the network that the copy is a part of, and the teacher's hidden states."""
-        self.network, self.pupil = network, pupil
+        self.network, self.student = network, student
         self.score_weight = score_weight
-        self.imitation = build_imitation(store, pupil)
+        self.distillation = build_student_distillation(store, student)
         self.head = DistillMosHead()
         self.head.load_package(load_package_weights())
 
@@ -67,11 +67,11 @@ class Imitating:
         teacher = batch.teacher
         heard = self.network.prepare(batch.waveform, batch.lengths)
         with torch.autocast("cpu", torch.bfloat16):
-            given: EncoderOutput = self.pupil(*heard)
+            given: EncoderOutput = self.student(*heard)
         given = EncoderOutput(given.hidden_states.float(), given.lengths)
         wanted = self.head(teacher.hidden_states[:, -1], teacher.lengths)
         found = self.head(given.hidden_states[:, -1], given.lengths)
-        states, score = self.imitation(given, teacher), (found - wanted).square().mean()
+        states, score = self.distillation(given, teacher), (found - wanted).square().mean()
         loss = states + self.score_weight * score
         return {"loss": loss, "states": states, "score": score}
 
@@ -83,13 +83,13 @@ def begin(network: AssessorNetwork, config: RunConfig) -> None:
     model's layer mix, each hidden state of the copy gets the share of those up to its own. From an
     earlier copy everything is taken.
     """
-    number, layers = config.teacher.pupil, config.teacher.layers
-    pupil, mix = f"encoders.{number}.", f"fusion.mixes.{number}.weights"
+    number, layers = config.teacher.student, config.teacher.layers
+    student, mix = f"encoders.{number}.", f"fusion.mixes.{number}.weights"
     random = start_from(network, config.start_from).random
     if not random:
         return
-    odd = [name for name in random if not name.startswith(pupil) and name != mix]
-    if odd or not any(name.startswith(pupil) for name in random):
+    odd = [name for name in random if not name.startswith(student) and name != mix]
+    if odd or not any(name.startswith(student) for name in random):
         raise SystemExit(f"{config.start_from}: has no {(odd or random)[0]} for this model")
     teacher = build_encoder(config.teacher.encoder)
     for copy, layer in zip(network.encoders[number].layers, layers[1:], strict=True):
@@ -119,7 +119,7 @@ def batches(
 def main() -> None:
     """Train the copy."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path, help="run with a teacher, its pupil and start_from")
+    parser.add_argument("config", type=Path, help="run with a teacher, its student and start_from")
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--score", type=float, default=1.0, help="weight beside the states")
@@ -130,43 +130,44 @@ def main() -> None:
     corpus = load_corpus(config.data, metrics=config.model.metrics)
     network = build_assessor(config.model)
     begin(network, config)
-    pupil = network.encoders[config.teacher.pupil]
+    student = network.encoders[config.teacher.student]
     store = open_stores(config, corpus, network, device=torch.device("cpu")).teacher
-    imitating = Imitating(network, pupil, store, score_weight=arguments.score)
-    train(imitating, config, corpus, store, resume=arguments.resume)
+    student_loss = StudentLoss(network, student, store, score_weight=arguments.score)
+    train(student_loss, config, corpus, store, resume=arguments.resume)
 
 
 def train(
-    imitating: Imitating, config: RunConfig, corpus: Corpus, store: FeatureStore, *, resume: bool
+    student_loss: StudentLoss,
+    config: RunConfig,
+    corpus: Corpus,
+    store: FeatureStore,
+    *,
+    resume: bool,
 ) -> None:
     """Train the copy, validate it, and keep checkpoints and the last model."""
-    pupil = imitating.pupil
-    optimizer = build_optimizer(pupil, config.optimizer)
-    average = MovingAverage(pupil.parameters(), decay=config.optimizer.ema_decay)
+    student = student_loss.student
+    optimizer = build_optimizer(student, config.optimizer)
+    average = MovingAverage(student.parameters(), decay=config.optimizer.ema_decay)
     folder, state = RunFolder(Path(config.output), write=True), RunState()
-    checkpoint = {"module": pupil, "optimizer": optimizer, "average": average, "rank": 0}
+    checkpoint = {"module": student, "optimizer": optimizer, "average": average, "rank": 0}
     if resume:
         folder.check_resumable(digest=corpus.digest, num_processes=1)
         state = load_run_state(folder.last, **checkpoint)
     else:
         folder.start(config, digest=corpus.digest, num_processes=1)
     drawn = batches(corpus.train, store, config, state.progress)
-    bar = tqdm(total=config.steps, initial=state.step, desc="imitation", unit="step")
+    bar = tqdm(total=config.steps, initial=state.step, desc="distillation", unit="step")
     with folder.curves() as curves, bar:
         means = RunningMeans()
         while state.step < config.steps:
             batch = next(drawn)
             set_learning_rate(optimizer, state.step, config=config.optimizer, steps=config.steps)
-            errors = imitating(batch)
-            errors["loss"].backward()
-            nn.utils.clip_grad_norm_(pupil.parameters(), config.optimizer.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            errors = learn(student_loss, batch, optimizer, clip=config.optimizer.clip)
             state.step += 1
             state.epoch, state.batch = batch.after
             average.update(state.step)
             heard = batch.waveform.numel() / SAMPLE_RATE
-            means.add({name: error.detach() for name, error in errors.items()}, seconds=heard)
+            means.add(errors, seconds=heard)
             bar.update()
             last = state.step == config.steps
             if state.step % config.log_every == 0:
@@ -174,21 +175,37 @@ def train(
                     curves.add_scalar(f"train/{name}", value, state.step)
             if last or state.step % config.validate_every == 0:
                 average.swap()
-                left = validate(imitating, batches(corpus.validation, store, config, Progress()))
+                left = validate(student_loss, batches(corpus.validation, store, config, Progress()))
                 folder.add_history(state.step, left)
-                shown = ", ".join(f"{name} {value:.4f}" for name, value in left.items())
-                tqdm.write(f"{state.step}: left on validation: {shown}")
+                tqdm.write(f"{state.step}: left on validation: {show(left)}")
                 if last:
-                    folder.export("final", imitating.network, config, {"imitation": left})
+                    folder.export("final", student_loss.network, config, {"distillation": left})
                 average.swap()
             if last or state.step % config.save_every == 0:
                 save_run_state(folder.last, state, **checkpoint, barrier=lambda: None)
 
 
-def validate(imitating: Imitating, drawn: Iterator[Batch]) -> dict[str, float]:
+def learn(
+    student_loss: StudentLoss, batch: Batch, optimizer: torch.optim.Optimizer, *, clip: float
+) -> dict[str, Tensor]:
+    """Make one step, and give the errors before it."""
+    errors = student_loss(batch)
+    errors["loss"].backward()
+    nn.utils.clip_grad_norm_(student_loss.student.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {name: error.detach() for name, error in errors.items()}
+
+
+def show(errors: dict[str, float]) -> str:
+    """Write errors in a line."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in errors.items())
+
+
+def validate(student_loss: StudentLoss, drawn: Iterator[Batch]) -> dict[str, float]:
     """Measure what is left on a sample of recordings kept out of training."""
     with torch.no_grad():
-        errors = [imitating(next(drawn)) for _ in range(VALIDATION_BATCHES)]
+        errors = [student_loss(next(drawn)) for _ in range(VALIDATION_BATCHES)]
     return {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
 
 

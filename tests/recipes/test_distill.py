@@ -48,18 +48,18 @@ def write_run(folder: Path, model: ModelConfig, speech: Callable[..., np.ndarray
             "manifests": [str(manifest)], "features": str(folder / "features"),
             "max_seconds": 2.0, "batch_seconds": 4.0,
         },
-        "objectives": {"imitation": 1.0},
-        "teacher": {"encoder": to_dict(TRUNK), "layers": [0, 4, 7], "pupil": 2},
+        "objectives": {"student_distillation": 1.0},
+        "teacher": {"encoder": to_dict(TRUNK), "layers": [0, 4, 7], "student": 2},
         "output": "unused",
     }  # fmt: skip
     save_config(from_dict(RunConfig, run, where="run"), folder / "run.yaml")
     return folder / "run.yaml"
 
 
-def imitate(run: Path, *overrides: str, resume: bool = False) -> subprocess.CompletedProcess[str]:
+def distill(run: Path, *overrides: str, resume: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the recipe."""
     options = ["--resume"] if resume else []
-    return run_script("default/imitate.py", run, *overrides, *options)
+    return run_script("default/distill.py", run, *overrides, *options)
 
 
 def left(done: subprocess.CompletedProcess[str]) -> float:
@@ -90,8 +90,8 @@ def test_the_copy_learns_and_the_rest_is_that_of_the_model_with_the_trunk(
     tmp_path: Path, run: Path, heads: Path
 ) -> None:
     start = [f"start_from={heads}", "optimizer.lr=2e-3"]
-    early = left(imitate(run, *start, f"output={tmp_path}/early", "steps=1"))
-    late = left(imitate(run, *start, f"output={tmp_path}/late", "steps=60"))
+    early = left(distill(run, *start, f"output={tmp_path}/early", "steps=1"))
+    late = left(distill(run, *start, f"output={tmp_path}/late", "steps=60"))
     assert late < 0.9 * early
 
     network = load_model(tmp_path / "late" / "final").network
@@ -104,7 +104,7 @@ def test_the_copy_learns_and_the_rest_is_that_of_the_model_with_the_trunk(
     torch.testing.assert_close(network.fusion.mixes[2].weights.softmax(dim=0), expected)
 
     further = left(
-        imitate(run, f"start_from={tmp_path}/late/final", f"output={tmp_path}/further", "steps=1")
+        distill(run, f"start_from={tmp_path}/late/final", f"output={tmp_path}/further", "steps=1")
     )
     assert further < 1.05 * late
 
@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, run: Path, he
     stated = [f"start_from={heads}", "optimizer.lr=2e-3", "save_every=2"]
     for output, steps in (("whole", [4]), ("halves", [2, 4])):
         for number, last in enumerate(steps):
-            done = imitate(
+            done = distill(
                 run, *stated, f"output={tmp_path}/{output}", f"steps={last}", resume=number > 0
             )
             assert done.returncode == 0, done.stderr
@@ -130,6 +130,6 @@ def test_a_model_without_the_heads_is_refused(
 ) -> None:
     fewer = replace(tiny_config, encoders=tiny_config.encoders[:1])
     save_model(tmp_path / "fewer", build_assessor(fewer), fewer, {})
-    done = imitate(run, f"start_from={tmp_path}/fewer", f"output={tmp_path}/run")
+    done = distill(run, f"start_from={tmp_path}/fewer", f"output={tmp_path}/run")
     assert done.returncode == 1
     assert "has no encoders.1." in done.stderr

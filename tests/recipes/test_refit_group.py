@@ -1,0 +1,65 @@
+"""Training one group of metrics again: all else of the model stays as it is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.torch import load_file
+
+from urgentmos.model.assessor import AssessorNetwork
+from urgentmos.model.checkpoint import save_model
+from urgentmos.model.config import ModelConfig
+
+from .conftest import run_script
+
+GROUP = "noise_and_distortion"
+
+
+@pytest.fixture
+def model(tmp_path: Path, tiny_config: ModelConfig, tiny_network: AssessorNetwork) -> Path:
+    """The tiny model in 16 bits, as models are published."""
+    save_model(tmp_path / "model", tiny_network, tiny_config, {"name": "tiny"}, half=True)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
+    """Eight recordings, each with more noise than the one before and a lower SDR."""
+    lines = []
+    for number in range(8):
+        noise = 0.02 * number * np.random.default_rng(number).standard_normal(8000)
+        waveform = (speech(0.5, number) + noise).clip(-1, 1)
+        soundfile.write(tmp_path / f"{number}.wav", waveform, 16000)
+        lines.append({
+            "audio_path": f"{number}.wav", "uid": f"a:{number}", "system_id": "a",
+            "reference_id": str(number), "duration": 0.5,
+            "metrics": {"sdr": 20.0 - 3 * number, "mos_overall": 3.0},
+            "meta": {"split": "validation" if number > 4 else "train"},
+        })  # fmt: skip
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("options", [(), ("--heads-only",)])
+def test_nothing_but_the_group_and_its_heads_changes(
+    tmp_path: Path, model: Path, manifest: Path, options: tuple[str, ...]
+) -> None:
+    done = run_script(
+        "default/refit_group.py", model, manifest, GROUP, "--output", tmp_path / "refit",
+        "--steps", "5", "--lr", "1e-2", "--recordings", "4", *options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "{'train': 4, 'validation': 3}" in done.stdout
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (model, tmp_path / "refit")
+    )
+    changed = {name for name in before if not before[name].equal(after[name])}
+    own = () if options else (f"groups.{GROUP}.",)
+    heads = tuple(f"heads.{metric}." for metric in ("pesq", "sdr", "lsd"))
+    assert "heads.sdr.linear.weight" in changed
+    assert any(name.startswith("groups.") for name in changed) == (not options)
+    assert {name for name in changed if not name.startswith((*own, *heads))} == set()
