@@ -152,7 +152,7 @@ def train(
         folder.start(config, digest=corpus.digest, num_processes=1)
     drawn = batches(corpus.train, store, config, state.progress)
     bar = tqdm(total=config.steps, initial=state.step, desc="imitation", unit="step")
-    with folder.curves() as curves, bar:
+    with folder.curves(first_step=state.step + 1) as curves, bar:
         means = RunningMeans()
         while state.step < config.steps:
             batch = next(drawn)
