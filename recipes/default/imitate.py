@@ -145,8 +145,7 @@ def train(
     average = MovingAverage(pupil.parameters(), decay=config.optimizer.ema_decay)
     folder, state = RunFolder(Path(config.output), write=True), RunState()
     checkpoint = {"module": pupil, "optimizer": optimizer, "average": average, "rank": 0}
-    if resume:
-        folder.check_resumable(digest=corpus.digest, num_processes=1)
+    if resume and folder.is_resumable(digest=corpus.digest, num_processes=1):
         state = load_run_state(folder.last, **checkpoint)
     else:
         folder.start(config, digest=corpus.digest, num_processes=1)
