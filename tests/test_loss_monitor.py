@@ -179,6 +179,12 @@ def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
         LossMonitor(loss).compute()
 
 
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -0.1])
+def test_a_tolerance_that_means_nothing_is_refused(loss: QualityLoss, tolerance: float) -> None:
+    with pytest.raises(ValueError, match=f"expected a tolerance of 0 or more.* got {tolerance}"):
+        LossMonitor(loss, tolerance=tolerance)
+
+
 @pytest.mark.parametrize(
     ("held_out", "message"),
     [

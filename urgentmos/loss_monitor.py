@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from urgentmos.metrics import METRICS, check_metrics, get_metric
@@ -67,11 +67,12 @@ class LossMonitor:
         Args:
             loss: The loss that is trained with.
             held_out: Metrics that are not in it; all such that its assessor predicts when None.
-            tolerance: Share of a metric's range by which it may get worse.
+            tolerance: Share of a metric's range by which it may get worse, 0 or more.
 
         Raises:
             UnknownMetricError: The assessor does not predict one of the metrics.
-            ValueError: Nothing is held out, or a metric is in the loss.
+            ValueError: Nothing is held out, a metric is in the loss, or the tolerance is
+                negative or not finite.
         """
         self._loss = loss
         self._weights = {name: weight for name, weight in loss.weights.items() if weight}
@@ -84,6 +85,8 @@ class LossMonitor:
                 f"it is made of {', '.join(self._weights)}, "
                 f"and its model predicts {', '.join(loss.metrics)}"
             )
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"expected a tolerance of 0 or more, and finite, got {tolerance}")
         self.tolerance = tolerance
         self.readings: list[Reading] = []
         self._totals: dict[str, float] = {}
@@ -95,7 +98,7 @@ class LossMonitor:
         enhanced: Float[Tensor, "batch samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
+        lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
         measured: Mapping[str, Tensor | npt.NDArray[Any] | Sequence[float]] = MappingProxyType({}),
     ) -> None:
         """Score recordings, without gradient.

@@ -196,6 +196,8 @@ def test_scores_may_enter_a_computation_with_gradient(
         (np.array([5.0, 5.0]), "whole numbers"),
         (np.array([True, True]), "whole numbers as lengths, got shape .* of torch.bool"),
         ([True, True], "whole numbers"),
+        (np.array(["5", "5"]), "expected 2 whole numbers as lengths, got array"),
+        ([2**70, 5], "expected 2 whole numbers as lengths, got .1180591"),
         ([0, 5], "between 1 and 10 samples, got 0 to 5"),
         ([5, 11], "between 1 and 10 samples, got 5 to 11"),
     ],

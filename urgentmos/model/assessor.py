@@ -402,12 +402,19 @@ def as_lengths(
     num_recordings, samples = batch.shape
     if lengths is None:
         return torch.full((num_recordings,), samples, device=batch.device)
-    tensor = torch.as_tensor(lengths, device=batch.device)
+    try:
+        tensor = torch.as_tensor(lengths, device=batch.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"expected {num_recordings} whole numbers as lengths, got {lengths!r}"
+        ) from error
     is_whole = not tensor.is_floating_point() and not tensor.is_complex()
     if tensor.shape != (num_recordings,) or not is_whole or tensor.dtype == torch.bool:
         raise ValueError(
             f"expected {num_recordings} whole numbers as lengths, got shape {tuple(tensor.shape)} "
             f"of {tensor.dtype}"
         )
-    check_lengths(tensor, samples)
-    return tensor.long()
+    # First, since unsigned types beyond 8 bits have no minimum.
+    whole = tensor.long()
+    check_lengths(whole, samples)
+    return whole
