@@ -133,7 +133,10 @@ class LossMonitor:
             scores = self._loss.scores(
                 enhanced, sample_rate=sample_rate, lengths=lengths, metrics=predicted
             )
-        heard = {name: torch.as_tensor(each) for name, each in {**scores, **given}.items()}
+        # Stated, here and below: torch's default device would have a say otherwise.
+        heard = {
+            name: torch.as_tensor(each, device="cpu") for name, each in {**scores, **given}.items()
+        }
         for name, each in heard.items():
             if each.shape != (len(enhanced),):
                 raise ValueError(
@@ -141,7 +144,7 @@ class LossMonitor:
                     f"got shape {tuple(each.shape)}"
                 )
         for name, each in heard.items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(each.cpu().double().sum())
+            self._totals[name] = self._totals.get(name, 0.0) + float(each.double().sum())
         self._num_recordings += len(enhanced)
 
     def compute(self) -> Reading:
@@ -192,4 +195,5 @@ class LossMonitor:
 
 
 def _distance(name: str, scores: Mapping[str, float]) -> float:
-    return float(distance_from_best(METRICS[name], torch.tensor([scores[name]])))
+    score = torch.tensor([scores[name]], device="cpu")
+    return float(distance_from_best(METRICS[name], score))
