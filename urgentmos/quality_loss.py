@@ -118,7 +118,8 @@ class QualityLoss(nn.Module):
         gradient of a network that begins with near silence. Within a recording, too, it is largest
         where there is least: in bands and pauses that are almost empty. What peaks below -70 dB of
         full scale, a recording or a window of a long one, has its loss but no gradient. A recording
-        with NaN has a loss of NaN and leaves those of the others as they are.
+        with NaN has a loss of NaN and leaves those of the others as they are. One under 25 ms,
+        which is refused as a file, has its loss, too; it says little.
 
         Samples beyond full scale cost nothing here, but are clipped where they are written to a
         file: let another loss hold the level. Gradient passes once: attention on CPU has no second
