@@ -28,6 +28,7 @@ from torch.nn import functional
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
+    TowerError,
     TowerFamily,
     build_tower,
     describe_architecture,
@@ -263,7 +264,12 @@ def _build(options: WaveformTransformerConfig, *, family: str) -> WaveformTransf
     if options.normalise is None:
         if options.checkpoint is None:
             raise ValueError("normalise: expected true or false, as no checkpoint says which")
-        wanted = bool(read_json("preprocessor_config.json", options).get("do_normalize", True))
+        wanted = read_json("preprocessor_config.json", options).get("do_normalize", True)
+        if not isinstance(wanted, bool):
+            raise TowerError(
+                f"{options.checkpoint}: preprocessor_config.json: expected do_normalize to be true "
+                f"or false, got {wanted!r}"
+            )
     else:
         wanted = options.normalise
     tower = build_tower(_FAMILIES[family], options)
