@@ -50,6 +50,17 @@ def test_scores_are_means_over_all_recordings_of_a_reading(
     assert monitor.compute().scores["mos"] == pytest.approx(first, abs=1e-4)
 
 
+def test_torchs_default_device_has_no_say(loss: QualityLoss, speech: Speech) -> None:
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitors = [LossMonitor(loss, held_out=["lsd"]) for _ in range(2)]
+    readings = []
+    for monitor, device in zip(monitors, ("cpu", "meta"), strict=True):
+        with torch.device(device):
+            monitor.update(recording, measured={"estoi": [0.5]})
+            readings.append(monitor.compute())
+    assert readings[0] == readings[1]
+
+
 def test_a_head_that_falls_while_the_loss_gains_has_parted(loss: QualityLoss, read) -> None:
     monitor = LossMonitor(loss, held_out=["estoi", "lsd"])
     assert not read(monitor, {"mos": 2.0, "estoi": 0.8, "lsd": 5.0})
@@ -177,6 +188,12 @@ def test_a_mean_in_place_of_measured_values_is_refused(
 def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
     with pytest.raises(ValueError, match=r"expected update\(\) before compute\(\)"):
         LossMonitor(loss).compute()
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -0.1])
+def test_a_tolerance_that_means_nothing_is_refused(loss: QualityLoss, tolerance: float) -> None:
+    with pytest.raises(ValueError, match=f"expected a tolerance of 0 or more.* got {tolerance}"):
+        LossMonitor(loss, tolerance=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,25 @@ def test_reductions_agree(tiny_assessor: Assessor, enhanced: torch.Tensor) -> No
     torch.testing.assert_close(each.sum(), total)
 
 
+def test_a_reduction_can_be_set_later(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    loss.reduction = "none"
+    assert loss(enhanced).shape == (2,)
+
+
+def test_an_unknown_reduction_is_refused_in_words() -> None:
+    # In an interpreter of its own: here, types are checked before.
+    code = (
+        "import urgentmos; loss = urgentmos.QualityLoss()\n"
+        "for refused in (lambda: setattr(loss, 'reduction', 'median'),\n"
+        "                lambda: urgentmos.QualityLoss(reduction='median')):\n"
+        "    try: refused()\n"
+        "    except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == 2 * "expected a reduction of mean, sum, none, got 'median'\n"
+
+
 def test_gradient_descends(tiny_assessor: Assessor, enhanced: torch.Tensor) -> None:
     loss = QualityLoss({"mos": 1.0, "pesq": 1.0}, model=tiny_assessor)
     waveform = enhanced.clone().requires_grad_()
@@ -114,9 +133,10 @@ def test_lengths_of_any_whole_type_are_taken_and_wrong_ones_refused(
 ) -> None:
     loss = QualityLoss(model=tiny_assessor)
     expected = loss(enhanced, lengths=torch.tensor([6400, 5000]))
-    assert torch.equal(
-        loss(enhanced, lengths=torch.tensor([6400, 5000], dtype=torch.int32)), expected
-    )
+    for dtype in (torch.int32, torch.uint16, torch.uint64):
+        assert torch.equal(
+            loss(enhanced, lengths=torch.tensor([6400, 5000], dtype=dtype)), expected
+        )
     assert torch.equal(loss(enhanced, lengths=[6400, 5000]), expected)
     for lengths in ([6400, 6401], [0, 6400]):
         with pytest.raises(ValueError, match="expected lengths between 1 and 6400 samples"):

@@ -41,6 +41,11 @@ def test_all_metrics_of_the_model_are_given_when_none_is_named(
     assert list(metric.compute()) == tiny_assessor.metrics
 
 
+def test_an_empty_list_of_metrics_is_refused(tiny_assessor: Assessor) -> None:
+    with pytest.raises(ValueError, match="expected at least one metric"):
+        UrgentMOSMetric([], model=tiny_assessor)
+
+
 def test_the_assessor_that_it_was_given_stays_where_it_is(
     tiny_assessor: Assessor, batch: torch.Tensor
 ) -> None:

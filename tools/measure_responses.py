@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 import urgentmos
 from urgentmos.audio import SAMPLE_RATE, find_audio, read_audio
+from urgentmos.metrics import UnknownMetricError, check_metrics
 from urgentmos.model.assessor import Assessor
 
 Waveform = NDArray[np.float32]
@@ -51,7 +52,13 @@ def main() -> None:
     parser.add_argument("--metrics", help="comma-separated; all otherwise")
     options = parser.parse_args()
     assessor: Assessor = urgentmos.load(options.model)
-    metrics = options.metrics.split(",") if options.metrics else assessor.metrics
+    wanted = assessor.metrics
+    if options.metrics is not None:
+        wanted = [name.strip() for name in options.metrics.split(",")]
+    try:
+        metrics = check_metrics(wanted, assessor.metrics)
+    except UnknownMetricError as error:
+        parser.error(str(error))
     recordings = [read_audio(path).waveform for path in find_audio(options.paths)]
     ranges = np.array([urgentmos.METRICS[metric].scale for metric in metrics])
     unchanged = score(assessor, recordings, metrics)

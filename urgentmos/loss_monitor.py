@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from urgentmos.metrics import METRICS, check_metrics, get_metric
@@ -67,11 +67,12 @@ class LossMonitor:
         Args:
             loss: The loss that is trained with.
             held_out: Metrics that are not in it; all such that its assessor predicts when None.
-            tolerance: Share of a metric's range by which it may get worse.
+            tolerance: Share of a metric's range by which it may get worse, 0 or more.
 
         Raises:
             UnknownMetricError: The assessor does not predict one of the metrics.
-            ValueError: Nothing is held out, or a metric is in the loss.
+            ValueError: Nothing is held out, a metric is in the loss, or the tolerance is
+                negative or not finite.
         """
         self._loss = loss
         self._weights = {name: weight for name, weight in loss.weights.items() if weight}
@@ -84,6 +85,8 @@ class LossMonitor:
                 f"it is made of {', '.join(self._weights)}, "
                 f"and its model predicts {', '.join(loss.metrics)}"
             )
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"expected a tolerance of 0 or more, and finite, got {tolerance}")
         self.tolerance = tolerance
         self.readings: list[Reading] = []
         self._totals: dict[str, float] = {}
@@ -95,7 +98,7 @@ class LossMonitor:
         enhanced: Float[Tensor, "batch samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
+        lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
         measured: Mapping[str, Tensor | npt.NDArray[Any] | Sequence[float]] = MappingProxyType({}),
     ) -> None:
         """Score recordings, without gradient.
@@ -130,7 +133,10 @@ class LossMonitor:
             scores = self._loss.scores(
                 enhanced, sample_rate=sample_rate, lengths=lengths, metrics=predicted
             )
-        heard = {name: torch.as_tensor(each) for name, each in {**scores, **given}.items()}
+        # Stated, here and below: torch's default device would have a say otherwise.
+        heard = {
+            name: torch.as_tensor(each, device="cpu") for name, each in {**scores, **given}.items()
+        }
         for name, each in heard.items():
             if each.shape != (len(enhanced),):
                 raise ValueError(
@@ -138,7 +144,7 @@ class LossMonitor:
                     f"got shape {tuple(each.shape)}"
                 )
         for name, each in heard.items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(each.cpu().double().sum())
+            self._totals[name] = self._totals.get(name, 0.0) + float(each.double().sum())
         self._num_recordings += len(enhanced)
 
     def compute(self) -> Reading:
@@ -189,4 +195,5 @@ class LossMonitor:
 
 
 def _distance(name: str, scores: Mapping[str, float]) -> float:
-    return float(distance_from_best(METRICS[name], torch.tensor([scores[name]])))
+    score = torch.tensor([scores[name]], device="cpu")
+    return float(distance_from_best(METRICS[name], score))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask
@@ -70,8 +70,7 @@ class QualityLoss(nn.Module):
                 gradient does not reach the waveform through one of the model's encoders.
         """
         super().__init__()
-        if reduction not in _REDUCTIONS:
-            raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, got {reduction!r}")
+        self.reduction = reduction
         wanted = {"mos": 1.0} if weights is None else as_numbers(weights)
         assessor = model if isinstance(model, Assessor) else load_model(model or "default")
         names = check_metrics(wanted, assessor.metrics)
@@ -83,18 +82,32 @@ class QualityLoss(nn.Module):
             raise ValueError(f"expected at least one metric with a weight, got {wanted}")
         _check_differentiable(assessor.network)
         self.weights = dict(zip(names, wanted.values(), strict=True))
-        self.reduction = reduction
         self.metrics = assessor.metrics
         self.sample_rate = assessor.sample_rate
         # A one-tuple hides the network from nn.Module, hence from state_dict, train and parameters.
         self._frozen = (assessor.network.eval().requires_grad_(False),)
+
+    @property
+    def reduction(self) -> Reduction:
+        """``mean`` or ``sum`` over recordings, or ``none``.
+
+        Raises:
+            ValueError: Another is set.
+        """
+        return self._reduction
+
+    @reduction.setter
+    def reduction(self, reduction: Reduction) -> None:
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, got {reduction!r}")
+        self._reduction = reduction
 
     def forward(
         self,
         enhanced: Float[Tensor, "... samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
+        lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Give the loss of each recording, or their mean or sum.
 
@@ -105,7 +118,8 @@ class QualityLoss(nn.Module):
         gradient of a network that begins with near silence. Within a recording, too, it is largest
         where there is least: in bands and pauses that are almost empty. What peaks below -70 dB of
         full scale, a recording or a window of a long one, has its loss but no gradient. A recording
-        with NaN has a loss of NaN and leaves those of the others as they are.
+        with NaN has a loss of NaN and leaves those of the others as they are. One under 25 ms,
+        which is refused as a file, has its loss, too; it says little.
 
         Samples beyond full scale cost nothing here, but are clipped where they are written to a
         file: let another loss hold the level. Gradient passes once: attention on CPU has no second
@@ -139,7 +153,7 @@ class QualityLoss(nn.Module):
         enhanced: Float[Tensor, "... samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | Sequence[int] | None = None,
+        lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
         metrics: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Give scores with gradient: those the loss is made of, or other ``metrics``."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from urgentmos.extras import require
@@ -54,10 +54,15 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
 
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
+            ValueError: The list of metrics is empty.
         """
         super().__init__(**options)
+        if metrics is not None and not metrics:
+            raise ValueError("expected at least one metric, or None for all of them, got none")
         self._assessor = model if isinstance(model, Assessor) else load_model(model or "default")
-        self._metrics = check_metrics(metrics or self._assessor.metrics, self._assessor.metrics)
+        self._metrics = check_metrics(
+            self._assessor.metrics if metrics is None else metrics, self._assessor.metrics
+        )
         self.totals: Tensor
         self.num_recordings: Tensor
         zeros = torch.zeros(len(self._metrics), dtype=torch.int64)
@@ -69,7 +74,7 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         waveform: Float[Tensor, "batch samples"] | Float[Tensor, " samples"],
         *,
         sample_rate: int = 16000,
-        lengths: Int[Tensor, " batch"] | None = None,
+        lengths: Integer[Tensor, " batch"] | None = None,
     ) -> None:
         """Score recordings and add them to the mean.
 

@@ -150,14 +150,13 @@ def train(
     average = MovingAverage(student.parameters(), decay=config.optimizer.ema_decay)
     folder, state = RunFolder(Path(config.output), write=True), RunState()
     checkpoint = {"module": student, "optimizer": optimizer, "average": average, "rank": 0}
-    if resume:
-        folder.check_resumable(digest=corpus.digest, num_processes=1)
+    if resume and folder.is_resumable(digest=corpus.digest, num_processes=1):
         state = load_run_state(folder.last, **checkpoint)
     else:
         folder.start(config, digest=corpus.digest, num_processes=1)
     drawn = batches(corpus.train, store, config, state.progress)
     bar = tqdm(total=config.steps, initial=state.step, desc="distillation", unit="step")
-    with folder.curves() as curves, bar:
+    with folder.curves(first_step=state.step + 1) as curves, bar:
         means = RunningMeans()
         while state.step < config.steps:
             batch = next(drawn)

@@ -68,6 +68,29 @@ def test_the_version_is_given_without_a_command() -> None:
     assert (done.returncode, done.stdout) == (0, f"urgentmos {urgentmos.__version__}\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["score", "-h"], []], ids=str)
+def test_a_full_disk_behind_stdout_is_told_in_words(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "urgentmos", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "urgentmos: No space left on device\n")
+
+
+def test_a_version_that_nobody_reads_ends_with_a_message() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "urgentmos", "--version"]
+    done = subprocess.run(
+        command, cwd=_ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr == "stopped: the reader of the output closed it\n"
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_the_caller_closed_stops_nothing(
     tmp_path: Path, tiny_model_dir: Path, speech: Callable[..., np.ndarray], closed: str

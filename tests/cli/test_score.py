@@ -430,6 +430,31 @@ def test_ctrl_c_keeps_finished_rows_and_is_status_130(
     assert len(_read(output)) == 30
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "html"])
+def test_a_stopped_run_says_where_its_rows_are_and_that_resume_goes_on(
+    invoke: Invoke,
+    recordings: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    spawn: Spawn,
+    suffix: str,
+) -> None:
+    output = tmp_path / f"rows.{suffix}"
+    part = output if suffix == "csv" else tmp_path / f"rows.{suffix}.part.jsonl"
+    args = ["score", recordings, "--model", tiny_model_dir, "-o", output]
+    with spawn(*args, signum=signal.SIGINT, row=5) as process:
+        _, stderr = process.communicate()
+    assert f"5 rows are in {str(part)!r}; --resume goes on\n" in stderr.decode()
+    assert "resuming: 4 rows kept" in invoke(*args, "--resume").stderr
+    assert part.exists() == (part == output)
+    if suffix == "html":
+        with spawn(*args, "--overwrite", signum=signal.SIGINT, row=5) as process:
+            _, stderr = process.communicate()
+        assert f"{str(part)!r}; without {str(output)!r}, --resume goes on\n" in stderr.decode()
+        output.unlink()
+        assert "resuming: 4 rows kept" in invoke(*args, "--resume").stderr
+
+
 def test_a_reader_that_closes_the_pipe_ends_the_run_with_a_message(
     recordings: Path, tiny_model_dir: Path, spawn: Spawn
 ) -> None:

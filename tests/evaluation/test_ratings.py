@@ -74,6 +74,9 @@ def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(tmp_pat
     assert len(read_rated_corpora(path, split="validation")[0].recordings) == 1
     with pytest.raises(RatingError, match=r"split 'test'.*\['validation'\]"):
         read_rated_corpora(path, split="test")
+    for unstated in (RATED, {**RATED, "split": None}):
+        with pytest.raises(RatingError, match="split 'test'; no recording states one"):
+            read_rated_corpora(_write(tmp_path, unstated), split="test")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor, Preference, combine_orders
 from urgentmos.model.checkpoint import load_model
+from urgentmos.quality_loss import QualityLoss
 from urgentmos.scoring import compare_files
 from urgentmos.verdict import VERDICTS
 
@@ -196,6 +197,8 @@ def test_scores_may_enter_a_computation_with_gradient(
         (np.array([5.0, 5.0]), "whole numbers"),
         (np.array([True, True]), "whole numbers as lengths, got shape .* of torch.bool"),
         ([True, True], "whole numbers"),
+        (np.array(["5", "5"]), "expected 2 whole numbers as lengths, got array"),
+        ([2**70, 5], "expected 2 whole numbers as lengths, got .1180591"),
         ([0, 5], "between 1 and 10 samples, got 0 to 5"),
         ([5, 11], "between 1 and 10 samples, got 5 to 11"),
     ],
@@ -205,6 +208,28 @@ def test_lengths_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_assessor.score(np.ones((2, 10), dtype=np.float32), 16000, lengths=lengths)
+
+
+def test_a_snippet_too_short_for_a_file_has_scores_and_fails_no_batch(
+    tiny_assessor: Assessor, speech: Speech, tmp_path: Path
+) -> None:
+    recording = speech(0.5)
+    snippet = recording[4000:4399]
+    soundfile.write(tmp_path / "snippet.wav", snippet, 16000)
+    (row,) = tiny_assessor.score_files([tmp_path / "snippet.wav"])
+    assert row.error.startswith("too short: 399 samples")
+    batch = np.stack([recording, np.pad(snippet, (0, len(recording) - len(snippet)))])
+    together = tiny_assessor.score(batch, 16000, lengths=[len(recording), len(snippet)])
+    for name, scores in together.items():
+        for got, alone in zip(scores, (recording, snippet), strict=True):
+            torch.testing.assert_close(
+                got, tiny_assessor.score(alone, 16000)[name][0], atol=1e-4, rtol=1e-4
+            )
+    enhanced = torch.from_numpy(batch).requires_grad_()
+    loss = QualityLoss({"pesq": 1.0}, model=tiny_assessor)
+    loss(enhanced, lengths=[len(recording), len(snippet)]).backward()
+    assert enhanced.grad is not None
+    assert bool(enhanced.grad.isfinite().all())
 
 
 def test_nan_beyond_a_recordings_length_is_no_fault(tiny_assessor: Assessor) -> None:

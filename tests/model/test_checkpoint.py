@@ -23,6 +23,7 @@ from urgentmos.model.checkpoint import (
     save_model,
 )
 from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.model.device import DeviceError
 from urgentmos.model.encoders import audio_tower
 from urgentmos.model.network import build_assessor
 
@@ -292,6 +293,16 @@ def test_what_is_no_name_is_refused_in_words() -> None:
 def test_a_model_on_another_device_is_moved(tiny_model_dir: Path) -> None:
     assessor = load_model(tiny_model_dir, device="meta")
     assert assessor.device == torch.device("meta")
+
+
+def test_a_device_that_is_not_there_is_told_in_words(tiny_model_dir: Path) -> None:
+    for device, message in (
+        ("abacus", "^no such device 'abacus': cpu, cuda, "),
+        ("cuda:99", "^no device 'cuda:99': PyTorch sees [0-9]+ GPUs here$"),
+        (torch.device("hpu"), "^no device 'hpu' here: "),
+    ):
+        with pytest.raises(DeviceError, match=message):
+            load_model(tiny_model_dir, device=device)
 
 
 def test_a_saved_model_needs_nothing_but_its_folder(tiny_model_dir: Path) -> None:

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from urgentmos.scoring.recording import decode_recordings
+from urgentmos.scoring.recording import check_workers, decode_recordings
+
+
+@pytest.mark.parametrize("workers", [1.5, "2", None, True])
+def test_workers_that_are_no_whole_number_are_refused(workers: object) -> None:
+    with pytest.raises(TypeError, match="expected workers as a whole number, 0 or more, got"):
+        check_workers(workers)
 
 
 def test_recordings_are_decoded_in_order_by_any_number_of_workers(

@@ -96,8 +96,10 @@ def test_wrong_usage_is_told_before_anything_is_scored(
     for batch_seconds in (0.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="batch_seconds"):
             score_files(tiny_assessor, [folder], batch_seconds=batch_seconds)
-    with pytest.raises(ValueError, match="workers"):
+    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
         score_files(tiny_assessor, [folder], workers=-1)
+    with pytest.raises(TypeError, match="workers as a whole number, 0 or more, got True"):
+        score_files(tiny_assessor, [folder], workers=True)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AudioError, match="no audio in folder"):
         score_files(tiny_assessor, [tmp_path / "empty"])

@@ -10,8 +10,10 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
-from urgentmos.config import ConfigError
+from urgentmos.cli import build_app
+from urgentmos.config import ConfigError, save_config
 from urgentmos.data.manifest import ManifestError
 from urgentmos.data.sampler import Progress
 from urgentmos.file_lock import FileLockedError, lock_folder
@@ -177,13 +179,54 @@ def test_bfloat16_follows_the_32_bit_loss(make_run: MakeRun, tmp_path: Path) -> 
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
-def test_a_folder_in_use_and_a_folder_without_a_run_are_told_apart(make_run: MakeRun) -> None:
+def test_a_folder_with_a_run_is_not_written_over(make_run: MakeRun) -> None:
     run = make_run(steps=1)
-    with pytest.raises(RunStateError, match="no run to resume"):
-        Trainer(run, resume=True)
     Trainer(run).train()
     with pytest.raises(RunStateError, match="already holds a run"):
         Trainer(run)
+
+
+def test_resuming_before_anything_was_saved_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
+    whole, killed = (make_run(steps=1, output=str(tmp_path / name)) for name in ("a", "b"))
+    Trainer(whole).train()
+    for run in (killed, killed):  # Without a folder, then with that of a run killed at once.
+        trainer = Trainer(run, resume=True)
+        assert trainer.begins_anew
+        assert trainer.changes == []
+    trainer.train()
+    assert all(torch.equal(weights(whole)[name], each) for name, each in weights(killed).items())
+    assert not Trainer(killed, resume=True).begins_anew
+
+
+def test_the_command_says_that_a_resumed_run_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(steps=1)
+    save_config(run, tmp_path / "run.yaml")
+    arguments = ["train", str(tmp_path / "run.yaml"), "--resume"]
+    result = CliRunner().invoke(build_app(["train"]), arguments)
+    assert result.exit_code == 0, result.output
+    assert f"nothing was saved in {run.output} yet: begins anew" in result.stderr
+    result = CliRunner().invoke(build_app(["train"]), [*arguments, "steps=2"])
+    assert result.exit_code == 0, result.output
+    assert "begins anew" not in result.stderr
+
+
+def test_resuming_in_a_folder_of_other_files_writes_over_none(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(steps=1)
+    folder = Path(run.output)
+    Trainer(run)
+    (tmp_path / "labels.csv").write_text("uid,mos\n0:0,1.0\n")
+    relabelled = make_run(steps=1, data={"labels": [str(tmp_path / "labels.csv")]})
+    with pytest.raises(RunStateError, match="data_digest was"):
+        Trainer(relabelled, resume=True)
+    (folder / "final").mkdir()
+    with pytest.raises(RunStateError, match="a final model but nothing to resume from"):
+        Trainer(run, resume=True)
+    (folder / "final").rename(folder / "best")
+    (folder / "run.json").unlink()
+    with pytest.raises(RunStateError, match="models but no run"):
+        Trainer(run, resume=True)
 
 
 def test_another_run_is_kept_out_of_the_folder(

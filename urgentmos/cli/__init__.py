@@ -1,15 +1,16 @@
 """The command line: one file per command, each imported when it is called."""
 
+import contextlib
 import errno
-import functools
 import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from urgentmos import __version__
 
@@ -54,6 +55,7 @@ def build_app(names: Iterable[str]) -> typer.Typer:
     """
     app = typer.Typer(
         name="urgentmos",
+        cls=_Commands,
         help="Speech quality without a reference: score, compare, label, train, evaluate.",
         no_args_is_help=True,
         add_completion=False,
@@ -63,7 +65,7 @@ def build_app(names: Iterable[str]) -> typer.Typer:
     app.callback()(_options_of_every_command)
     for name in names:
         module, function = COMMANDS[name].split(":")
-        app.command(name)(_with_exit_status(getattr(importlib.import_module(module), function)))
+        app.command(name)(getattr(importlib.import_module(module), function))
     return app
 
 
@@ -86,39 +88,49 @@ def _options_of_every_command(
     """Hold what can be asked without a command."""
 
 
-def _with_exit_status(command: Callable[..., None]) -> Callable[..., None]:
+class _Commands(TyperGroup):
+    """The commands, what they print about themselves, and the version."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read what stands before a command's name; ``--help`` and ``--version`` are answered."""
+        with _exit_status():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Read a command's options and run it."""
+        with _exit_status():
+            return super().invoke(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _exit_status() -> Iterator[None]:
     """Turn what stops a command into a message and an exit status.
 
     Errors of this package and of the operating system are told in one line; anything else is a
     defect and keeps its traceback.
     """
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        typer.echo("interrupted; what was written so far is kept", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+    except BrokenPipeError as error:
+        # The interpreter flushes stdout once more at exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo("stopped: the reader of the output closed it", err=True)
+        raise typer.Exit(EXIT_SOME_FAILED) from error
+    except OSError as error:
+        from urgentmos.report.row_file import NO_ROOM
 
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-            sys.stdout.flush()
-        except KeyboardInterrupt as interrupt:
-            typer.echo("interrupted; what was written so far is kept", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
-        except BrokenPipeError as error:
-            # The interpreter flushes stdout once more at exit: give it somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            typer.echo("stopped: the reader of the output closed it", err=True)
-            raise typer.Exit(EXIT_SOME_FAILED) from error
-        except OSError as error:
-            from urgentmos.report.row_file import NO_ROOM
-
-            typer.echo(f"urgentmos: {_in_words(error)}", err=True)
-            disk_failed = error.errno in {*NO_ROOM, errno.EIO}
-            raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
-        except (ValueError, ImportError) as error:
-            if not type(error).__module__.startswith("urgentmos."):
-                raise
-            typer.echo(f"urgentmos: {error}", err=True)
-            raise typer.Exit(EXIT_USAGE) from error
-
-    return run
+        typer.echo(f"urgentmos: {_in_words(error)}", err=True)
+        disk_failed = error.errno in {*NO_ROOM, errno.EIO}
+        raise typer.Exit(EXIT_SOME_FAILED if disk_failed else EXIT_USAGE) from error
+    except (ValueError, ImportError) as error:
+        if not type(error).__module__.startswith("urgentmos."):
+            raise
+        typer.echo(f"urgentmos: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
 
 
 def _in_words(error: OSError) -> str:

@@ -37,23 +37,16 @@ def load_assessor(model: str, device: str | None, precision: Precision = "float3
     import torch
 
     from urgentmos.model.checkpoint import load_model
+    from urgentmos.model.device import DeviceError, find_device
 
-    num_gpus = torch.cuda.device_count()
     if device is None:
-        device = "cuda" if num_gpus else "cpu"
+        device = "cuda" if torch.cuda.device_count() else "cpu"
     try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise typer.BadParameter(f"no such device {device!r}: cpu, cuda, cuda:1 …") from error
-    if wanted.type == "cuda" and (wanted.index or 0) >= num_gpus:
-        raise typer.BadParameter(f"no device {device!r}: PyTorch sees {num_gpus} GPUs here")
-    try:
-        # Read back: a device without memory, as "meta", makes tensors that hold nothing.
-        torch.zeros(1, device=wanted).item()
-    except (AssertionError, ImportError, NotImplementedError, RuntimeError) as error:
-        # PyTorch goes on to list every backend that it knows.
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise typer.BadParameter(f"no device {device!r} here: {reason}") from error
+        wanted = find_device(device)
+    except DeviceError as error:
+        raise typer.BadParameter(str(error)) from error
+    if wanted.type == "meta":
+        raise typer.BadParameter("no device 'meta' here: its tensors hold no numbers to score")
     return load_model(model, device=device, precision=precision)
 
 

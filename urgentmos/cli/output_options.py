@@ -1,6 +1,7 @@
 """What ``--output``, ``--resume``, ``--overwrite`` and ``--format`` ask for."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,7 @@ def check_format(output: Path | None, stdout_format: StdoutFormat | None) -> Non
         raise typer.BadParameter("--format is for rows on stdout; --output has its suffix's format")
 
 
+@contextlib.contextmanager
 def open_rows(
     output: Path | None,
     *,
@@ -66,8 +68,8 @@ def open_rows(
     stdout_format: StdoutFormat | None,
     numbers: Sequence[str],
     names: Sequence[str],
-) -> "RowOutput[Key] | StdoutRows[Key]":
-    """Open where the rows of a run go, and tell what a resumed run keeps.
+) -> "Iterator[RowOutput[Key] | StdoutRows[Key]]":
+    """Open where the rows of a run go; tell what a resumed run keeps, and a stopped one leaves.
 
     Args:
         output: File, or None for stdout.
@@ -85,13 +87,14 @@ def open_rows(
         FileLockedError: Another run is writing it.
     """
     if output is None:
-        return StdoutRows(
+        yield StdoutRows(
             columns=columns,
             inputs=inputs,
             stdout_format=stdout_format,
             numbers=numbers,
             names=names,
         )
+        return
     from urgentmos.report.output import RowOutput
     from urgentmos.scoring.provenance import model_id
 
@@ -100,4 +103,17 @@ def open_rows(
     )
     if rows.num_kept:
         typer.echo(f"resuming: {rows.num_kept} rows kept, {len(rows.missing)} to do", err=True)
-    return rows
+    try:
+        with rows:
+            yield rows
+    except BaseException:
+        if rows.num_written:
+            typer.echo(_where_rows_are(rows, output), err=True)
+        raise
+
+
+def _where_rows_are(rows: "RowOutput[Key]", output: Path) -> str:
+    # A page that an interrupted --overwrite was to replace is whole, and cannot be read back.
+    in_the_way = output.suffix.lower() == ".html" and output.exists()
+    way_on = f"without {str(output)!r}, --resume goes on" if in_the_way else "--resume goes on"
+    return f"{rows.num_written} rows are in {str(rows.rows_path)!r}; {way_on}"

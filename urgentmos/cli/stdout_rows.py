@@ -62,12 +62,6 @@ class StdoutRows(Generic[Key]):
             sys.stdout.buffer.flush()
             yield record
 
-    def __enter__(self) -> "StdoutRows[Key]":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Leave stdout open: it is not this one's."""
-
 
 def printable(text: str) -> str:
     """Escape what would break a line or cannot be printed."""

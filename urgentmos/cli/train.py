@@ -18,7 +18,10 @@ def train(
     ] = None,
     *,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the run folder's last checkpoint; begin without one."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Describe the model and stop; reads no data.")
@@ -41,6 +44,8 @@ def train(
 
     try:
         trainer = Trainer(run, resume=resume)
+        if resume and trainer.begins_anew and trainer.is_main:
+            typer.echo(f"nothing was saved in {run.output} yet: begins anew", err=True)
         if trainer.started_from is not None and trainer.is_main:
             typer.echo(str(trainer.started_from), err=True)
         if trainer.changes and trainer.is_main:

@@ -100,12 +100,12 @@ def read_rated_corpora(
         rated = [(recording, FIVE_POINT) for recording in read_manifest(path, labels=labels)]
     chosen = [row for row in rated if split is None or row[0].meta.get("split") == split]
     if not chosen:
-        splits = sorted({str(recording.meta.get("split")) for recording, _ in rated})
-        raise RatingError(
-            f"{path}: expected recordings of split {split!r}; it has the splits {splits}"
-            if rated
-            else f"{path}: expected recordings, got none"
-        )
+        if not rated:
+            raise RatingError(f"{path}: expected recordings, got none")
+        splits = [recording.meta.get("split") for recording, _ in rated]
+        stated = sorted({str(each) for each in splits if each is not None})
+        found = f"it has the splits {stated}" if stated else "no recording states one (meta.split)"
+        raise RatingError(f"{path}: expected recordings of split {split!r}; {found}")
     by_corpus: dict[str, list[Rated]] = {}
     for row in chosen:
         by_corpus.setdefault(str(row[0].meta.get("corpus", path.stem)), []).append(row)

@@ -131,7 +131,9 @@ class Assessor:
         Beyond the waveform and its copy at the model's rate, memory is that of one window.
 
         Args:
-            waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1.
+            waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1. Like
+                all below 1 s, what is under 25 ms is repeated to fill a second; as a file it would
+                be refused, since its scores say little.
             sample_rate: Its rate in Hz.
             lengths: Samples of each recording where the batch is padded.
             metrics: Metrics wanted; all when None.
@@ -198,6 +200,7 @@ class Assessor:
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
             AudioError: A folder holds no audio.
+            TypeError: ``workers`` is no whole number.
             ValueError: A bound is out of range.
         """
         # By name: scoring stands above the model and imports it.
@@ -402,12 +405,19 @@ def as_lengths(
     num_recordings, samples = batch.shape
     if lengths is None:
         return torch.full((num_recordings,), samples, device=batch.device)
-    tensor = torch.as_tensor(lengths, device=batch.device)
+    try:
+        tensor = torch.as_tensor(lengths, device=batch.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"expected {num_recordings} whole numbers as lengths, got {lengths!r}"
+        ) from error
     is_whole = not tensor.is_floating_point() and not tensor.is_complex()
     if tensor.shape != (num_recordings,) or not is_whole or tensor.dtype == torch.bool:
         raise ValueError(
             f"expected {num_recordings} whole numbers as lengths, got shape {tuple(tensor.shape)} "
             f"of {tensor.dtype}"
         )
-    check_lengths(tensor, samples)
-    return tensor.long()
+    # First, since unsigned types beyond 8 bits have no minimum.
+    whole = tensor.long()
+    check_lengths(whole, samples)
+    return whole

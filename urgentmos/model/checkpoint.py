@@ -19,6 +19,7 @@ from torch import Tensor
 from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
+from urgentmos.model.device import find_device
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
@@ -62,9 +63,11 @@ def load_model(
             hardware has units for it, and not to the last digit.
 
     Raises:
+        DeviceError: There is no such device here.
         CheckpointError: There is no such model, or its files do not fit together.
         MissingExtraError: It is on the Hub and huggingface_hub is not installed.
     """
+    placed = find_device(device)
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
     card = folder / CARD_FILE
@@ -78,7 +81,7 @@ def load_model(
             model_hash=content_hash(folder),
             card=_read_object(card) if card.exists() else {},
             precision=precision,
-        ).to(device)
+        ).to(placed)
 
 
 @contextlib.contextmanager

@@ -105,6 +105,16 @@ class RowOutput(Generic[Key]):
         """Rows taken over from an earlier run."""
         return len(self._kept)
 
+    @property
+    def rows_path(self) -> Path:
+        """Where rows are until the output is whole: itself, or ``OUTPUT.part.jsonl``."""
+        return self._file.path
+
+    @property
+    def num_written(self) -> int:
+        """Rows in that file, those taken over among them."""
+        return self._file.num_rows
+
     def has_row(self, about: Key) -> bool:
         """Whether the row of an input was taken over from an earlier run."""
         return about in self._kept

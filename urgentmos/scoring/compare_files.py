@@ -15,7 +15,7 @@ from typing import Literal
 from urgentmos.model.assessor import Assessor, Preference, average_preferences
 from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
-from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
+from urgentmos.scoring.recording import Decoded, Recording, check_workers, decode_recordings
 from urgentmos.scoring.row import Value
 from urgentmos.verdict import Verdict
 from urgentmos.windows import Window, combine_scores, in_step
@@ -120,8 +120,10 @@ def compare_files(
         workers: Threads that decode ahead of the model; 0 for none.
 
     Raises:
-        ValueError: ``workers`` is below 0.
+        TypeError: ``workers`` is no whole number.
+        ValueError: It is below 0.
     """
+    check_workers(workers)
     comparer = _Comparer(assessor)
     decoded = decode_recordings(
         itertools.chain.from_iterable(pairs), sample_rate=assessor.sample_rate, workers=workers

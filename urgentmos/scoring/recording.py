@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 
 from urgentmos.audio import AudioError, AudioReader
 from urgentmos.silence import EdgeSilence
@@ -87,6 +88,20 @@ def _later(window: Window, seconds: float) -> Window:
 
 
 Decoded = tuple[Recording, Iterator[Window]]
+
+
+def check_workers(workers: object) -> None:
+    """Check that so many threads can decode.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is below 0.
+    """
+    # To Python, True is one.
+    if isinstance(workers, bool) or not isinstance(workers, Integral):
+        raise TypeError(f"expected workers as a whole number, 0 or more, got {workers!r}")
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}")
 
 
 def decode_recordings(

@@ -10,7 +10,7 @@ from urgentmos.metrics import check_metrics
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.inference import WindowScorer
 from urgentmos.scoring.provenance import model_id
-from urgentmos.scoring.recording import Decoded, Recording, decode_recordings
+from urgentmos.scoring.recording import Decoded, Recording, check_workers, decode_recordings
 from urgentmos.scoring.row import Row, WindowScores
 from urgentmos.windows import Window, combine_scores
 
@@ -46,14 +46,14 @@ def score_files(
     Raises:
         UnknownMetricError: The model does not predict one of the metrics.
         AudioError: A folder holds no audio.
+        TypeError: ``workers`` is no whole number.
         ValueError: A bound is out of range.
     """
     if batch_seconds is None:
         batch_seconds = BATCH_SECONDS.get(assessor.device.type, BATCH_SECONDS["cuda"])
     if not 0 < batch_seconds < math.inf:
         raise ValueError(f"batch_seconds must be above 0 and finite, got {batch_seconds}")
-    if workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {workers}")
+    check_workers(workers)
     names = check_metrics(assessor.metrics if metrics is None else metrics, assessor.metrics)
     scorer = WindowScorer(assessor, names, batch_seconds=batch_seconds)
     decoded = decode_recordings(

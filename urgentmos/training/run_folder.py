@@ -86,22 +86,33 @@ class RunFolder:
         }
         (self.path / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
-    def check_resumable(self, *, digest: str, num_processes: int) -> None:
-        """Check that the data and the number of processes are those of the run.
+    def is_resumable(self, *, digest: str, num_processes: int) -> bool:
+        """Whether there is a checkpoint to go on from; without one the run begins anew.
 
         Raises:
-            RunStateError: They are not, or there is no run.
+            RunStateError: What is there is another run's, by its data or number of processes, or
+                models that a run which begins anew would write over.
         """
         path = self.path / "run.json"
-        if not path.exists():
-            raise RunStateError(f"{self.path}: no run to resume; start without --resume")
-        record = json.loads(path.read_text())
-        for name, got in (("data_digest", digest), ("num_processes", num_processes)):
-            if record[name] != got:
-                raise RunStateError(
-                    f"{path}: {name} was {record[name]} and is now {got}; a resumed run must be "
-                    "the same run. Name another output to start afresh"
-                )
+        saved = whole_checkpoint(self.last).exists()
+        if path.exists():
+            record = json.loads(path.read_text())
+            for name, got in (("data_digest", digest), ("num_processes", num_processes)):
+                if record[name] != got:
+                    raise RunStateError(
+                        f"{path}: {name} was {record[name]} and is now {got}; a resumed run must "
+                        "be the same run. Name another output to start afresh"
+                    )
+        elif saved or (self.path / "best").exists():
+            raise RunStateError(
+                f"{self.path} holds models but no run.json that says of which run; "
+                "name another output"
+            )
+        if not saved and (self.path / "final").exists():
+            raise RunStateError(
+                f"{self.path} holds a final model but nothing to resume from; name another output"
+            )
+        return saved
 
     def changes(self, config: RunConfig) -> list[str]:
         """Name the settings in which a resumed run differs from what it began with."""

@@ -55,11 +55,12 @@ class Trainer:
 
     Args:
         config: The run.
-        resume: Go on from the run folder's last checkpoint. The same configuration then gives the
-            same weights as a run that was never interrupted.
+        resume: Go on from the run folder's last checkpoint; begin where nothing was saved yet. The
+            same configuration then gives the same weights as a run that was never interrupted.
 
     Attributes:
         state: Where the run stands.
+        begins_anew: Whether it begins at the first step, as ``resume`` does without a checkpoint.
         started_from: What became of the weights of ``start_from``; None without it.
         changes: Settings in which a resumed run differs from what it began with.
 
@@ -122,7 +123,7 @@ class Trainer:
         self._check_best_by()
         with self.folder.alone():
             self.state = self._start(resume=resume)
-        self.changes = self.folder.changes(config) if resume else []
+        self.changes = [] if self.begins_anew else self.folder.changes(config)
 
     @property
     def is_main(self) -> bool:
@@ -310,13 +311,16 @@ class Trainer:
         )
 
     def _start(self, *, resume: bool) -> RunState:
-        if not resume:
-            self.folder.start(
-                self._config, digest=self.corpus.digest, num_processes=self._num_ranks
-            )
+        digest, num_processes = self.corpus.digest, self._num_ranks
+        self.begins_anew = not resume or not self.folder.is_resumable(
+            digest=digest, num_processes=num_processes
+        )
+        if self.begins_anew:
+            # All have looked before the first of them writes.
+            self._accelerator.wait_for_everyone()
+            self.folder.start(self._config, digest=digest, num_processes=num_processes)
             self._accelerator.wait_for_everyone()
             return RunState()
-        self.folder.check_resumable(digest=self.corpus.digest, num_processes=self._num_ranks)
         state = load_run_state(
             self.folder.last,
             module=self._module,

@@ -224,6 +224,8 @@ def test_head_of_the_native_score_stays_frozen_and_is_not_stored_with_a_frozen_t
     assert any(name.startswith("head.") for name in trained.state_dict())
 
 
-def test_no_frames_to_average_are_refused() -> None:
-    with pytest.raises(ConfigError, match="averaged_frames: expected at least 1, got 0"):
-        build_encoder(EncoderConfig("distill_mos", {"averaged_frames": 0}))
+@pytest.mark.parametrize("averaged_frames", [0, 385])
+def test_no_frames_or_more_than_a_window_s_to_average_are_refused(averaged_frames: int) -> None:
+    told = f"averaged_frames: expected 1 to 384, got {averaged_frames}"
+    with pytest.raises(ConfigError, match=told):
+        build_encoder(EncoderConfig("distill_mos", {"averaged_frames": averaged_frames}))

@@ -108,6 +108,13 @@ def test_normalising_follows_the_checkpoint_unless_told(tmp_path):
     assert build(checkpoint, normalise=False).normalise is False
 
 
+def test_normalising_that_is_no_boolean_is_refused(tmp_path):
+    checkpoint = save("wavlm base", tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "false"}')
+    with pytest.raises(ConfigError, match="do_normalize to be true or false, got 'false'"):
+        build(checkpoint)
+
+
 def test_normalising_must_be_stated_where_no_checkpoint_does():
     options = {"architecture": tiny.WAVEFORM, "pretrained": False}
     with pytest.raises(ConfigError, match="normalise: expected true or false"):

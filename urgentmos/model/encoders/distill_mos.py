@@ -44,7 +44,7 @@ class DistillMosConfig(PretrainedConfig):
     """Options of the Distill-MOS trunk.
 
     Attributes:
-        averaged_frames: Consecutive frames (20 ms each) averaged into one.
+        averaged_frames: Consecutive frames (20 ms each) averaged into one, at most a window's 384.
         digest: SHA-256 of the package's weights file that a saved model was trained with; the
             installed one must have it.
     """
@@ -54,8 +54,10 @@ class DistillMosConfig(PretrainedConfig):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if self.averaged_frames < 1:
-            raise ValueError(f"averaged_frames: expected at least 1, got {self.averaged_frames}")
+        if not 1 <= self.averaged_frames <= _COLUMNS:
+            raise ValueError(
+                f"averaged_frames: expected 1 to {_COLUMNS}, got {self.averaged_frames}"
+            )
 
 
 class DistillMosTrunk(nn.Module):

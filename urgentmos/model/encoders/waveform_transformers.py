@@ -28,6 +28,7 @@ from torch.nn import functional
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
+    TowerError,
     TowerFamily,
     build_tower,
     options_to_store,
@@ -257,7 +258,12 @@ def _build(config: WaveformTransformerConfig, *, family: str) -> WaveformTransfo
     if config.normalise is None:
         if config.checkpoint is None:
             raise ValueError("normalise: expected true or false, as no checkpoint says which")
-        wanted = bool(read_json("preprocessor_config.json", config).get("do_normalize", True))
+        wanted = read_json("preprocessor_config.json", config).get("do_normalize", True)
+        if not isinstance(wanted, bool):
+            raise TowerError(
+                f"{config.checkpoint}: preprocessor_config.json: expected do_normalize to be true "
+                f"or false, got {wanted!r}"
+            )
     else:
         wanted = config.normalise
     tower = build_tower(_FAMILIES[family], config)
