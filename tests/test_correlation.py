@@ -34,6 +34,12 @@ def test_ktau_by_hand() -> None:
     assert ktau(ratings, scores) == pytest.approx(4 / 6)
 
 
+@pytest.mark.parametrize("num_items", range(2, 12))
+def test_no_ktau_lies_beyond_1(num_items: int) -> None:
+    x = np.arange(float(num_items))
+    assert (ktau(x, x), ktau(x, -x)) == (1.0, -1.0)
+
+
 def test_mean_ranks_shares_places_among_equals() -> None:
     assert mean_ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
 

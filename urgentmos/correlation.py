@@ -1,5 +1,6 @@
 """How scores go with ratings: MSE, LCC, SRCC and Kendall's tau-b."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -42,11 +43,8 @@ def ktau(ratings: Vector, scores: Vector) -> float:
     tied_both = _tied_pairs(x * (len(x) + 1) + y)
     discordant = _count_inversions(y[np.lexsort((y, x))])
     concordant = num_pairs - tied_x - tied_y + tied_both - discordant
-    # Roots apart: the product of two pair counts overflows 64 bits from about 80,000 items.
-    return float(
-        (concordant - discordant)
-        / (np.sqrt(float(num_pairs - tied_x)) * np.sqrt(float(num_pairs - tied_y)))
-    )
+    # The root of Python's whole numbers, exact at any size: perfect agreement is 1, no less.
+    return (concordant - discordant) / math.sqrt((num_pairs - tied_x) * (num_pairs - tied_y))
 
 
 STATISTICS: dict[str, Callable[[Vector, Vector], float]] = {

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from urgentmos.cli import build_app
 from urgentmos.correlation import srcc
 from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
+from urgentmos.data.pairs import make_pairs
 from urgentmos.evaluation.ratings import read_rated_corpora
 from urgentmos.labels.summary import LabelSummary, summarise
 from urgentmos.model.assessor import Assessor
@@ -179,6 +180,28 @@ def test_native_pairs_pass_through(rated: Path, tiny_model_dir: Path, tmp_path: 
     assert {(row["corpus"], row["pairs"], row["strict pairs"]) for row in rows} == {
         ("judged", "2", "1")
     }
+
+
+def test_pairs_made_of_ratings_are_judged_as_the_ratings_are(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """With the same δ on both sides, whoever made the pairs."""
+    (corpus,) = read_rated_corpora(rated)
+    pairs = rated.parent / "pairs.jsonl"
+    five_point = [replace(r, metrics={"mos": r.metrics["mos"] / 25}) for r in corpus.recordings]
+    write_pairs(pairs, make_pairs(five_point, matching="ref"))
+    options = ["--model", tiny_model_dir, "--bootstrap", 0, "--delta", 1.3]
+    for path in (rated, pairs):
+        result = _evaluate(path, *options, "-o", tmp_path / path.stem)
+        assert result.exit_code == 0, result.output
+    of_ratings, of_pairs = (
+        [
+            {name: row[name] for name in ("predictor", "pairs", "acc_δ", "acc_0")}
+            for row in _csv(tmp_path / path.stem / "preferences.csv")
+        ]
+        for path in (rated, pairs)
+    )
+    assert of_pairs == of_ratings
 
 
 def _fail(reason_by_place: dict[int, str], manifest: Path, output: Path, **options: object):

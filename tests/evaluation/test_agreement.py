@@ -42,3 +42,29 @@ def test_system_means_leave_out_files_without_a_score() -> None:
     assert ratings.tolist() == [2.0, 2.0, 5.0]
     assert scores[:2].tolist() == [3.0, 2.0]
     assert np.isnan(scores[2])
+
+
+def test_equal_system_means_are_tied_whatever_was_added_up() -> None:
+    """A third of 0.1 + 0.1 + 0.1 is not the double 0.1; 1.0 + 1.2 + 1.1 not 1.1 + 1.2 + 1.0."""
+    systems = ["a", "a", "a", "b", *["c"] * 7]
+    _, _, scores = system_means(systems, np.arange(11.0), np.full(11, 0.1))
+    assert len(set(scores.tolist())) == 1
+    ratings = np.array([1.0, 1.2, 1.1, 1.1, 1.2, 1.0])
+    _, means, _ = system_means([*"aaabbb"], ratings, np.arange(6.0))
+    assert means[0] == means[1]
+    assert sum(ratings[:3]) != sum(ratings[3:])
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_a_predictor_that_never_varies_does_not_correlate_per_system(scale: float) -> None:
+    systems = ["a", "a", "a", "b", *["c"] * 7]
+    _, ratings, scores = system_means(systems, np.arange(11.0), np.full(11, 0.1 * scale))
+    found = agreement(ratings, scores, resampling=Resampling(0)).statistics
+    assert np.isnan([found[name].value for name in ("lcc", "srcc", "ktau")]).all()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_different_system_means_stay_apart_at_any_scale(scale: float) -> None:
+    scores = scale * np.array([1.0, 1.0 + 1e-8, 1.0 - 1e-8])
+    _, _, means = system_means([*"abc"], np.arange(3.0), scores)
+    assert np.argsort(means).tolist() == [2, 0, 1]

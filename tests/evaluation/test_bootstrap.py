@@ -1,14 +1,19 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from urgentmos.correlation import srcc
 from urgentmos.evaluation.bootstrap import (
     Resampling,
+    Unit,
     accuracy_difference,
     accuracy_interval,
     pair_weights,
     statistic_difference,
 )
+
+Orders = NDArray[np.bool_]
+Members = NDArray[np.int64]
 
 CHAIN = np.stack([np.arange(0, 400, 2), np.arange(1, 400, 2)], axis=1)
 
@@ -22,13 +27,51 @@ def test_accuracy_interval_of_separate_pairs_is_the_binomial_one() -> None:
     assert interval.high == pytest.approx(0.75 + half_width, abs=0.012)
 
 
-def test_pairs_that_share_recordings_get_a_wider_interval_than_if_they_were_independent() -> None:
+@pytest.mark.parametrize("unit", ["recording", "pair"])
+def test_pairs_that_share_recordings_get_a_wider_interval_than_if_they_were_independent(
+    unit: Unit,
+) -> None:
     """One recording in twenty is misjudged, and with it all nineteen pairs that hold it."""
     pairs = np.array([(i, j) for i in range(20) for j in range(i)])
     correct = ~(pairs == 7).any(axis=1)
-    by_recording = accuracy_interval(correct, pairs, unit="recording")
-    by_pair = accuracy_interval(correct, pairs, unit="pair")
-    assert by_recording.high - by_recording.low > 2 * (by_pair.high - by_pair.low)
+    shared = accuracy_interval(correct, pairs, unit=unit)
+    apart = accuracy_interval(correct, CHAIN[: len(pairs)], unit="pair")
+    assert shared.high - shared.low > 2 * (apart.high - apart.low)
+    assert 0 <= shared.low < shared.high <= 1
+
+
+def test_intervals_of_sampled_pairs_hold_the_truth_nineteen_times_in_twenty() -> None:
+    """300 pairs of 80 recordings; drawn as if they were independent, they hold it 16 times."""
+    generator = np.random.default_rng(0)
+
+    def judge(num_recordings: int, num_pairs: int) -> tuple[Orders, Orders, Members]:
+        quality = generator.normal(size=num_recordings)
+        rating, first, second = quality + 0.6 * generator.normal(size=(3, num_recordings))
+        pairs = generator.integers(0, num_recordings, (num_pairs, 2))
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        gaps = (values[pairs[:, 0]] - values[pairs[:, 1]] for values in (rating, first, second))
+        listeners, by_first, by_second = (gap > 0 for gap in gaps)
+        return listeners == by_first, listeners == by_second, pairs
+
+    truth = judge(100_000, 500_000)[0].mean()
+    held, same = [], []
+    for seed in range(100):
+        first, second, pairs = judge(80, 300)
+        resampling = Resampling(200, seed)
+        interval = accuracy_interval(first, pairs, unit="pair", resampling=resampling)
+        gain = accuracy_difference(first, second, pairs, unit="pair", resampling=resampling)
+        held.append(interval.low <= truth <= interval.high)
+        same.append(gain.low <= 0 <= gain.high)
+    assert np.mean(held) >= 0.88
+    assert np.mean(same) >= 0.88
+
+
+def test_a_pair_judged_twice_counts_as_one_judged_pair() -> None:
+    correct = np.arange(100) < 75
+    once = accuracy_interval(correct, CHAIN[:100], unit="pair")
+    pairs = np.concatenate([CHAIN[:100], CHAIN[:100, ::-1]])
+    twice = accuracy_interval(np.tile(correct, 2), pairs, unit="pair")
+    assert twice.high - twice.low == pytest.approx(once.high - once.low, rel=0.1)
 
 
 def test_recording_weights_count_a_pair_as_often_as_both_members_were_drawn() -> None:

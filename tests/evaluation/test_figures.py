@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,40 @@ def test_every_figure_is_drawn(
     figures.draw_correlation_matrix(columns, tmp_path / "matrix.png", title="noisy")
     assert list(columns) == ["PESQ", "rating", "good", "flat"]
     assert all(_has_ink(tmp_path / f"{n}.png") for n in ("scatter", "sweep", "bins", "matrix"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Figures, kept as they are saved."""
+    kept: list = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    return kept
+
+
+def test_the_legend_of_a_single_corpus_fits_the_page(
+    corpus: RatedCorpus, predictors: list[ScorePredictor], drawn: list
+) -> None:
+    scorers = [replace(predictors[0], name=f"other tool {i}: score") for i in range(5)]
+    answers = [Judges(scorers=scorers).answer(pair_rated_corpus(corpus))]
+    figures.draw_sweep(answers, scorers, "sweep.png")
+    figures.draw_bins(answers, "bins.png")
+    for figure in drawn:
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert len(legend.get_texts()) == 5
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_the_legend_names_who_scored_another_corpus_than_the_first(
+    corpus: RatedCorpus, predictors: list[ScorePredictor], drawn: list
+) -> None:
+    paths = [Path(f"second/{recording.audio_path}") for recording in corpus.recordings]
+    again = zip(corpus.recordings, paths, strict=True)
+    second = RatedCorpus("second", [replace(r, audio_path=path) for r, path in again])
+    scorers = [*predictors, ScorePredictor("late", dict(zip(paths, second.ratings, strict=True)))]
+    answers = [Judges(scorers=scorers).answer(pair_rated_corpus(c)) for c in (corpus, second)]
+    figures.draw_sweep(answers, scorers, "sweep.png")
+    (figure,) = drawn
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["good", "flat", "late"]

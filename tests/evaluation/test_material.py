@@ -5,6 +5,7 @@ import pytest
 
 from urgentmos.data.manifest import Pair, write_pairs
 from urgentmos.evaluation.material import Material, MaterialError, read_material
+from urgentmos.evaluation.preference import A_BETTER, B_BETTER, TIE
 
 
 @pytest.fixture
@@ -38,3 +39,17 @@ def test_without_ratings_labels_of_a_metric_or_pairs_are_enough(rated: Path, jud
     Material([unrated], read_material([judged]).pair_sets).check_labelled(["pesq"])
     with pytest.raises(MaterialError, match="'metrics' with one of mos, pesq; found estoi"):
         Material([unrated], []).check_labelled(["pesq", "pesq"])
+
+
+def test_the_tie_threshold_holds_for_pairs_that_say_by_how_much_and_spares_verdicts(
+    tmp_path: Path,
+) -> None:
+    by_cmos = {"graded": (0.7, -2.0, 1.5), "verdicts": (1.0, -1.0, 0.0)}
+    for name, scores in by_cmos.items():
+        pairs = [Pair(Path("a"), Path(f"b{i}"), cmos, (1.0, 1.0)) for i, cmos in enumerate(scores)]
+        write_pairs(tmp_path / f"{name}.jsonl", pairs)
+    paths = [tmp_path / f"{name}.jsonl" for name in by_cmos]
+    graded, verdicts = read_material(paths, delta=1.5).pair_sets
+    assert (graded.delta, graded.labels.tolist()) == (1.5, [TIE, B_BETTER, TIE])
+    assert verdicts.labels.tolist() == [A_BETTER, B_BETTER, TIE]
+    assert read_material(paths).pair_sets[0].labels.tolist() == [A_BETTER, B_BETTER, A_BETTER]

@@ -37,6 +37,22 @@ def test_tables_hold_accuracies_of_an_oracle_and_of_its_opposite(
     assert cycles.rows == [{"predictor": "oracle", "bvcc": 0.0, "nisqa": 0.0, "Overall": 0.0}]
 
 
+def test_the_interval_over_all_datasets_knows_that_pairs_share_recordings(
+    corpora: list[RatedCorpus], benchmark_pairs: Benchmark
+) -> None:
+    """Who judges only whole recordings wrong has an accuracy that hangs on few of them."""
+    ratings = {r.audio_path: r.metrics["mos"] for c in corpora for r in c.recordings}
+    fooled = {path: 9.0 if place % 10 == 0 else ratings[path] for place, path in enumerate(ratings)}
+    predictor = ScorePredictor("fooled", fooled)
+    answers = [
+        PairAnswers(pairs, {"fooled": predictor.prefer(pairs, delta=0.5)})
+        for pairs in benchmark_pairs.pair_sets.values()
+    ]
+    overall = accuracy_tables(answers)[0].rows[1]["Overall"]
+    independent = 2 * 1.96 * np.sqrt(overall.value * (1 - overall.value) / 3240)
+    assert overall.high - overall.low > 1.5 * independent
+
+
 def test_a_dataset_of_which_nothing_was_scored_has_no_accuracy_and_then_overall_has_none(
     corpora: list[RatedCorpus], benchmark_pairs: Benchmark
 ) -> None:

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from urgentmos.data.manifest import Pair, Recording
+from urgentmos.data.pairs import Matching, PairError
 from urgentmos.evaluation.pair_sets import build_pair_set, can_pair, pair_rated_corpus
 from urgentmos.evaluation.ratings import RatedCorpus
 from urgentmos.evaluation.urgentmos_benchmark import TABLE_3, count_table
@@ -84,6 +86,23 @@ def test_recordings_that_share_no_reference_cannot_be_paired_by_it() -> None:
     corpus = _corpus("x", contents=3, systems=1)
     assert not can_pair(corpus, "ref")
     assert can_pair(corpus, "corpus")
+
+
+@pytest.mark.parametrize("matching", ["ref", "corpus", "any"])
+def test_one_file_under_two_names_cannot_be_paired(matching: Matching) -> None:
+    (recording,) = _corpus("x", contents=1, systems=1).recordings
+    corpus = RatedCorpus("x", [recording, replace(recording, uid="again")])
+    assert not can_pair(corpus, matching)
+    with pytest.raises(PairError):
+        pair_rated_corpus(corpus, matching=matching)
+    another = replace(recording, uid="another", audio_path=Path("x/another.wav"))
+    assert can_pair(RatedCorpus("x", [*corpus.recordings, another]), matching)
+
+
+@pytest.mark.parametrize("matching", ["ref", "corpus", "any"])
+def test_without_ratings_nothing_can_be_paired(matching: Matching) -> None:
+    unrated = [replace(r, metrics={}) for r in _corpus("x", contents=1, systems=3).recordings]
+    assert not can_pair(RatedCorpus("x", unrated), matching)
 
 
 def test_a_difference_of_delta_is_a_tie_on_the_corpus_own_scale() -> None:

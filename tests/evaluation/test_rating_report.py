@@ -71,3 +71,13 @@ def test_a_score_that_falls_with_quality_differs_in_nothing_from_one_that_rises(
     falling = ScorePredictor("f", {path: -x for path, x in rising.scores.items()}, metric="lsd")
     (row,) = rating_difference_table([corpus], [rising, falling], resampling=FEW).rows
     assert row["SRCC"].value == 0.0
+
+
+def test_a_difference_says_on_how_many_files_it_is(
+    little_corpus: LittleCorpus,
+    predict_place: PredictPlace,
+) -> None:
+    corpus = little_corpus("a", "b", "c")
+    second = predict_place(corpus, fails_on="b")
+    (row,) = rating_difference_table([corpus], [predict_place(corpus), second], resampling=FEW).rows
+    assert (len(corpus.recordings), row["files"]) == (6, 4)

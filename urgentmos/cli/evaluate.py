@@ -58,7 +58,9 @@ def evaluate(
     ] = None,
     matching: Annotated[
         Literal["ref", "corpus", "any", "none"],
-        typer.Option(help="Pairs of the same reference, the same corpus, any two, or no pairs."),
+        typer.Option(
+            help="Pairs of the same reference, of any two (corpus, any: within a corpus), or none."
+        ),
     ] = "ref",
     delta: Annotated[
         float, typer.Option(min=0.0, help="Tie threshold on a five-point scale.")
@@ -102,7 +104,7 @@ def evaluate(
 
     is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
-    material = read_material(manifests, labels=labels or [], split=split)
+    material = read_material(manifests, labels=labels or [], split=split, delta=delta)
     material.check_labelled([name for each in assessors.values() for name in each.metrics])
     rmbench = _draw_rmbench(material, split or "test", seed=seed, pin=pin) if is_rmbench else None
     pair_sets = list(rmbench.pair_sets.values() if rmbench else material.pair_sets)

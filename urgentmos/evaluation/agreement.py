@@ -1,5 +1,6 @@
 """Agreement of a predictor with ratings, with its interval, per file and per system."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from urgentmos.correlation import STATISTICS, Vector
 from urgentmos.evaluation.bootstrap import RESAMPLING, Interval, Resampling, percentile_interval
+
+# Sums in double precision keep more, and no rating or score means anything beyond.
+_MEANINGFUL_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ def system_means(
 ]:
     """Average ratings and scores over each system's files.
 
-    A file without a rating or a score counts for neither mean of its system.
+    A file without a rating or a score counts for neither mean of its system. Means are rounded to
+    12 digits: added in another order, or over another number of files, equal ones differ in the
+    last digits of a double, and those of a predictor that never varies would correlate.
 
     Returns:
         The systems in order of first appearance, their mean ratings and their mean scores. Of a
@@ -76,10 +82,18 @@ def system_means(
     ) -> Float[NDArray[np.float64], " systems"]:
         counts = np.bincount(index[chosen], minlength=len(names))
         sums = np.bincount(index[chosen], weights=values[chosen], minlength=len(names))
-        return np.asarray(
-            np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0)
-        )
+        return _rounded(np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0))
 
     mean_ratings = means(ratings, usable)
     mean_ratings = np.where(np.isnan(mean_ratings), means(ratings, rated), mean_ratings)
     return names, mean_ratings, means(scores, usable)
+
+
+def _rounded(values: Vector) -> Vector:
+    """Keep the digits that mean something, counted from the first of the largest value."""
+    largest = np.max(np.abs(values), initial=0.0, where=~np.isnan(values))
+    if largest == 0:
+        return values
+    decimals = _MEANINGFUL_DIGITS - math.ceil(math.log10(largest))
+    rounded: Vector = np.round(values, decimals)
+    return rounded

@@ -1,6 +1,6 @@
 """Figures of an evaluation as PNG files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def draw_sweep(
         panel.set_title(pairs.name, fontsize=9)
         panel.set_xlabel("tie threshold δ of the predictor")
         panel.set_ylabel("accuracy (%)")
-    _legend(figure, panels[0][0])
+    _legend(figure, panels[0])
     _save(figure, path)
 
 
@@ -139,7 +139,7 @@ def draw_bins(answers: Sequence[PairAnswers], path: str | Path) -> None:
         panel.set_xlabel("percentile of the rating difference")
         panel.set_ylabel("pairs in the wrong order (%)")
         panel.set_ylim(bottom=0)
-    _legend(figure, panels[0][0])
+    _legend(figure, panels[0])
     _save(figure, path)
 
 
@@ -215,9 +215,21 @@ def _colors(count: int) -> list[Any]:
     return [colormap(number % colormap.N) for number in range(count)]
 
 
-def _legend(figure: Any, panel: Any) -> None:
-    handles, names = panel.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+def _legend(figure: Any, panels: Iterable[Any]) -> None:
+    """Name every line of any panel below them, in as many columns as find room."""
+    handles: dict[str, Any] = {}
+    for panel in panels:
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            list(handles.values()), list(handles), loc="outside lower center", ncols=columns,
+            fontsize=8,
+        )  # fmt: skip
+        if legend.get_window_extent(figure.canvas.get_renderer()).width <= figure.bbox.width:
+            return
+        if columns > 1:
+            legend.remove()
 
 
 def _save(figure: Any, path: str | Path) -> None:

@@ -1,11 +1,12 @@
 """What predictors are judged on: rated or labelled recordings, and pairs of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from urgentmos.data.manifest import Recording, is_pair_manifest, read_pairs
 from urgentmos.evaluation.pair_sets import PairSet, build_pair_set
+from urgentmos.evaluation.preference import DELTA
 from urgentmos.evaluation.ratings import RatedCorpus, read_rated_corpora
 
 
@@ -55,7 +56,11 @@ class Material:
 
 
 def read_material(
-    manifests: Sequence[Path], *, labels: Sequence[Path] = (), split: str | None = None
+    manifests: Sequence[Path],
+    *,
+    labels: Sequence[Path] = (),
+    split: str | None = None,
+    delta: float = DELTA,
 ) -> Material:
     """Read manifests: rated or labelled corpora, and sets of given pairs.
 
@@ -63,6 +68,8 @@ def read_material(
         manifests: Each of recordings, see ``read_rated_corpora``, or of pairs, see ``read_pairs``.
         labels: Label tables to merge into those of recordings.
         split: Keep only recordings whose ``meta.split`` is this one; pairs have no split.
+        delta: Largest comparison score that is a tie, where pairs say by how much one recording is
+            better. Verdicts alone, +1, -1 and 0, stay as they are.
 
     Raises:
         MaterialError: Two of them hold a corpus of one name.
@@ -73,7 +80,8 @@ def read_material(
     pair_sets: list[PairSet] = []
     for path in manifests:
         if is_pair_manifest(path):
-            pair_sets.append(build_pair_set(path.stem, read_pairs(path)))
+            pairs = build_pair_set(path.stem, read_pairs(path))
+            pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
         else:
             corpora += read_rated_corpora(path, labels=labels, split=split)
     names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]

@@ -1,9 +1,9 @@
 """The tables of MOS-RMBench: accuracy per dataset and overall, by ΔMOS, and on triplets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, accuracy_interval
@@ -139,17 +139,31 @@ def _accuracy_table(
         | {name: int(which.sum()) for name, which in chosen.items()}
         | {"Overall": sum(int(which.sum()) for which in chosen.values())}
     )
+    members = _pairs_together(answers, chosen)
     for name in _predictors(answers):
         correct = {
             judged.pair_set.name: _correct(judged, name)[chosen[judged.pair_set.name]]
             for judged in answers
         }
         together = np.concatenate(list(correct.values()))
-        places = np.arange(2 * len(together)).reshape(-1, 2)
-        overall = accuracy_interval(together, places, unit="pair", resampling=resampling)
+        overall = accuracy_interval(together, members, unit="pair", resampling=resampling)
         shares = _shares(correct) | {"Overall": overall} | _unanswered(answers, name)
         table.rows.append({"predictor": name} | shares)
     return table
+
+
+def _pairs_together(
+    answers: Sequence[PairAnswers], chosen: Mapping[str, NDArray[np.bool_]]
+) -> Int[NDArray[np.int64], "pairs 2"]:
+    """Number the recordings of all datasets one after the other, and give the chosen pairs."""
+    sets = [judged.pair_set for judged in answers]
+    starts = np.cumsum([0, *(len(pairs.paths) for pairs in sets)])
+    return np.concatenate(
+        [
+            pairs.pairs[chosen[pairs.name]] + start
+            for pairs, start in zip(sets, starts, strict=False)
+        ]
+    )
 
 
 def _shares(by_dataset: dict[str, Chosen]) -> dict[str, Cell]:

@@ -110,6 +110,10 @@ def pair_rated_corpus(
 
 def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
     """Say whether two rated recordings of a corpus may be paired."""
-    rated = [recording for recording in corpus.recordings if "mos" in recording.metrics]
-    references = {recording.reference_id for recording in rated}
-    return len(rated) > (len(references) if matching == "ref" else 1)
+    # A file is not paired with itself, under whatever name it comes again.
+    rated = {
+        (recording.reference_id if matching == "ref" else "", recording.audio_path)
+        for recording in corpus.recordings
+        if "mos" in recording.metrics
+    }
+    return len(rated) > len({group for group, _ in rated})

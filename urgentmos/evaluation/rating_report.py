@@ -110,20 +110,19 @@ def rating_difference_table(
         "quality are negated first.",
     )
     for corpus in corpora:
+        ratings = corpus.ratings
         paths = [recording.audio_path for recording in corpus.recordings]
-        for second in predictors[1:] if np.isfinite(corpus.ratings).any() else ():
+        for second in predictors[1:] if np.isfinite(ratings).any() else ():
+            scores = predictors[0].quality(paths), second.quality(paths)
             difference = statistic_difference(
-                srcc,
-                ratings=corpus.ratings,
-                first=predictors[0].quality(paths),
-                second=second.quality(paths),
-                resampling=resampling,
+                srcc, ratings=ratings, first=scores[0], second=scores[1], resampling=resampling
             )
             table.rows.append(
                 {
                     "corpus": corpus.name,
                     "first": predictors[0].name,
                     "second": second.name,
+                    "files": int(np.isfinite([ratings, *scores]).all(axis=0).sum()),
                     "SRCC": difference,
                 }
             )
