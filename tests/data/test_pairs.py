@@ -124,6 +124,12 @@ def test_a_file_under_two_names_is_not_paired_with_itself() -> None:
     assert names(make_pairs(twice, matching="any")) == [("a", "b"), ("a", "b")]
 
 
+def test_a_file_under_two_names_is_not_drawn_as_its_own_partner() -> None:
+    rated = [recording("a", mos=1.0), recording("a", mos=2.0)]
+    table = PairTable(rated, delta=0.5)
+    assert table.draw_partners({"any": 1.0}, np.random.default_rng(0)).tolist() == [-1, -1]
+
+
 def test_ties_are_dropped_before_the_cap() -> None:
     recordings = [recording(str(i), mos=2.0 if i == 0 else 1.0) for i in range(30)]
     pairs = make_pairs(recordings, matching="any", cap=29, drop_ties_within=0.5)
