@@ -184,6 +184,24 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         assert 0.5 < audio.duration_s < 2.5
 
 
+def test_mp3_that_states_a_length_and_lacks_its_last_tenth_is_flagged(tmp_path: Path) -> None:
+    whole = _write(tmp_path / "whole.mp3", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, format="MP3")
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.mp3"
+    cut.write_bytes(content[: len(content) * 9 // 10])
+    assert "truncated" not in read_audio(whole).flags
+    assert "truncated" in read_audio(cut).flags
+
+
+def test_integers_of_32_bits_in_floats_are_audio_and_larger_ones_are_not(tmp_path: Path) -> None:
+    samples = _noise(1.0, SAMPLE_RATE)
+    samples[7] = -(2.0**31)
+    read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT"))
+    samples[7] = -1.1 * 2.0**31
+    with pytest.raises(AudioError, match="not audio, or damaged"):
+        read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT"))
+
+
 def _without_length(path: Path, samples: np.ndarray) -> bytes:
     """MP3 of a varying bit rate without the first frame, which states the length."""
     options = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5}
