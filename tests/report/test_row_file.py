@@ -162,6 +162,15 @@ def test_a_json_lines_file_of_another_kind_is_refused(
         list(read_records(tmp_path / "rows.jsonl", columns, "jsonl"))
 
 
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_columns_in_another_order_are_refused(
+    tmp_path: Path, columns: dict[str, type], records: list[Record], fmt: RowFormat
+) -> None:
+    _write(tmp_path / "rows", columns, fmt, records)
+    with pytest.raises(OutputError, match="order differs"):
+        list(read_records(tmp_path / "rows", dict(reversed(columns.items())), fmt))
+
+
 def test_the_suffix_names_the_format() -> None:
     assert streamed_format(Path("a.CSV")) == "csv"
     assert streamed_format(Path("a.jsonl")) == "jsonl"
