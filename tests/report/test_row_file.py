@@ -12,6 +12,7 @@ from urgentmos.report.row_file import (
     Record,
     RowFile,
     RowFormat,
+    full_disk_in_words,
     read_records,
     streamed_format,
 )
@@ -101,6 +102,23 @@ def test_a_full_disk_leaves_whole_rows_and_says_so(
     file.write(records[2])
     file.close()
     assert list(read_records(path, columns, fmt)) == [records[0], records[2]]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "no space left; the rows"),
+        (errno.EDQUOT, "no space left; the rows"),
+        (errno.EFBIG, "may not become larger here; the rows"),
+        (errno.EIO, "as the system says it"),
+    ],
+)
+def test_only_errors_that_room_on_the_disk_would_fix_are_put_in_words(
+    number: int, told: str
+) -> None:
+    with pytest.raises(OSError, match=told) as error, full_disk_in_words(Path("rows.csv")):
+        raise OSError(number, "as the system says it")
+    assert error.value.errno == number
 
 
 def test_two_runs_on_one_file_are_refused(tmp_path: Path, columns: dict[str, type]) -> None:
