@@ -207,10 +207,10 @@ def test_speech_is_what_lies_within_35_db_of_the_loudest_frame():
 
 
 def test_silence_is_scaled_to_no_level():
-    silence, tone = np.zeros(3200, dtype=np.float32), np.ones(3200, dtype=np.float32)
-    assert not with_level_of(silence, tone).any()
-    assert not at_speech_level(silence, -25.0).any()
-    assert not scaled_noise(silence, speech=tone, snr_db=0.0).any()
+    silence, tone = np.full(3200, 1e-9, dtype=np.float32), np.ones(3200, dtype=np.float32)
+    assert np.array_equal(with_level_of(silence, tone), silence)
+    assert np.array_equal(at_speech_level(silence, -25.0), silence)
+    assert np.array_equal(scaled_noise(silence, speech=tone, snr_db=0.0), silence)
     assert np.array_equal(add_noise(tone, silence, snr_db=0.0), tone)
 
 
