@@ -188,6 +188,12 @@ def test_the_last_sample_of_a_resampled_recording_is_heard(tiny_assessor: Assess
     torch.testing.assert_close(scores["mos"], expected["mos"], atol=1e-5, rtol=0)
 
 
+def test_an_assessor_in_training_is_put_in_evaluation(tiny_assessor: Assessor) -> None:
+    tiny_assessor.network.train()
+    QualityLoss(model=tiny_assessor)
+    assert not any(module.training for module in tiny_assessor.network.modules())
+
+
 def test_modules_around_it_cannot_wake_or_store_it(
     tiny_assessor: Assessor, enhanced: torch.Tensor
 ) -> None:
