@@ -197,6 +197,12 @@ def test_concealment_fades_by_the_same_share_in_each_lost_frame(concealment, mon
     level = np.sqrt(np.mean(result.reshape(-1, 320) ** 2, axis=1)) / np.std(tone)
     assert level[20:24] == pytest.approx([0.8, 0.64, 0.512, 0.4096], rel=1e-3)
     assert level[25] == pytest.approx(1.0, rel=1e-3)
+    # Pitch concealment goes over into the next frame within 2.5 ms; a quarter of a period into it
+    # half of the way is done.
+    share = 20 / 39 if concealment == "pitch" else 1.0
+    crest = 24 * 320 + 20
+    assert result[crest] / tone[crest] == pytest.approx(share + (1 - share) * 0.4096, abs=0.01)
+    assert result[24 * 320 + 60] == pytest.approx(tone[24 * 320 + 60], abs=1e-4)
 
 
 def test_speech_is_what_lies_within_35_db_of_the_loudest_frame():
