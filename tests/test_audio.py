@@ -107,6 +107,43 @@ def test_level_faults_are_flagged(tmp_path: Path, samples: np.ndarray, flag: str
     assert read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE)).flags == (flag,)
 
 
+def test_silent_is_what_peaks_below_70_db_under_full_scale(tmp_path: Path) -> None:
+    tone = np.sin(np.arange(16000) / 20)
+    for peak, flags in ((3.1e-4, ("silent",)), (3.3e-4, ())):
+        path = _write(tmp_path / "a.wav", peak * tone, SAMPLE_RATE, subtype="FLOAT")
+        assert read_audio(path).flags == flags
+
+
+@pytest.mark.parametrize(
+    ("runs", "flags"),
+    [
+        ((3, 0), ()),
+        ((4, 0), ("clipped",)),
+        ((2, 2, 2, 2, 2), ()),
+    ],
+)
+@pytest.mark.parametrize("value", [0.9992, -0.9992, 0.9988])
+def test_clipped_is_what_stays_at_full_scale_for_more_than_one_sample_in_ten_thousand(
+    tmp_path: Path, runs: tuple[int, ...], flags: tuple[str, ...], value: float
+) -> None:
+    # Of a second at 16 kHz one sample is less than a ten-thousandth, two are more; a run's ends
+    # do not count.
+    samples = _noise(1.0, SAMPLE_RATE)
+    for place, run in enumerate(runs):
+        samples[100 * (place + 1) :][:run] = value
+    path = _write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    assert read_audio(path).flags == (flags if abs(value) >= 0.999 else ())
+
+
+def test_what_is_clipped_counts_as_a_share_of_all_channels(tmp_path: Path) -> None:
+    samples = _noise(1.0, SAMPLE_RATE, channels=2)
+    samples[100:104, 0] = 1.0
+    assert read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE)).flags == ("multichannel",)
+    samples[100:104, 1] = 1.0
+    flags = read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE)).flags
+    assert flags == ("multichannel", "clipped")
+
+
 def test_a_peak_at_full_scale_is_not_clipping(tmp_path: Path) -> None:
     samples = _noise(1.0, SAMPLE_RATE)
     samples[100] = 1.0
@@ -145,6 +182,24 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         audio = read_audio(half)
         assert audio.flags[0] == "truncated"
         assert 0.5 < audio.duration_s < 2.5
+
+
+def test_mp3_that_states_a_length_and_lacks_its_last_tenth_is_flagged(tmp_path: Path) -> None:
+    whole = _write(tmp_path / "whole.mp3", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, format="MP3")
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.mp3"
+    cut.write_bytes(content[: len(content) * 9 // 10])
+    assert "truncated" not in read_audio(whole).flags
+    assert "truncated" in read_audio(cut).flags
+
+
+def test_integers_of_32_bits_in_floats_are_audio_and_larger_ones_are_not(tmp_path: Path) -> None:
+    samples = _noise(1.0, SAMPLE_RATE)
+    samples[7] = -(2.0**31)
+    read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT"))
+    samples[7] = -1.1 * 2.0**31
+    with pytest.raises(AudioError, match="not audio, or damaged"):
+        read_audio(_write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT"))
 
 
 def _without_length(path: Path, samples: np.ndarray) -> bytes:

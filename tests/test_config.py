@@ -22,6 +22,7 @@ class Whole:
     by_name: dict[str, Part] = field(default_factory=dict)
     limit: float | None = None
     strides: tuple[int, ...] = ()
+    span: tuple[int, float] = (0, 1.0)
     folder: Path = Path("here")
     loud: bool = False
     anything: dict[str, Any] = field(default_factory=dict)
@@ -37,6 +38,7 @@ FULL = {
     "by_name": {"left": {"size": 4}},
     "limit": 2.5,
     "strides": [1, 2],
+    "span": [3, 4],
     "folder": "there",
     "loud": True,
     "anything": {"a": [1, {"b": None}]},
@@ -50,6 +52,7 @@ def test_nested_data_becomes_nested_dataclasses() -> None:
     assert whole.by_name == {"left": Part(4)}
     assert whole.folder == Path("there")
     assert whole.strides == (1, 2)
+    assert whole.span == (3, 4.0)
 
 
 @pytest.mark.parametrize("name", ["whole.yaml", "whole.json"])
@@ -75,6 +78,9 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, name: str) -> None:
         ({"part": {"size": 1}, "limit": "much"}, r"run\.limit: expected float, got 'much'"),
         ({"part": {"size": 1}, "limit": -1}, r"run: limit must not be negative"),
         ({"part": {"size": 1}, "loud": 1}, r"run\.loud: expected bool, got 1"),
+        ({"part": {"size": 1}, "limit": float("nan")}, r"run\.limit: expected float, got nan"),
+        ({"part": {"size": 1}, "span": [1, 2, 3]}, r"run\.span: expected a list of 2 items"),
+        ({"part": {"size": 1}, "span": [1]}, r"run\.span: expected a list of 2 items"),
         ({"part": {"size": 1}, "limit": 10**400}, r"run\.limit: expected float, got an integer"),
         ([1], r"run: expected keys and values"),
     ],
@@ -84,10 +90,27 @@ def test_what_does_not_fit_is_refused_by_its_place(data: Any, message: str) -> N
         from_dict(Whole, data, where="run")
 
 
-def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["3e-5", "-3e-5", "+3E5", "3.e5"])
+def test_scientific_notation_is_a_number_whatever_its_sign_and_point(
+    tmp_path: Path, number: str
+) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("{size: 1, rate: 3e-5}")
-    assert load_config(Part, path).rate == 3e-5
+    path.write_text(f"{{size: 1, rate: {number}}}")
+    assert load_config(Part, path).rate == float(number)
+
+
+def test_of_several_types_that_do_not_fit_the_first_is_told() -> None:
+    @dataclass
+    class Either:
+        level: int | Part | None = None
+
+    with pytest.raises(ConfigError, match=r"run\.level: expected int, got 'high'"):
+        from_dict(Either, {"level": "high"}, where="run")
+
+
+def test_names_of_any_alphabet_are_saved_as_they_are_read(tmp_path: Path) -> None:
+    save_config(Whole(Part(1), folder=Path("naïve 音")), tmp_path / "run.yaml")
+    assert "naïve 音" in (tmp_path / "run.yaml").read_text(encoding="utf-8")
 
 
 def test_overrides_reach_into_mappings_and_lists(tmp_path: Path) -> None:
@@ -122,6 +145,7 @@ def test_without_a_file_overrides_change_the_defaults() -> None:
         ("part.size", "expected a.b.c=value"),
         ("part.siz=3", "unknown key 'siz'; did you mean 'size'"),
         ("parts.5.size=3", "expected an index below 2, got '5'"),
+        ("parts.2.size=3", "expected an index below 2, got '2'"),
         ("limit.x=3", "'x' is inside 2.5, which has no keys"),
         ("limit=[", "not valid YAML"),
     ],

@@ -28,6 +28,19 @@ def test_ktau_of_a_large_set_equals_scipy() -> None:
     assert ktau(x, y) == pytest.approx(stats.kendalltau(x, y)[0], abs=1e-12)
 
 
+def test_ktau_of_100_000_items_overflows_nowhere() -> None:
+    # The product of its two counts of pairs has more than 64 bits.
+    items = np.arange(100_000.0)
+    assert ktau(items, items) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("statistic", ["lcc", "srcc", "ktau"])
+def test_two_items_agree_or_disagree(statistic: str) -> None:
+    ratings = np.array([1.0, 3.0])
+    assert STATISTICS[statistic](ratings, np.array([2.0, 2.5])) == pytest.approx(1.0)
+    assert STATISTICS[statistic](ratings, np.array([2.5, 2.0])) == pytest.approx(-1.0)
+
+
 def test_ktau_by_hand() -> None:
     # Pairs of (1, 2, 3, 4) with (1, 3, 2, 4): five concordant, one discordant.
     ratings, scores = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 4.0])

@@ -110,6 +110,45 @@ def test_other_changes_are_no_parting(loss: QualityLoss, read, later: Scores) ->
         assert not read(monitor, later)
 
 
+def test_parting_is_by_more_than_the_tolerance_of_both(loss: QualityLoss, read) -> None:
+    # A quarter of the range, which binary numbers hold exactly.
+    for later, parted in (
+        ({"mos": 3.5, "estoi": 0.25}, {}),
+        ({"mos": 3.0, "estoi": 0.125}, {}),
+        ({"mos": 3.5, "estoi": 0.125}, {"estoi": 0.375}),
+    ):
+        monitor = LossMonitor(loss, held_out=["estoi"], tolerance=0.25)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeadsPartedWarning)
+            read(monitor, {"mos": 2.0, "estoi": 0.5})
+            assert read(monitor, later) == parted
+
+
+def test_two_percent_of_the_range_are_tolerated_unless_told_otherwise(
+    loss: QualityLoss, read
+) -> None:
+    for later, parts in ((0.481, False), (0.479, True)):
+        monitor = LossMonitor(loss, held_out=["estoi"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeadsPartedWarning)
+            read(monitor, {"mos": 2.0, "estoi": 0.5})
+            assert bool(read(monitor, {"mos": 3.0, "estoi": later})) == parts
+
+
+def test_weights_below_zero_count_by_their_size(tiny_assessor: Assessor, speech: Speech) -> None:
+    loss = QualityLoss({"mos": 1.0, "lsd": -1.0}, model=tiny_assessor)
+    monitor = LossMonitor(loss)
+    for _ in range(2):
+        monitor.update(torch.from_numpy(speech(0.4))[None])
+        assert not monitor.compute().parted
+
+
+def test_a_metric_of_weight_zero_can_be_held_out(tiny_assessor: Assessor) -> None:
+    loss = QualityLoss({"mos": 1.0, "lsd": 0.0}, model=tiny_assessor)
+    assert LossMonitor(loss, held_out=["lsd"]).held_out == ["lsd"]
+    assert "lsd" in LossMonitor(loss).held_out
+
+
 def test_no_gradient_is_kept(loss: QualityLoss, speech: Speech) -> None:
     waveform = torch.from_numpy(speech(0.4))[None].requires_grad_()
     monitor = LossMonitor(loss)
@@ -194,6 +233,16 @@ def test_a_reading_of_nothing_is_refused(loss: QualityLoss) -> None:
 def test_a_tolerance_that_means_nothing_is_refused(loss: QualityLoss, tolerance: float) -> None:
     with pytest.raises(ValueError, match=f"expected a tolerance of 0 or more.* got {tolerance}"):
         LossMonitor(loss, tolerance=tolerance)
+
+
+def test_what_is_measured_may_differ_from_reading_to_reading(
+    loss: QualityLoss, speech: Speech
+) -> None:
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    for measured in ({}, {"spksim": [0.5]}, {}, {"lsd": [3.0]}, {"spksim": [0.5]}):
+        monitor.update(recording, measured=measured)
+        assert set(monitor.compute().scores) == {"mos", "estoi", *measured}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from urgentmos.masks import divide_up, lengths_to_mask, masked_mean
+from urgentmos.masks import check_lengths, divide_up, lengths_to_mask, masked_mean
 
 
 def test_a_mask_is_true_on_real_frames_only() -> None:
@@ -38,3 +38,23 @@ def test_a_recording_without_a_real_frame_is_refused() -> None:
 
 def test_a_started_step_counts_as_one() -> None:
     assert divide_up(torch.tensor([0, 1, 3, 4, 6]), 3).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_the_mean_of_16_bit_features_is_taken_in_32() -> None:
+    # The sum, 100,000, is beyond the largest number of float16.
+    features = torch.full((1, 5000, 1), 20.0, dtype=torch.float16)
+    mean = masked_mean(features, torch.ones(1, 5000, dtype=torch.bool))
+    assert mean.dtype == torch.float32
+    assert mean.tolist() == [[20.0]]
+
+
+def test_lengths_from_one_sample_to_all_are_accepted() -> None:
+    check_lengths(torch.tensor([1, 8]), 8)
+
+
+@pytest.mark.parametrize(("lengths", "told"), [([8, 0], "0 to 8"), ([3, 9], "3 to 9")])
+def test_an_empty_recording_or_one_beyond_its_padding_is_refused(
+    lengths: list[int], told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and 8 samples, got {told}"):
+        check_lengths(torch.tensor(lengths), 8)

@@ -55,3 +55,7 @@ def test_a_single_name_is_not_taken_apart() -> None:
 
 def test_wanted_metrics_come_back_in_order_under_their_own_names() -> None:
     assert check_metrics(["sdr", "mos_overall"], ["mos", "sdr"]) == ["sdr", "mos"]
+
+
+def test_a_metric_wanted_twice_comes_once() -> None:
+    assert check_metrics(["sdr", "mos", "mos_overall", "sdr"], ["mos", "sdr"]) == ["sdr", "mos"]

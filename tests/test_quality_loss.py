@@ -19,6 +19,7 @@ from urgentmos.metrics import METRICS, UnknownMetricError, get_metric
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.encoders import Encoder
 from urgentmos.quality_loss import QualityLoss, as_numbers, distance_from_best
+from urgentmos.resampling import resample
 
 Speech = Callable[..., np.ndarray]
 
@@ -188,7 +189,7 @@ def test_padding_does_not_ring_into_a_resampled_recording(
     tiny_assessor: Assessor, speech: Speech
 ) -> None:
     recording = torch.from_numpy(speech(0.4, sample_rate=48000))[None]
-    padded = torch.nn.functional.pad(recording, (0, 4000), value=0.9)
+    padded = torch.nn.functional.pad(recording, (0, 4000), value=100.0)
     loss = QualityLoss(model=tiny_assessor)
     torch.testing.assert_close(
         loss(padded, sample_rate=48000, lengths=torch.tensor([recording.shape[1]])),
@@ -196,6 +197,21 @@ def test_padding_does_not_ring_into_a_resampled_recording(
         atol=1e-5,
         rtol=0,
     )
+
+
+def test_the_last_sample_of_a_resampled_recording_is_heard(tiny_assessor: Assessor) -> None:
+    # At 16 kHz, sample 6400 is the last one; without it the click would be half as loud.
+    recording = 0.001 * torch.sin(torch.arange(19201.0) / 20)[None]
+    recording[0, -1] = 0.9
+    expected = tiny_assessor.score(resample(recording, from_rate=48000, to_rate=16000), 16000)
+    scores = QualityLoss(model=tiny_assessor).scores(recording, sample_rate=48000)
+    torch.testing.assert_close(scores["mos"], expected["mos"], atol=1e-5, rtol=0)
+
+
+def test_an_assessor_in_training_is_put_in_evaluation(tiny_assessor: Assessor) -> None:
+    tiny_assessor.network.train()
+    QualityLoss(model=tiny_assessor)
+    assert not any(module.training for module in tiny_assessor.network.modules())
 
 
 def test_modules_around_it_cannot_wake_or_store_it(

@@ -42,6 +42,13 @@ def test_the_quietest_sound_stays_and_what_is_below_it_goes() -> None:
     assert (edges.num_before, edges.num_after) == (1, 1)
 
 
+def test_digital_silence_is_140_db_below_full_scale_which_the_last_of_24_bits_is_not() -> None:
+    waveform = np.array([1e-7, 2.0**-23, 1e-7], np.float32)
+    streamed, _ = _streamed(waveform, 3)
+    kept, _ = drop_edge_silence(torch.from_numpy(waveform)[None], torch.tensor([3]))
+    assert streamed.tolist() == kept[0].tolist() == [2.0**-23]
+
+
 def test_each_recording_of_a_batch_loses_its_own_and_padding_is_ignored() -> None:
     waveform = torch.tensor([[0.0, 1.0, 2.0, 0.0, 9.0], [3.0, 0.0, 4.0, 5.0, 6.0], [0.0] * 5])
     kept, lengths = drop_edge_silence(waveform, torch.tensor([4, 5, 2]))
@@ -70,3 +77,7 @@ def test_silent_is_what_peaks_below_70_db_whatever_its_offset_or_padding() -> No
     batch = torch.stack([quiet, loud, quiet + 0.5, padded, loud * torch.nan])
     lengths = torch.tensor([1600, 1600, 1600, 800, 1600])
     assert is_silent(batch, lengths).tolist() == [True, False, True, True, False]
+    # Zeros in the padding lie outside of what is above or below zero throughout.
+    offset = torch.stack([quiet + 0.5, quiet - 0.5])
+    offset[:, 800:] = 0.0
+    assert is_silent(offset, torch.tensor([800, 800])).tolist() == [True, True]

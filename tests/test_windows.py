@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from urgentmos.windows import (
@@ -13,6 +13,7 @@ from urgentmos.windows import (
     combine_scores,
     cut_windows,
     in_step,
+    meet,
     plan_windows,
 )
 
@@ -45,6 +46,10 @@ def test_windows_cover_the_recording_and_their_times_add_up_to_it(
 
 @settings(max_examples=60, deadline=None)
 @given(num_samples=st.integers(1, 6 * LENGTH))
+@example(num_samples=LENGTH)
+@example(num_samples=LENGTH + 1)
+@example(num_samples=LENGTH + HOP)
+@example(num_samples=LENGTH + HOP + 1)
 def test_a_recording_in_memory_has_the_windows_of_one_that_is_decoded(num_samples: int) -> None:
     streamed = _cut(num_samples, LENGTH)
     planned = plan_windows(num_samples, sample_rate=RATE)
@@ -59,6 +64,19 @@ def test_steps_repeat_windows_in_place_and_leave_none_out() -> None:
     assert list(in_step("ab", num_windows=2, num_steps=4)) == ["a", "a", "b", "b"]
     assert list(in_step("abc", num_windows=3, num_steps=3)) == ["a", "b", "c"]
     assert list(in_step("abc", num_windows=3, num_steps=4)) == ["a", "a", "b", "c"]
+
+
+def test_the_shorter_of_two_recordings_repeats_windows_whichever_comes_first() -> None:
+    assert list(meet("ab", "wxyz")) == [("a", "w"), ("a", "x"), ("b", "y"), ("b", "z")]
+    assert list(meet("wxyz", "ab")) == [("w", "a"), ("x", "a"), ("y", "b"), ("z", "b")]
+
+
+def test_windows_are_of_16_s_start_every_15_s_and_last_8_s_at_least() -> None:
+    # In figures, since the scores of long recordings hang on them.
+    assert plan_windows(17 * RATE, sample_rate=RATE) == [(0, 16 * RATE, 12.5), (900, 1700, 4.5)]
+    assert [start / RATE for start, _, _ in plan_windows(60 * RATE, sample_rate=RATE)] == [
+        *(0.0, 15.0, 30.0, 45.0),
+    ]
 
 
 def test_up_to_the_window_length_it_is_one_piece() -> None:

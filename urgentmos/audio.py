@@ -164,7 +164,7 @@ class AudioReader:
         ``truncated``: the file breaks off before its header or container says, or within a frame;
         what is there is used. ``multichannel``: channels were averaged. ``resampled``. ``silent``:
         nothing above -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 %
-        of the samples lie in runs of three or more at or beyond 0.999 of full scale.
+        of the samples are, like both their neighbours, at or beyond 0.999 of full scale.
         """
         silent = self.num_samples > 0 and (self._high - self._low) / 2 < SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels

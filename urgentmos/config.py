@@ -55,7 +55,7 @@ def from_dict(cls: type[ConfigT], data: object, *, where: str) -> ConfigT:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: expected keys and values, got {_shown.repr(data)}")
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in data:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {_shown.repr(key)}{_hint(str(key), fields)}")

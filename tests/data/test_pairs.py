@@ -124,6 +124,12 @@ def test_a_file_under_two_names_is_not_paired_with_itself() -> None:
     assert names(make_pairs(twice, matching="any")) == [("a", "b"), ("a", "b")]
 
 
+def test_a_file_under_two_names_is_not_drawn_as_its_own_partner() -> None:
+    rated = [recording("a", mos=1.0), recording("a", mos=2.0)]
+    table = PairTable(rated, delta=0.5)
+    assert table.draw_partners({"any": 1.0}, np.random.default_rng(0)).tolist() == [-1, -1]
+
+
 def test_ties_are_dropped_before_the_cap() -> None:
     recordings = [recording(str(i), mos=2.0 if i == 0 else 1.0) for i in range(30)]
     pairs = make_pairs(recordings, matching="any", cap=29, drop_ties_within=0.5)
@@ -170,7 +176,14 @@ def test_families_of_one_name_in_other_contents_corpora_or_simulations_are_other
     step = {"kind": "mnru", "seed": 1}
     first = recording("mild", family="000001", strength=0.2, corpus="c", distortions=[step])
     others = [
-        recording("content", reference="q", family="000001", strength=0.9, corpus="c"),
+        recording(
+            "content",
+            reference="q",
+            family="000001",
+            strength=0.9,
+            corpus="c",
+            distortions=[step],
+        ),
         recording("corpus", family="000001", strength=0.9, corpus="d", distortions=[step]),
         *(
             recording(name, family="000001", strength=0.9, corpus="c", distortions=[other])
@@ -239,6 +252,7 @@ def test_native_pairs_pass_through_capped_by_seed() -> None:
     capped = cap_pairs(pairs, cap=5, drop_ties_within=None, seed=0)
     assert len(set(capped)) == 5
     assert capped != cap_pairs(pairs, cap=5, drop_ties_within=None, seed=1)
+    assert capped == [pair for pair in pairs if pair in capped], "in the order given"
 
 
 @pytest.mark.parametrize("matching", MATCHINGS)
@@ -247,9 +261,20 @@ def test_nothing_to_pair_is_told_with_what_was_there(matching: str) -> None:
         make_pairs([recording("a", mos=1.0)], matching=matching)  # type: ignore[arg-type]
 
 
-def test_a_strength_that_is_no_number_is_refused() -> None:
-    with pytest.raises(PairError, match=r"'a': meta.strength: expected a number, got 'high'"):
-        make_pairs([recording("a", family="f", strength="high")], matching="strength")
+@pytest.mark.parametrize("strength", ["high", True])
+def test_a_strength_that_is_no_number_is_refused(strength: object) -> None:
+    told = rf"'a': meta.strength: expected a number, got {strength!r}"
+    with pytest.raises(PairError, match=told):
+        make_pairs([recording("a", family="f", strength=strength)], matching="strength")
+
+
+def test_recordings_of_one_strength_are_not_paired_by_strength() -> None:
+    twins = [
+        recording(name, family="f", strength=0.5, mos=m) for name, m in (("a", 1.0), ("b", 4.0))
+    ]
+    weaker = recording("c", family="f", strength=0.1)
+    pairs = make_pairs([*twins, weaker], matching="strength")
+    assert names(pairs) == [("a", "c"), ("b", "c")]
 
 
 def test_native_pairs_keep_their_partner_and_their_cmos() -> None:

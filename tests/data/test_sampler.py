@@ -76,6 +76,18 @@ def test_padded_samples_stay_within_the_bound_partners_counted(
             assert len(plan.recordings) * plan.lengths.max() <= 400
 
 
+def test_a_batch_one_sample_above_the_bound_is_cut() -> None:
+    for bound, most in ((400, 4), (399, 3)):
+        plans = epoch_of(make_sampler([100] * 12, window=Window(100), batch_samples=bound))
+        assert max(len(plan.recordings) for plan in plans) <= most
+
+
+def test_every_place_where_a_part_fits_can_be_heard() -> None:
+    sampler = make_sampler([102] * 60, window=Window(max_samples=100))
+    starts = [plan.starts.tolist() for plan in epoch_of(sampler)]
+    assert {start for each in starts for start in each} == {0, 1, 2}
+
+
 @given(lengths=lengths_lists, epoch=st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
 def test_a_part_lies_inside_its_recording_and_is_as_long_as_allowed(

@@ -316,6 +316,17 @@ class TestLongRecordings:
             tolerance = 1e-4 * METRICS[name].scale
             assert float(score) == pytest.approx(row.scores[name], abs=tolerance)
 
+    def test_a_pause_where_windows_meet_is_left_out_of_both_as_of_a_file(
+        self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+    ) -> None:
+        waveform = _fading(speech, 30.0)
+        waveform[13 * 16000 : 17 * 16000] = 0.0
+        soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+        (row,) = tiny_assessor.score_files([tmp_path / "a.wav"])
+        for name, score in tiny_assessor.score(waveform, 16000).items():
+            tolerance = 1e-4 * METRICS[name].scale
+            assert float(score) == pytest.approx(row.scores[name], abs=tolerance)
+
     def test_a_batch_with_a_long_recording_scores_each_as_alone(
         self, tiny_assessor: Assessor, speech: Speech
     ) -> None:

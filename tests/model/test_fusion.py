@@ -46,6 +46,13 @@ def test_alignment_stretches_each_recording_by_its_own_factor() -> None:
         torch.testing.assert_close(aligned[index, :target], alone[0])
 
 
+def test_beyond_its_target_a_recording_repeats_its_last_valid_frame() -> None:
+    features = torch.randn(2, 6, 2)
+    features[1, 3:] = float("nan")
+    aligned = align(features, torch.tensor([6, 3]), torch.tensor([12, 4]), num_frames=12)
+    assert torch.equal(aligned[1, 4:], features[1, 2].expand(8, 2))
+
+
 def test_each_recording_gets_the_frames_of_the_encoder_that_gave_it_most() -> None:
     fusion = Fusion(layers=[2, 1], dims=[3, 4], dim=5)
     fast = EncoderOutput(torch.randn(2, 2, 8, 3), torch.tensor([8, 1]))

@@ -28,6 +28,21 @@ def test_range_constraints_follow_the_equations() -> None:
     torch.testing.assert_close(RangeConstraint(None, None)(x), x)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ((1.0, 5.0), [1.0, 2.0, 5.0]),
+        ((0.0, None), [0.0, 2.0, 7.0]),
+        ((None, 1.0), [-3.0, 1.0, 1.0]),
+        ((None, None), [-3.0, 2.0, 7.0]),
+    ],
+)
+def test_what_something_was_added_to_is_brought_back_inside(
+    bounds: tuple[float | None, float | None], expected: list[float]
+) -> None:
+    assert RangeConstraint(*bounds).clamp(torch.tensor([-3.0, 2.0, 7.0])).tolist() == expected
+
+
 @pytest.mark.parametrize("bounds", [(1.0, 5.0), (0.0, None), (None, 1.0), (None, None)])
 def test_gradient_flows_through_every_constraint(
     bounds: tuple[float | None, float | None],
@@ -40,6 +55,24 @@ def test_a_head_is_one_linear_output() -> None:
     head = MetricHead(4, low=None, high=None)
     pooled = torch.randn(3, 4)
     torch.testing.assert_close(head(pooled), head.linear(pooled)[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_are_computed_in_32_bits_within_autocast_too(dtype: torch.dtype) -> None:
+    head = MetricHead(64, low=1.0, high=5.0)
+    pooled = torch.randn(3, 64).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = head(pooled)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, head(pooled.float()))
+
+
+def test_a_head_in_16_bits_computes_in_32() -> None:
+    head = MetricHead(64, low=None, high=None).bfloat16()
+    pooled = torch.randn(3, 64).bfloat16()
+    scores = head(pooled)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, head.float()(pooled.float()))
 
 
 def preference_head(features: str) -> PreferenceHead:

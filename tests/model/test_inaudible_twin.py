@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from urgentmos.model.config import ModelConfig
-from urgentmos.model.inaudible_twin import inaudible_twin
+from urgentmos.model.encoders.encoder import EncoderOutput
+from urgentmos.model.inaudible_twin import inaudible_twin, mean_output
 from urgentmos.model.network import AssessorNetwork, build_assessor
 
 DELAY = 80
@@ -43,6 +44,19 @@ def test_encoders_give_the_mean_over_both(tiny_config: ModelConfig, batch) -> No
         mean = (first.hidden_states + second.hidden_states) / 2
         torch.testing.assert_close(output.hidden_states, mean)
         assert not torch.allclose(first.hidden_states, mean)
+
+
+def test_an_encoder_s_own_score_is_the_mean_over_both_where_both_have_one() -> None:
+    lengths = torch.tensor([5, 3])
+    first, second, mute = (
+        EncoderOutput(torch.zeros(2, 1, 5, 4), lengths, score)
+        for score in (torch.tensor([1.0, 4.0]), torch.tensor([2.0, 3.0]), None)
+    )
+    score = mean_output(first, second).native_score
+    assert score is not None
+    assert score.tolist() == [1.5, 3.5]
+    assert mean_output(first, mute).native_score is None
+    assert mean_output(mute, second).native_score is None
 
 
 def test_training_hears_every_recording_once(tiny_config: ModelConfig, batch) -> None:

@@ -29,6 +29,15 @@ def test_silence_stays_silent_with_a_finite_gradient() -> None:
     assert bool(torch.isfinite(waveform.grad).all())
 
 
+@pytest.mark.parametrize(("power_db", "level_db"), [(-80, -26), (-100, -29), (-120, -46)])
+def test_from_100_db_below_full_scale_on_the_gain_stops_growing(
+    power_db: int, level_db: int
+) -> None:
+    waveform = torch.full((1, 1000), 10 ** (power_db / 20))
+    level = normalise_rms(waveform, torch.tensor([1000]))
+    assert 20 * level.mean().log10().item() == pytest.approx(level_db, abs=0.1)
+
+
 def test_a_level_can_be_kept() -> None:
     waveform = torch.randn(1, 10)
     assert keep_level(waveform, torch.tensor([10])) is waveform

@@ -27,6 +27,7 @@ def records() -> list[Record]:
         "naïve 音.wav",
         "not \udcff unicode.wav",
         "-v.wav",
+        "lone\rreturn.wav",
     ]
     return [
         {

@@ -14,6 +14,8 @@ def test_a_page_holds_every_row_and_no_markup_from_names(
     page = path.read_text(encoding="utf-8")
     assert page.count("<tr ") == len(records) + 1
     assert page.count('<tr class="failed">') == 1
+    assert "None" not in page, "what is missing is an empty cell"
+    assert page.count('<td class="number"></td>') == 3
     assert "&lt;script&gt;alert" in page
     assert "<script>alert" not in page
     assert "not \\udcff unicode.wav" in page

@@ -16,6 +16,12 @@ def test_wilson_interval_is_that_of_scipy(successes: int, trials: int) -> None:
     assert wilson_interval(successes, trials) == pytest.approx(tuple(expected), abs=1e-6)
 
 
+def test_no_interval_of_a_share_leaves_0_to_1() -> None:
+    for trials in range(1, 60):
+        assert wilson_interval(0, trials)[0] >= 0.0
+        assert wilson_interval(trials, trials)[1] <= 1.0
+
+
 def test_a_share_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing"):
         wilson_interval(0, 0)

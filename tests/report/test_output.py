@@ -161,6 +161,15 @@ def test_rows_of_recordings_not_asked_for_are_kept(run: Run) -> None:
     assert run.scored == ["b.wav"]
 
 
+def test_an_interrupted_resume_for_fewer_inputs_keeps_every_finished_row(run: Run) -> None:
+    run()
+    with pytest.raises(KeyboardInterrupt):
+        run(mode="resume", inputs=["x.wav", "c.wav", "e.wav"], stop_after=1)
+    run(mode="resume", inputs=[*INPUTS, "x.wav"])
+    assert run.scored == []
+    assert sorted(str(row["path"]) for row in run.rows()) == [*INPUTS, "x.wav"]
+
+
 def test_another_model_or_version_is_refused(run: Run) -> None:
     run(failing="b")
     before = run.path.read_bytes()
@@ -214,8 +223,33 @@ def test_a_run_that_ends_before_its_first_row_leaves_nothing_in_the_way(
     assert run.scored == INPUTS
 
 
+def test_a_run_on_no_input_leaves_a_table_without_rows(run: Run) -> None:
+    run(inputs=[])
+    assert run.rows() == []
+
+
 def _refuse(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_stopped_a_run_is_told_and_not_the_full_disk_after_it(
+    tmp_path: Path, columns: dict[str, type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "rows.csv", columns)
+    run(failing="a")
+    with pytest.raises(KeyboardInterrupt):
+        _stop_with_full_disk(run, monkeypatch)
+    monkeypatch.undo()
+    run(mode="resume")
+    assert run.rows() == WHOLE
+
+
+def _stop_with_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1", mode="resume")
+    with output:
+        next(output.merge(iter(WHOLE)))
+        monkeypatch.setattr(os, "pwrite", _refuse)
+        raise KeyboardInterrupt
 
 
 def test_a_disk_that_is_full_when_rows_are_put_aside_is_told_with_the_file(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from urgentmos.report.parquet import as_written, read_parquet, write_parquet
-from urgentmos.report.row_file import Record
+from urgentmos.report.row_file import OutputError, Record
 
 
 def test_parquet_has_the_types_of_the_columns_and_is_read_back(
@@ -21,3 +21,14 @@ def test_parquet_has_the_types_of_the_columns_and_is_read_back(
     written = [{**record, "path": as_written(str(record["path"]))} for record in records]
     assert list(read_parquet(path, columns)) == written
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_columns_in_another_order_are_other_columns(
+    tmp_path: Path, columns: dict[str, type], records: list[Record]
+) -> None:
+    pytest.importorskip("pyarrow", exc_type=ImportError)
+    path = tmp_path / "rows.parquet"
+    write_parquet(path, columns, records)
+    turned = dict(reversed(columns.items()))
+    with pytest.raises(OutputError, match="other columns than this run"):
+        list(read_parquet(path, turned))

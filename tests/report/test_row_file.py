@@ -12,6 +12,7 @@ from urgentmos.report.row_file import (
     Record,
     RowFile,
     RowFormat,
+    full_disk_in_words,
     read_records,
     streamed_format,
 )
@@ -103,6 +104,23 @@ def test_a_full_disk_leaves_whole_rows_and_says_so(
     assert list(read_records(path, columns, fmt)) == [records[0], records[2]]
 
 
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "no space left; the rows"),
+        (errno.EDQUOT, "no space left; the rows"),
+        (errno.EFBIG, "may not become larger here; the rows"),
+        (errno.EIO, "as the system says it"),
+    ],
+)
+def test_only_errors_that_room_on_the_disk_would_fix_are_put_in_words(
+    number: int, told: str
+) -> None:
+    with pytest.raises(OSError, match=told) as error, full_disk_in_words(Path("rows.csv")):
+        raise OSError(number, "as the system says it")
+    assert error.value.errno == number
+
+
 def test_two_runs_on_one_file_are_refused(tmp_path: Path, columns: dict[str, type]) -> None:
     first = RowFile(tmp_path / "rows.csv", columns, "csv", must_be_new=True)
     with pytest.raises(FileLockedError, match=r"another run is writing .*rows\.csv"):
@@ -160,6 +178,15 @@ def test_a_json_lines_file_of_another_kind_is_refused(
     (tmp_path / "rows.jsonl").write_text(content)
     with pytest.raises(OutputError, match=reason):
         list(read_records(tmp_path / "rows.jsonl", columns, "jsonl"))
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_columns_in_another_order_are_refused(
+    tmp_path: Path, columns: dict[str, type], records: list[Record], fmt: RowFormat
+) -> None:
+    _write(tmp_path / "rows", columns, fmt, records)
+    with pytest.raises(OutputError, match="order differs"):
+        list(read_records(tmp_path / "rows", dict(reversed(columns.items())), fmt))
 
 
 def test_the_suffix_names_the_format() -> None:

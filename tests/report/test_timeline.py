@@ -41,6 +41,15 @@ def test_rows_without_their_timeline_are_refused(tmp_path: Path) -> None:
         )
 
 
+def test_resume_without_an_earlier_run_begins_a_timeline(tmp_path: Path) -> None:
+    path = tmp_path / "timeline.csv"
+    with TimelineFile(
+        path, columns=COLUMNS, mode="resume", has_row=lambda _: False, num_rows=0
+    ) as timeline:
+        timeline.write(_windows("a.wav"))
+    assert list(read_records(path, COLUMNS, "csv")) == _windows("a.wav")
+
+
 def test_resuming_without_rows_spares_a_file_that_is_no_timeline(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("what,when\na,b\n")

@@ -60,6 +60,16 @@ def test_a_short_enough_pair_is_compared_as_the_model_does(
     assert comparison.mos_a == pytest.approx(float(tiny_assessor.score(a, 16000)["mos"][0]))
 
 
+def test_each_of_two_recordings_has_its_own_flags(
+    tiny_assessor: Assessor, files: dict[float, Path], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", soundfile.read(files[2.0])[0], 8000)
+    (comparison,) = compare_files(tiny_assessor, [(tmp_path / "a.wav", files[0.3])])
+    assert (comparison.flags_a, comparison.flags_b) == (("resampled",), ("short",))
+    record = comparison.to_record()
+    assert (record["flags_a"], record["flags_b"]) == ("resampled", "short")
+
+
 def test_windows_of_unequal_recordings_meet_in_time(
     tiny_assessor: Assessor, files: dict[float, Path]
 ) -> None:

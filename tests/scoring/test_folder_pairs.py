@@ -7,12 +7,18 @@ from urgentmos.scoring import match_folders
 
 
 def test_folders_are_matched_by_relative_path_whatever_the_suffix(tmp_path: Path) -> None:
-    for name in ("a/x.wav", "a/sub/y.wav", "a/only.wav", "b/x.flac", "b/sub/y.wav", "b/z.wav"):
+    names_a = ("x.wav", "sub/y.wav", "sub/x.wav", "only.wav")
+    names_b = ("x.flac", "sub/y.wav", "sub/x.mp3", "z.wav")
+    for name in (*(f"a/{name}" for name in names_a), *(f"b/{name}" for name in names_b)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     pairs, only_a, only_b = match_folders(tmp_path / "a", tmp_path / "b")
     relative = [(str(a.relative_to(tmp_path)), str(b.relative_to(tmp_path))) for a, b in pairs]
-    assert relative == [("a/sub/y.wav", "b/sub/y.wav"), ("a/x.wav", "b/x.flac")]
+    assert relative == [
+        ("a/sub/x.wav", "b/sub/x.mp3"),
+        ("a/sub/y.wav", "b/sub/y.wav"),
+        ("a/x.wav", "b/x.flac"),
+    ]
     assert (only_a, only_b) == ([tmp_path / "a/only.wav"], [tmp_path / "b/z.wav"])
 
 

@@ -78,6 +78,23 @@ def test_out_of_gpu_memory_halves_the_batch_and_says_so(
     assert max(sizes) <= 10, "the smaller bound is kept"
 
 
+def test_batches_planned_before_the_gpu_ran_out_are_not_tried_whole(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[float] = []
+
+    def run_out(batch: Tensor) -> None:
+        sizes.append(batch.numel() / 16000)
+        if sizes[-1] > 10:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    _replace_score(tiny_assessor, monkeypatch, run_out)
+    window = Window(np.full(5 * 16000, 0.5, np.float32), 0.0, 5.0, 5.0)
+    scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=20.0)
+    assert scorer.score([window] * 8) == [{"mos": 0.5}] * 8
+    assert sizes == [20.0, 10.0, 10.0, 10.0, 10.0]
+
+
 def test_a_recording_too_large_for_the_gpu_alone_fails_alone(
     tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,11 +122,12 @@ def test_a_recording_that_the_model_cannot_score_fails_alone(
     assert results == [{"mos": 0.25}, "the model failed: no kernel for this", {"mos": 0.75}]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_score_that_is_not_finite_is_no_score(
-    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     def score(waveform: Tensor, sample_rate: int, **_: object) -> dict[str, Tensor]:
-        return {"mos": torch.tensor([3.0, float("nan")])}
+        return {"mos": torch.tensor([3.0, value])}
 
     monkeypatch.setattr(tiny_assessor, "score", score)
     scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)

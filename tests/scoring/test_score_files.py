@@ -312,3 +312,14 @@ def test_an_abandoned_run_leaves_no_thread_and_no_file(
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
     assert not [link for link in links if os.path.realpath(link).startswith(str(folder))]
+
+
+def test_a_recording_that_fails_after_its_first_window_has_neither_scores_nor_a_timeline(
+    tiny_assessor: Assessor, tmp_path: Path, speech: Speech
+) -> None:
+    waveform = np.resize(speech(2.0), 40 * 16000)
+    waveform[39 * 16000] = np.nan
+    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+    (row,) = score_files(tiny_assessor, [tmp_path / "a.wav"], batch_seconds=16.0)
+    assert row.error == "NaN samples, the first at 39.000 s"
+    assert (row.scores, row.timeline) == ({}, ())

@@ -25,6 +25,31 @@ def test_weights_decide_how_often_a_kind_comes():
     assert first.count("recorded_noise") / 800 == pytest.approx(5 / 8, abs=0.06)
 
 
+def test_distortions_of_a_chain_are_milder_than_a_lone_one():
+    chains = {
+        length: [
+            draw_chain(WEIGHTS, DISTORTIONS, length=length, rng=np.random.default_rng(i))
+            for i in range(800)
+        ]
+        for length in (1, 2)
+    }
+    means = {
+        length: np.mean([step.strength for chain in drawn for step in chain])
+        for length, drawn in chains.items()
+    }
+    # The means of u and of u^1.5.
+    assert means == {1: pytest.approx(0.5, abs=0.03), 2: pytest.approx(0.4, abs=0.03)}
+
+
+def test_four_chains_in_five_are_in_the_order_of_a_real_path_and_the_others_in_any():
+    weights = {"room": 1.0, "packet_loss": 1.0}
+    kinds = [
+        [step.kind for step in draw_chain(weights, DISTORTIONS, length=2, rng=each)]
+        for each in map(np.random.default_rng, range(800))
+    ]
+    assert kinds.count(["room", "packet_loss"]) / 800 == pytest.approx(0.8 + 0.2 / 2, abs=0.03)
+
+
 def test_versions_differ_in_one_strength_alone(sources):
     chain = draw_chain(WEIGHTS, DISTORTIONS, length=3, rng=np.random.default_rng(1))
     made = versions(chain, DISTORTIONS, sources, count=4, rng=np.random.default_rng(2))
@@ -71,3 +96,9 @@ def test_a_kind_that_changes_the_length_is_refused_by_name(speech, sources):
     kinds = {"cutter": DistortionKind(lambda s, r, o: {}, lambda w, p, r, o: w[:-1], 1)}
     with pytest.raises(ValueError, match="cutter must keep 16000 finite samples"):
         apply_chain(speech(1.0), [Step("cutter", 0.5, 1)], kinds, sources)
+
+
+def test_a_kind_that_gives_no_finite_sample_is_refused_by_name(speech, sources):
+    kinds = {"burnt": DistortionKind(lambda s, r, o: {}, lambda w, p, r, o: w * np.nan, 1)}
+    with pytest.raises(ValueError, match=r"burnt must keep .* 16000 not finite"):
+        apply_chain(speech(1.0), [Step("burnt", 0.5, 1)], kinds, sources)

@@ -18,9 +18,12 @@ from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
+from urgentmos.simulate.levels import speech_level_db
 from urgentmos.simulate.material import read_material
+from urgentmos.simulate.plan import make_plan
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
+from urgentmos.simulate.speech_synthesis import Voice
 from urgentmos.simulate.tools import MissingToolError
 
 
@@ -90,6 +93,32 @@ def test_recordings_are_as_long_as_their_reference_and_read_as_a_manifest(config
             assert np.array_equal(audio, reference)
 
 
+def test_a_recording_too_loud_for_its_file_is_turned_down_as_its_row_says(config, tmp_path):
+    loud = DistortionKind(lambda s, r, o: {}, lambda w, p, r, o: 100 * w, stage=2)
+    few = replace(config, num_recordings=3, weights={"loud": 1.0}, family_share=0.0)
+    few = replace(few, num_distortions=[0.0, 1.0, 0.0, 0.0])
+    make(few, tmp_path, kinds={"loud": loud})
+    for row in rows_of(tmp_path):
+        audio, _ = soundfile.read(tmp_path / row["audio_path"])
+        reference, _ = soundfile.read(tmp_path / row["meta"]["reference_path"])
+        assert np.abs(audio).max() == pytest.approx(0.99, abs=1e-3)
+        gain = np.abs(audio).max() / (100 * np.abs(reference).max())
+        assert row["meta"]["gain"] == pytest.approx(gain, rel=0.01)
+
+
+@pytest.mark.parametrize(("level_dbfs", "limited"), [([-34.0, -30.0], False), ([0.0, 6.0], True)])
+def test_references_have_a_level_asked_for_as_far_as_their_peaks_allow(
+    config, tmp_path, level_dbfs, limited
+):
+    make(replace(config, num_recordings=6, level_dbfs=level_dbfs), tmp_path)
+    for path in (tmp_path / "reference").iterdir():
+        reference, _ = soundfile.read(path, dtype="float32")
+        if limited:
+            assert np.abs(reference).max() == pytest.approx(0.9, abs=1e-3)
+        else:
+            assert -34.1 <= speech_level_db(reference) <= -29.9
+
+
 def test_no_speaker_noise_or_response_is_on_both_sides(config, tmp_path):
     make(replace(config, num_recordings=80), tmp_path)
     sides = {"train": set(), "validation": set()}
@@ -106,6 +135,44 @@ def test_no_speaker_noise_or_response_is_on_both_sides(config, tmp_path):
     assert sides["train"]
     assert sides["validation"]
     assert not sides["train"] & sides["validation"]
+
+
+def test_a_share_of_synthesised_speech_is_for_validation_by_voices_of_its_own(config):
+    spoken = replace(config, shares=SourceShares(0.0, 0.0, 1.0), num_recordings=200)
+    plan = make_plan(
+        spoken,
+        read_material(spoken),
+        seed=0,
+        kinds=DISTORTIONS,
+        voices=[Voice("espeak-ng", f"en+f{number}", "en") for number in range(10)],
+        sentences={"en": ("One.", "Two.")},
+    )
+    voices = {"train": [], "validation": []}
+    for recording in plan.recordings():
+        voices[recording.split].append(recording.start.voice.name)
+    assert len(voices["validation"]) / 200 == pytest.approx(spoken.validation_share, abs=0.1)
+    assert not set(voices["train"]) & set(voices["validation"])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_of_synthesised_speech_the_share_asked_for_is_distorted_further(config, share):
+    spoken = replace(
+        config,
+        shares=SourceShares(0.0, 0.0, 1.0),
+        num_recordings=300,
+        family_share=0.0,
+        distorted_share=share,
+    )
+    plan = make_plan(
+        spoken,
+        read_material(spoken),
+        seed=0,
+        kinds=DISTORTIONS,
+        voices=[Voice("espeak-ng", f"en+f{number}", "en") for number in range(4)],
+        sentences={"en": ("One.", "Two.")},
+    )
+    distorted = [bool(recording.chain) for recording in plan.recordings()]
+    assert np.mean(distorted) == pytest.approx(share, abs=0.05)
 
 
 def test_a_family_shares_everything_but_one_strength(config, tmp_path):

@@ -4,7 +4,12 @@ import pytest
 
 from urgentmos.data.manifest import ManifestError
 from urgentmos.simulate.config import SimulationConfig
-from urgentmos.simulate.material import read_material, split_utterances, tell_split
+from urgentmos.simulate.material import (
+    assign_splits,
+    read_material,
+    split_utterances,
+    tell_split,
+)
 from urgentmos.simulate.sources import MissingMaterialError
 
 
@@ -97,3 +102,24 @@ def test_a_split_that_the_manifest_states_is_nothing_to_tell(tmp_path):
     splits = split_utterances(material, validation_share=0.5)
     assert splits == {"train.wav": "train", "validation.wav": "validation"}
     assert tell_split(material, splits, validation_share=0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "share", "num_for_validation"),
+    [(10, 0.3, 3), (4, 0.05, 1), (4, 0.95, 3), (4, 0.0, 0), (1, 0.1, 0)],
+)
+def test_each_side_keeps_a_group_where_a_share_is_asked_for_and_there_are_two(
+    num_groups: int, share: float, num_for_validation: int
+) -> None:
+    splits = assign_splits(map(str, range(num_groups)), validation_share=share)
+    assert list(splits.values()).count("validation") == num_for_validation
+
+
+def test_speech_of_exactly_the_shortest_duration_is_used(tmp_path):
+    rows = [
+        {"path": f"clean/x/{seconds}.wav", "kind": "clean", "seconds": seconds}
+        for seconds in (1.99, 2.0)
+    ]
+    material = material_of(tmp_path, *rows)
+    assert [utterance.seconds for utterance in material.clean] == [2.0]
+    assert material.num_short == 1

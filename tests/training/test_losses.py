@@ -121,9 +121,10 @@ def test_a_pair_of_which_nothing_is_known_counts_nowhere() -> None:
 
 def test_bradley_terry_is_the_log_chance_of_the_better_winning() -> None:
     loss = bradley_terry_loss(
-        torch.tensor([2.0, 2.0, 7.0, 7.0]), direction=torch.tensor([1.0, -1.0, 0.0, NAN])
+        torch.tensor([2.0, 3.0, 7.0, 7.0]), direction=torch.tensor([1.0, -1.0, 0.0, NAN])
     )
-    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(2))) / 2
+    # The first pair is right by 2, the second wrong by 3.
+    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(3))) / 2
     assert loss.item() == pytest.approx(expected)
 
 

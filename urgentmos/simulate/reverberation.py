@@ -104,12 +104,12 @@ def _sample_measured(strength: float, rng: np.random.Generator, sources: Sources
 
 def measured_response(
     response: Float[NDArray[Any], " samples"], direct_to_reverberant_db: float
-) -> tuple[Float[NDArray[Any], " samples"], int]:
+) -> tuple[Float[NDArray[Any], " kept_samples"], int]:
     """Set a measured response's direct-to-reverberant ratio.
 
     Returns:
-        The response, its direct path (the largest sample, and 2.5 ms around it) positive and of
-        energy 1, and the sample at which the direct path stands.
+        The response from 2.5 ms before its direct path on, the direct path (the largest sample, and
+        2.5 ms around it) positive and of energy 1, and the sample at which the direct path stands.
     """
     direct = int(np.argmax(np.abs(response)))
     around = int(0.0025 * SAMPLE_RATE)
