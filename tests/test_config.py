@@ -148,6 +148,7 @@ def test_without_a_file_overrides_change_the_defaults() -> None:
         ("parts.2.size=3", "expected an index below 2, got '2'"),
         ("limit.x=3", "'x' is inside 2.5, which has no keys"),
         ("limit=[", "not valid YAML"),
+        ("part={size: 1, size: 2}", "override .*: key 'size' is in line 1 and again in line 1"),
     ],
 )
 def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str) -> None:

@@ -137,7 +137,7 @@ def differences(before: object, after: object) -> list[str]:
     return list(_differences(to_dict(before), to_dict(after), where=""))
 
 
-def _read_yaml(content: bytes) -> Any:
+def _read_yaml(content: bytes | str) -> Any:
     loader = yaml.SafeLoader(content)
     try:
         document = loader.get_single_node()
@@ -279,7 +279,9 @@ def _override(data: Any, override: str) -> Any:
     if not equals or not dotted:
         raise ConfigError(f"override {override!r}: expected a.b.c=value")
     try:
-        value = yaml.safe_load(text)
+        value = _read_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"override {override!r}: {error}") from error
     except _YAML_ERRORS as error:
         raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
     return _replaced(data, dotted.split("."), value, override=override)

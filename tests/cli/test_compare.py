@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,25 @@ def test_a_file_that_cannot_be_read_is_status_1(
     result = invoke("compare", *files, "--model", tiny_model_dir)
     assert result.exit_code == 1
     assert "failed: B: not readable as audio" in result.stderr
+
+
+def test_a_file_that_may_not_be_read_or_has_too_long_a_name_is_no_wrong_usage(
+    invoke: Invoke,
+    recordings: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Root may read everything, so the operating system's answer is made up.
+    monkeypatch.setattr(os, "access", lambda path, mode, **options: mode != os.R_OK)
+    file, options = recordings / "00.wav", ["--model", tiny_model_dir, "--device", "cpu"]
+    assert invoke("compare", file, file, *options).exit_code == 0
+    result = invoke("compare", file, tmp_path / ("x" * 300 + ".wav"), *options)
+    assert result.exit_code == 1, result.output
+    assert "failed: B: cannot be opened: " in result.stderr
+    folder = invoke("compare", recordings, recordings, *options)
+    assert folder.exit_code == 2
+    assert "may not be read" in folder.stderr
 
 
 def test_folders_give_rows_a_summary_and_what_was_not_matched(

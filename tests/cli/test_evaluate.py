@@ -115,6 +115,7 @@ def test_wrong_usage_is_exit_status_2(rated: Path, tiny_model_dir: Path) -> None
         ["--scores", f"{table}:bad"],
         ["--split", "test"],
         ["--metric", "pesqq"],
+        ["--pin", "0" * 16],
     ):
         result = _evaluate(rated, "--model", tiny_model_dir, *options)
         assert result.exit_code == 2, (options, result.output)

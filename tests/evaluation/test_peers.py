@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,36 @@ def test_peers_are_computed_once_and_kept(
         [recordings[0].audio_path.name, recordings[4].audio_path.name]
     )
     assert list(cache.parent.iterdir()) == [cache]
+
+
+def test_scores_beside_another_reference_are_not_taken_for_those_beside_this_one(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, *others = read_rated_corpora(rated)[0].recordings
+    asked: list[int] = []
+
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
+        asked.append(len(read_manifest(manifest)))
+        return _give_pesq(manifest, output)
+
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label_manifest)
+    for reference in (others[0], others[1], others[0], None):
+        meta = {} if reference is None else {"reference_path": str(reference.audio_path)}
+        beside = replace(recording, meta=meta)
+        score_with_peers([beside], ["pesq"], cache=tmp_path / "peers.csv", workers=0)
+    # The third was known from the first.
+    assert asked == [1, 1, 1]
+
+
+def test_a_name_that_is_too_long_has_no_score_of_a_peer(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = read_rated_corpora(rated)[0].recordings[0]
+    too_long = replace(recording, audio_path=tmp_path / ("x" * 300))
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", _give_pesq)
+    cache = tmp_path / "peers.csv"
+    scored = score_with_peers([recording, too_long], ["pesq"], cache=cache, workers=0)
+    assert list(scored.predictors[0].scores) == [recording.audio_path]
 
 
 def test_a_recording_that_is_not_there_has_no_score_of_a_peer(

@@ -101,3 +101,9 @@ def test_a_bad_recording_fails_its_pair_only(
     assert comparisons[0].error == "B: no such file"
     assert comparisons[1].error == "A: no such file; B: no such file"
     assert comparisons[0].to_record()["p_a"] is None
+
+
+def test_a_wrong_number_of_workers_is_told_by_the_call(tiny_assessor: Assessor) -> None:
+    # And not when the first comparison is asked for, which may be elsewhere.
+    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
+        compare_files(tiny_assessor, [], workers=-1)

@@ -1,5 +1,6 @@
 """``urgentmos compare``: which of two recordings is better."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,8 +35,9 @@ _NUMBERS = ("p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b")
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="A recording or a folder.")],
-    b: Annotated[Path, typer.Argument(help="What to compare it with: likewise.")],
+    # A file that may not be read is no wrong usage: its pair fails, as its row does in `score`.
+    a: Annotated[Path, typer.Argument(help="A recording or a folder.", readable=False)],
+    b: Annotated[Path, typer.Argument(help="What to compare it with: likewise.", readable=False)],
     output: OutputOption = None,
     model: ModelOption = "default",
     device: DeviceOption = None,
@@ -56,15 +58,15 @@ def compare(
     from urgentmos.scoring import compare_files
     from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
 
-    _check_alike(a, b)
+    folders = _are_folders(a, b)
     mode = write_mode(output, resume=resume, overwrite=overwrite)
     check_format(output, stdout_format)
-    matched = _match(a, b) if a.is_dir() else [(a, b)]
+    matched = _match(a, b) if folders else [(a, b)]
     pairs = [(str(path_a), str(path_b)) for path_a, path_b in matched]
     assessor = load_assessor(model, device, precision)
     if assessor.network.preference is None:
         raise typer.BadParameter(f"the model {model!r} has no preference head: it cannot compare")
-    if output is None and stdout_format is None and not a.is_dir():
+    if output is None and stdout_format is None and not folders:
         _tell_one(next(compare_files(assessor, pairs, workers=workers)))
         return
     failures, verdicts = Failures(), Counter[str]()
@@ -93,12 +95,18 @@ def compare(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _check_alike(a: Path, b: Path) -> None:
-    if a.is_dir() != b.is_dir():
+def _are_folders(a: Path, b: Path) -> bool:
+    # Not path.is_dir(), which raises what open() will tell: too long a name, a closed folder.
+    folders = os.path.isdir(a)
+    if os.path.isdir(b) != folders:
         for path in (a, b):
-            if not path.exists():
+            if not os.path.exists(path):
                 raise typer.BadParameter(f"no such folder {str(path)!r}")
         raise typer.BadParameter("compare two files or two folders, not one of each")
+    for path in (a, b) if folders else ():
+        if not os.access(path, os.R_OK):
+            raise typer.BadParameter(f"the folder {str(path)!r} may not be read")
+    return folders
 
 
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:

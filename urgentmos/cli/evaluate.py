@@ -63,7 +63,10 @@ def evaluate(
         ),
     ] = "ref",
     delta: Annotated[
-        float, typer.Option(min=0.0, help="Tie threshold on a five-point scale.")
+        float,
+        typer.Option(
+            min=0.0, help="Largest tie: on a five-point scale, and in comparison scores of pairs."
+        ),
     ] = 0.5,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Resamples for intervals; 0 for none.")
@@ -97,12 +100,14 @@ def evaluate(
     from urgentmos.evaluation.urgentmos_benchmark import count_table
     from urgentmos.metrics import check_metrics
 
+    is_rmbench = benchmark == "mos-rmbench"
+    if pin is not None and not is_rmbench:
+        raise typer.BadParameter("--pin is for the pairs of --benchmark mos-rmbench")
     _check_output(output, figures=figures)
     assessors = _load(model or ["default"], device)
     for assessor in assessors.values():
         (metric,) = check_metrics([metric], assessor.metrics)
 
-    is_rmbench = benchmark == "mos-rmbench"
     split = split or ("test" if is_rmbench else None)
     material = read_material(manifests, labels=labels or [], split=split, delta=delta)
     material.check_labelled([name for each in assessors.values() for name in each.metrics])

@@ -14,7 +14,7 @@ from urgentmos.file_lock import FileLockedError, lock_folder, wait_for_lock
 from urgentmos.name_bytes import name_bytes
 
 Labels = Mapping[str, Mapping[str, float]]
-"""Scores by ``file_key``, then by metric."""
+"""Scores by the ``file_key`` of a recording, and of its reference behind it, then by metric."""
 
 
 class PeerCacheError(ValueError):

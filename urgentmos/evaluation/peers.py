@@ -1,5 +1,6 @@
 """Scores of other tools, to set beside those of models."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,8 @@ def score_with_peers(
     Args:
         recordings: What to score.
         peers: Tools, or metrics they give; ``dnsmos`` stands for all that DNSMOS gives.
-        cache: Table that scores are read from and added to. A file that changed is scored again.
+        cache: Table that scores are read from and added to. A file that changed is scored again,
+            and so is one whose reference is another or changed.
         workers: Processes; 0 for none beside this one.
         progress: Show a bar on stderr.
 
@@ -57,7 +59,8 @@ def score_with_peers(
     tools = resolve_labels(peers)
     table = PeerCache(cache)
     known = table.read()
-    keys = {r.audio_path: file_key(r.audio_path) for r in recordings if r.audio_path.is_file()}
+    # Not path.is_file(), which raises where a name is too long.
+    keys = {r.audio_path: _key(r) for r in recordings if os.path.isfile(r.audio_path)}
     wanted = {
         key: replace(
             recording,
@@ -118,6 +121,11 @@ def _finished(answer: Path) -> Labels:
         return {}
     with PartFile(path, tools={}) as part:
         return {uid: outcome.metrics for uid, outcome in part.outcomes.items()}
+
+
+def _key(recording: Recording) -> str:
+    paths = [recording.audio_path, Path(recording.meta.get("reference_path") or "")]
+    return " ".join(file_key(path) for path in paths if os.path.isfile(path))
 
 
 def _failures(peer: str, rows: Mapping[Path, Recording]) -> Iterator[tuple[Path, str]]:

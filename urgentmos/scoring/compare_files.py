@@ -128,8 +128,7 @@ def compare_files(
     decoded = decode_recordings(
         itertools.chain.from_iterable(pairs), sample_rate=assessor.sample_rate, workers=workers
     )
-    for a, b in zip(decoded, decoded, strict=True):
-        yield comparer.compare(a, b)
+    return (comparer.compare(a, b) for a, b in zip(decoded, decoded, strict=True))
 
 
 class _Comparer:
