@@ -380,7 +380,12 @@ def test_weights_that_name_no_metric_of_the_model_are_refused(
 
 
 # Without the loss around it, since the tests' type checks would refuse them first.
-@pytest.mark.parametrize("weights", [["mos"], {"mos": "1"}, {"mos": None}, {1: 1.0}], ids=str)
+@pytest.mark.parametrize(
+    "weights",
+    [
+        ["mos"], {"mos": "1"}, {"mos": None}, {1: 1.0}, {"mos": torch.ones(2)}, {"mos": 10**400},
+    ],
+)  # fmt: skip
 def test_weights_that_are_no_numbers_by_name_are_refused_in_words(weights: Any) -> None:
     with pytest.raises(TypeError, match=r"expected weights such as \{'mos': 1.0, 'pesq': 0.5\}"):
         as_numbers(weights)

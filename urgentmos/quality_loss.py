@@ -215,7 +215,8 @@ def as_numbers(weights: object) -> dict[str, float]:
     try:
         # Not float(): it reads text, too.
         return {name: math.fsum([weight]) for name, weight in weights.items()}
-    except TypeError as error:
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        # RuntimeError or ValueError is what torch says of tensors of several values.
         raise TypeError(f"{expected}{dict(weights)}") from error
 
 

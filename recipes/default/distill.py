@@ -152,11 +152,12 @@ def train(
     checkpoint = {"module": student, "optimizer": optimizer, "average": average, "rank": 0}
     if resume and folder.is_resumable(digest=corpus.digest, num_processes=1):
         state = load_run_state(folder.last, **checkpoint)
+        folder.cut_history(state.step)
     else:
         folder.start(config, digest=corpus.digest, num_processes=1)
     drawn = batches(corpus.train, store, config, state.progress)
     bar = tqdm(total=config.steps, initial=state.step, desc="distillation", unit="step")
-    with folder.curves(first_step=state.step + 1) as curves, bar:
+    with folder.alone(), folder.curves(first_step=state.step + 1) as curves, bar:
         means = RunningMeans()
         while state.step < config.steps:
             batch = next(drawn)

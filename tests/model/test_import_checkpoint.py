@@ -25,6 +25,7 @@ from urgentmos.model.restricted_pickle import RestrictedPickleError
 pytest.importorskip("transformers")
 
 GOLDEN = Path(__file__).parent / "golden_public_checkpoint"
+CLASSES = "metric2comparative_score_predictor.mos_overall.classification_head.bias"
 TOOL = Path(__file__).parents[2] / "tools" / "parity_with_public_code.py"
 
 
@@ -244,11 +245,19 @@ def test_checkpoint_without_weights_is_refused(tmp_path):
         lambda c: c["model"].pop("feature_extractor.feat_proj.0.bias"),
         lambda c: c.update(model=torch.ones(2)),
         lambda c: c.update(model=[torch.ones(2)]),
+        lambda c: c["model"].update({CLASSES: torch.ones(2)}),
     ],
 )
 def test_checkpoint_of_another_format_is_refused(change, tmp_path):
     with pytest.raises(ImportCheckpointError, match="neither of the formats known here"):
         run(changed(tmp_path, change), tmp_path / "out")
+
+
+def test_range_that_is_no_number_is_refused(tmp_path):
+    name = "metric2absolute_score_predictor.mos_overall.activation.min_value"
+    source = changed(tmp_path, lambda c: c["model"].update({name: torch.tensor(torch.nan)}))
+    with pytest.raises(ValueError, match=r"bounds\.mos: expected at most .* got nan and 5\.0"):
+        run(source, tmp_path / "out")
 
 
 def test_code_in_a_checkpoint_is_refused(tmp_path):

@@ -111,8 +111,11 @@ def test_the_copy_learns_and_the_rest_is_that_of_the_model_with_the_trunk(
 
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, run: Path, heads: Path) -> None:
     stated = [f"start_from={heads}", "optimizer.lr=2e-3", "save_every=2"]
+    history = tmp_path / "halves" / "history.jsonl"
     for output, steps in (("whole", [4]), ("halves", [2, 4])):
         for number, last in enumerate(steps):
+            if number > 0:  # As of a run that was killed after its third step.
+                history.write_text(f'{history.read_text()}{{"step": 3, "states": 1.0}}\n')
             done = distill(
                 run, *stated, f"output={tmp_path}/{output}", f"steps={last}", resume=number > 0
             )
@@ -123,6 +126,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, run: Path, he
     )
     for name, tensor in whole.items():
         assert torch.equal(tensor, halves[name]), name
+    assert [json.loads(line)["step"] for line in history.read_text().splitlines()] == [2, 4]
 
 
 def test_a_model_without_the_heads_is_refused(

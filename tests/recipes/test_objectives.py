@@ -193,13 +193,9 @@ def test_finished_runs_are_skipped_and_stopped_ones_resumed(
     for seed in range(3):
         for name in ("bradley_terry", "qamro"):
             (runs / f"{name}_{seed}" / "final").mkdir(parents=True)
-    (runs / "mse_1" / "last").mkdir(parents=True)
-    (runs / "mse_1" / "last" / "state.json").touch()
     *trained, reported = run_recipe(runs)
     assert len(trained) == 12
-    assert [line for line in trained if "--resume" in line] == [
-        line for line in trained if "mse_1" in line
-    ]
+    assert all("train --resume " in line for line in trained)
     assert all("data.manifests=[t.jsonl] data.cache=c.cache" in line for line in trained)
     assert reported.endswith(f"l.jsonl {runs} --output {RECIPE}/results")
 

@@ -53,6 +53,19 @@ def test_another_split_is_not_used(manifest: Path) -> None:
         load_corpus(config(path), metrics=METRICS)
 
 
+def test_what_cannot_be_trained_on_is_told_before_the_audio_is_read(manifest: Path) -> None:
+    def missing(**changes: object) -> DataConfig:
+        path = rewritten(manifest, "missing.jsonl", audio_path="missing.wav", **changes)
+        return config(path, validation_share=0.4)
+
+    with pytest.raises(ManifestError, match="no recording is in the validation split"):
+        load_corpus(missing(meta={"split": "train"}), metrics=METRICS)
+    with pytest.raises(ManifestError, match="no training recording has a 'mcd' label"):
+        load_corpus(missing(), metrics=["mos", "mcd"])
+    with pytest.raises(ManifestError, match="'pesq' labels cannot be"):
+        load_corpus(missing(metrics={"mos_overall": 3.0, "pesq": 99.0}), metrics=METRICS)
+
+
 def test_a_metric_without_labels_is_refused(manifest: Path) -> None:
     with pytest.raises(ManifestError, match="no training recording has a 'mcd' label"):
         load_corpus(config(manifest), metrics=["mos", "mcd"])
@@ -76,7 +89,7 @@ def test_ratings_on_another_scale_are_refused(manifest: Path) -> None:
 def test_a_missing_audio_file_is_refused_before_training(manifest: Path) -> None:
     path = rewritten(manifest, "gone.jsonl", audio_path="gone.wav")
     with pytest.raises(ManifestError, match=r"recordings have no audio file.*gone\.wav"):
-        load_corpus(config(path), metrics=METRICS)
+        load_corpus(config(path, validation_share=0.4), metrics=METRICS)
 
 
 def test_a_uid_in_two_manifests_is_two_recordings(manifest: Path) -> None:

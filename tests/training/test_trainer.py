@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -189,13 +191,34 @@ def test_a_folder_with_a_run_is_not_written_over(make_run: MakeRun) -> None:
 def test_resuming_before_anything_was_saved_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
     whole, killed = (make_run(steps=1, output=str(tmp_path / name)) for name in ("a", "b"))
     Trainer(whole).train()
-    for run in (killed, killed):  # Without a folder, then with that of a run killed at once.
-        trainer = Trainer(run, resume=True)
+    for left in ("nothing", "a run killed at once", "a checkpoint without its counters"):
+        if left == "a checkpoint without its counters":
+            (Path(killed.output) / "last").mkdir()
+        trainer = Trainer(killed, resume=True)
         assert trainer.begins_anew
         assert trainer.changes == []
     trainer.train()
     assert all(torch.equal(weights(whole)[name], each) for name, each in weights(killed).items())
     assert not Trainer(killed, resume=True).begins_anew
+
+
+def test_a_run_that_a_full_disk_ended_at_once_begins_anew(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(steps=1)
+    write_text = Path.write_text
+
+    def full(self: Path, text: str, *args: Any, **options: Any) -> int:
+        if not self.name.startswith("run.json"):
+            return write_text(self, text, *args, **options)
+        self.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            Trainer(run)
+    assert Trainer(run, resume=True).begins_anew
 
 
 def test_the_command_says_that_a_resumed_run_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
@@ -248,7 +271,18 @@ def test_another_run_is_kept_out_of_the_folder(
         step(self, *args)
 
     monkeypatch.setattr(Trainer, "_step", refusing)
+    export = Trainer._export
+    exported = []
+
+    def refusing_too(self: Trainer, name: str, *args: Any) -> None:
+        with pytest.raises(FileLockedError), lock_folder(self.folder.path):
+            pass
+        exported.append(name)
+        export(self, name, *args)
+
+    monkeypatch.setattr(Trainer, "_export", refusing_too)
     assert trainer.train().step == 1
+    assert "final" in exported
 
 
 def test_one_of_several_processes_that_stays_alone_is_refused(

@@ -165,7 +165,8 @@ class ModelConfig:
         names = check_metrics(self.bounds, known)
         self.bounds = dict(zip(names, self.bounds.values(), strict=True))
         for name, (low, high) in self.bounds.items():
-            if any(bound is not None and abs(bound) > _LARGEST_BOUND for bound in (low, high)):
+            # NaN is above nothing.
+            if any(b is not None and not abs(b) <= _LARGEST_BOUND for b in (low, high)):
                 raise ValueError(
                     f"bounds.{name}: expected at most {_LARGEST_BOUND:g}, and null where there is "
                     f"no bound, got {low} and {high}"

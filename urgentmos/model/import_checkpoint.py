@@ -58,7 +58,7 @@ def import_checkpoint(
         if not is_universa(checkpoint["model"]):
             _check_period(origin, committed, trained_after_fix=trained_after_fix)
         public = describe(checkpoint, origin, encoder)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise ImportCheckpointError(
             f"{origin} is in neither of the formats known here: {error!r} in what it describes"
         ) from error

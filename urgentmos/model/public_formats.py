@@ -87,7 +87,7 @@ def describe(checkpoint: Mapping[str, Any], origin: str, encoder: str | None) ->
     Raises:
         ImportCheckpointError: It is of a kind that is not known here.
         RestrictedPickleError: A weight is not a tensor.
-        AttributeError, KeyError, TypeError: It is in neither format.
+        AttributeError, LookupError, TypeError: It is in neither format.
     """
     state = load_tensors(checkpoint["model"], where=origin)
     if is_universa(state):

@@ -93,11 +93,12 @@ def load_corpus(
         _check_ratings(used, mos_bounds)
     used += _members(pairs)
     sides = np.array([side for side in sides if side in _SIDES] + ["train"] * (2 * len(pairs)))
-    waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
+    # Before the audio is decoded, which may take hours.
     _check_sides(num_by_side, num_pairs=len(pairs))
+    _check_labels([r for r, side in zip(used, sides, strict=True) if side == "train"], metrics)
+    _check_plausible(used, metrics)
+    waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
     train, validation = (_select(used, waveforms, np.flatnonzero(sides == s)) for s in _SIDES)
-    _check_labels(train.recordings, metrics)
-    _check_plausible(train.recordings + validation.recordings, metrics)
     return Corpus(
         train=train,
         validation=validation,

@@ -67,7 +67,7 @@ class RunFolder:
         Raises:
             RunStateError: The folder holds another run's checkpoint.
         """
-        if (whole_checkpoint(self.last) / "state.json").exists():
+        if self._has_checkpoint():
             raise RunStateError(
                 f"{self.path} already holds a run; resume it with --resume, or name another output"
             )
@@ -84,7 +84,10 @@ class RunFolder:
             "versions": _versions(),
             "threads": torch.get_num_threads(),
         }
-        (self.path / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        # Whole or not there: what a full disk left of it could not be resumed from.
+        partial = self.path / "run.json.partial"
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+        partial.replace(self.path / "run.json")
 
     def is_resumable(self, *, digest: str, num_processes: int) -> bool:
         """Whether there is a checkpoint to go on from; without one the run begins anew.
@@ -94,7 +97,7 @@ class RunFolder:
                 models that a run which begins anew would write over.
         """
         path = self.path / "run.json"
-        saved = whole_checkpoint(self.last).exists()
+        saved = self._has_checkpoint()
         if path.exists():
             record = json.loads(path.read_text())
             for name, got in (("data_digest", digest), ("num_processes", num_processes)):
@@ -113,6 +116,9 @@ class RunFolder:
                 f"{self.path} holds a final model but nothing to resume from; name another output"
             )
         return saved
+
+    def _has_checkpoint(self) -> bool:
+        return (whole_checkpoint(self.last) / "state.json").exists()
 
     def changes(self, config: RunConfig) -> list[str]:
         """Name the settings in which a resumed run differs from what it began with."""

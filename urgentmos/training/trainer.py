@@ -173,8 +173,8 @@ class Trainer:
                     self._save()
                 if stop:
                     break
-        if self.state.step == self._config.steps:
-            self._export("final")
+            if self.state.step == self._config.steps:
+                self._export("final")
         return self.state
 
     def _step(self, batches: Iterator[Batch], means: RunningMeans) -> None:
