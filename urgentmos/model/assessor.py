@@ -278,7 +278,8 @@ class Assessor:
         batch_lengths = as_lengths(lengths, batch)
         if lengths is not None:
             batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
-        peak, shape = float(batch.abs().amax()), tuple(waveform.shape)
+        # Not abs(), which would copy an hour.
+        peak, shape = max(-float(batch.amin()), float(batch.amax())), tuple(waveform.shape)
         if not math.isfinite(peak):
             raise ValueError(f"the waveform of shape {shape} has NaN or infinite samples")
         if peak > MAX_LEVEL:
