@@ -128,7 +128,8 @@ class Assessor:
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Score recordings of any length.
 
-        Beyond the waveform and its copy at the model's rate, memory is that of one window.
+        Beyond the waveform, its copy at the model's rate where that is another, and one more where
+        digital silence is cut from its ends, memory is that of one window.
 
         Args:
             waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1. Like
