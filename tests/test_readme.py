@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from urgentmos import load
+from urgentmos.audio import read_audio
 from urgentmos.cli import COMMANDS
 from urgentmos.metrics import METRICS
 from urgentmos.model import checkpoint
@@ -23,6 +26,8 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LIMITS = " ".join(README.partition("## Limits\n")[2].partition("\n## ")[0].split())
+DEMO = ROOT / "recipes" / "demo" / "recordings"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -81,6 +86,71 @@ def test_a_model_card_has_the_figures_of_the_listening_tests(name: str) -> None:
 
 
 @pytest.mark.skipif(tomllib is None, reason="the standard library reads TOML from Python 3.11 on")
+def _responses(model: str, *names: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """The mean and the largest change (in % of the range) of each metric, by what was changed."""
+    tool = runpy.run_path(str(ROOT / "tools" / "measure_responses.py"))
+    changes = tool["changes"]()
+    assessor = load(model)
+    metrics = ["mos", "pesq", "sdr", "lsd", "dnsmos_bak"]
+    recordings = [read_audio(path).waveform for path in sorted(DEMO.glob("*.flac"))]
+    assert len(recordings) == 5
+    unchanged = tool["score"](assessor, recordings, metrics)
+    ranges = np.array([METRICS[metric].scale for metric in metrics])
+    responses = {}
+    for name in names:
+        moved = tool["score"](assessor, list(map(changes[name], recordings)), metrics) - unchanged
+        largest = 100 * (np.abs(moved) / ranges).max(axis=0)
+        responses[name] = dict(
+            zip(metrics, zip(moved.mean(axis=0), largest, strict=True), strict=True)
+        )
+    return responses
+
+
+def test_the_limits_have_the_figures_of_the_default_model() -> None:
+    moved = _responses(
+        "default",
+        "polarity",
+        "cut, 5 ms",
+        *(f"gain {db} dB, 16 bit" for db in (-20, -40)),
+        *(f"clipped at -{db} dB" for db in (6, 10, 15, 20)),
+        *(f"room, {seconds} s around" for seconds in (1, 5)),
+    )
+    polarity, cut = moved["polarity"], moved["cut, 5 ms"]
+    assert (
+        f"by up to {polarity['mos'][1]:.0f} % of the range in `mos` and {polarity['pesq'][1]:.0f} "
+        "% in `pesq`. Without their first 5 ms (so that all frames lie elsewhere) they move by up "
+        f"to {cut['mos'][1]:.0f} % and {cut['pesq'][1]:.0f} %, and by {cut['sdr'][1]:.0f} % in "
+        "`sdr`."
+    ) in LIMITS
+    lower, lowest = moved["gain -20 dB, 16 bit"], moved["gain -40 dB, 16 bit"]
+    assert (
+        f"by up to {lower['mos'][1]:.0f} % of the range in `mos` and {lower['pesq'][1]:.0f} % in "
+        f"`pesq`, but {lower['lsd'][1]:.0f} % in `lsd`; stored 40 dB lower, by "
+        f"{lowest['mos'][1]:.0f}, {lowest['pesq'][1]:.0f} and {lowest['lsd'][1]:.0f} %."
+    ) in LIMITS
+    mos, pesq = (
+        [f"{-moved[f'clipped at -{db} dB'][metric][0]:.2f}" for db in (6, 10, 15, 20)]
+        for metric in ("mos", "pesq")
+    )
+    assert (
+        f"costs {', '.join(mos[:3])} and {mos[3]} of `mos` on average, and {', '.join(pesq[:3])} "
+        f"and {pesq[3]} of `pesq`."
+    ) in LIMITS
+    room, longer = moved["room, 1 s around"], moved["room, 5 s around"]
+    assert (
+        f"raises `mos` by {room['mos'][0]:.2f} and `dnsmos_bak` by {room['dnsmos_bak'][0]:.2f} on "
+        f"average and lowers `pesq` by {-room['pesq'][0]:.2f}, five seconds lower `mos` by "
+        f"{-longer['mos'][0]:.2f}."
+    ) in LIMITS
+
+
+def test_the_limits_have_the_figures_of_the_accurate_model() -> None:
+    pytest.importorskip("distillmos", exc_type=ImportError)
+    moved = _responses("accurate", "polarity", "cut, 5 ms")
+    mos, pesq = (max(moved[name][metric][1] for name in moved) for metric in ("mos", "pesq"))
+    assert f"move by up to {mos:.0f} % in `mos` and {pesq:.0f} % in `pesq`." in LIMITS
+
+
 def test_the_extras_table_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     section = README.split("## Install")[1].split("## ")[0]

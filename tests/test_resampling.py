@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_arrays_are_resampled_as_files_are(rate: int, tmp_path: Path) -> None:
         expected = read_audio(tmp_path / "x.wav").waveform
         assert np.array_equal(array[:count].numpy(), expected)
         assert not array[count:].any()
+
+
+def test_a_long_array_is_not_copied_before_it_is_resampled() -> None:
+    waveform = torch.zeros(1, 20 * 48000)
+    tracemalloc.start()
+    try:
+        resample_as_files(waveform, torch.tensor([20 * 48000]), from_rate=48000, to_rate=16000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 0.9 * waveform.nbytes  # one third is the result
 
 
 def test_one_sample_stays_one() -> None:

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from urgentmos import silence
 from urgentmos.silence import SILENCE_LEVEL, EdgeSilence, drop_edge_silence, is_silent
 
 
@@ -54,6 +56,23 @@ def test_each_recording_of_a_batch_loses_its_own_and_padding_is_ignored() -> Non
     kept, lengths = drop_edge_silence(waveform, torch.tensor([4, 5, 2]))
     assert lengths.tolist() == [2, 5, 2]
     assert kept.tolist() == [[1.0, 2.0, 0.0, 0.0, 0.0], [3.0, 0.0, 4.0, 5.0, 6.0], [0.0] * 5]
+
+
+def test_edges_are_found_in_whatever_blocks_they_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    waveform = torch.from_numpy(rng.standard_normal((3, 29)) * (rng.random((3, 29)) > 0.8))
+    waveform[2] = 0.0
+    lengths = torch.tensor([29, 24, 20])
+    whole = drop_edge_silence(waveform, lengths)
+    for block in (1, 7, 28, 29):
+        monkeypatch.setattr(silence, "_SEARCHED_AT_ONCE", block)
+        kept, kept_lengths = drop_edge_silence(waveform, lengths)
+        assert torch.equal(kept, whole[0])
+        assert torch.equal(kept_lengths, whole[1])
+    trimmed = [np.trim_zeros(row[:length]) for row, length in zip(waveform, lengths, strict=True)]
+    assert whole[1].tolist() == [len(trimmed[0]), len(trimmed[1]), 20]
 
 
 def test_gradient_reaches_the_samples_that_are_kept() -> None:

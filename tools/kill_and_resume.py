@@ -1,6 +1,6 @@
 """Kill ``urgentmos score`` at random moments, resume it, and compare with an uninterrupted run.
 
-Run it with ``python tools/kill_and_resume.py``; about five minutes with the default model. Exit
+Run it with ``python tools/kill_and_resume.py``; about two minutes with the default model. Exit
 status 1 and a message when a row is lost, comes twice, differs, or a failed one is not retried.
 
 Two of the recordings are bad: one for good, whose row must say so in the end, and one that is

@@ -106,7 +106,9 @@ def resample_as_files(
     fewest = -(-from_rate // to_rate)
     resampled = []
     for recording, length in zip(waveform.cpu().numpy(), lengths.tolist(), strict=True):
-        samples = np.pad(recording[:length], (0, max(0, fewest - length)))
+        samples = recording[:length]
+        if length < fewest:  # else pad() would copy an hour for nothing
+            samples = np.pad(samples, (0, fewest - length))
         resampled.append(torch.from_numpy(soxr.resample(samples, from_rate, to_rate)))
     new_lengths = torch.tensor([len(samples) for samples in resampled], device=waveform.device)
     return pad_sequence(resampled, batch_first=True).to(waveform.device), new_lengths

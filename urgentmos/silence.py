@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from urgentmos.audio import SILENT_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
@@ -16,6 +17,9 @@ SILENCE_LEVEL = 1e-7
 
 # A long pause within a recording comes in blocks of this many samples.
 _MAX_BLOCK = 1 << 16
+
+# Samples in which an edge is looked for at once: a window at 16 kHz takes one look.
+_SEARCHED_AT_ONCE = 1 << 18
 
 
 class EdgeSilence:
@@ -94,18 +98,47 @@ def drop_edge_silence(
     last = lengths.long()[:, None] - 1
     if bool(_is_sound(waveform.gather(1, torch.cat([torch.zeros_like(last), last], dim=1))).all()):
         return waveform, lengths
-    if int(lengths.min()) < num_samples:
-        waveform = waveform.masked_fill(~lengths_to_mask(lengths, num_samples), 0.0)
-    sounding = _is_sound(waveform).to(torch.uint8)
-    is_silent = sounding.amax(dim=1) == 0
-    # The first of equal values is the one that argmax gives.
-    first = sounding.argmax(dim=1).masked_fill(is_silent, 0)
-    end = num_samples - sounding.flip(1).argmax(dim=1)
-    end = torch.where(is_silent, lengths, end)
-    kept = end - first
-    steps = torch.arange(int(kept.max()), device=waveform.device)
-    index = (first[:, None] + steps).clamp_max(num_samples - 1)
-    return waveform.gather(1, index).masked_fill(steps >= kept[:, None], 0.0), kept
+    first, end = _sounding_bounds(waveform, lengths.long())
+    kept = [
+        recording[start:stop]
+        for recording, start, stop in zip(waveform, first.tolist(), end.tolist(), strict=True)
+    ]
+    return pad_sequence(kept, batch_first=True), end - first
+
+
+def _sounding_bounds(
+    waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+    # The first sound and the sample after the last. From either edge, block by block: of an hour,
+    # what is made on the way would take several times the memory of the samples.
+    num_samples = waveform.shape[1]
+    starts = range(0, num_samples, _SEARCHED_AT_ONCE)
+    first = torch.full_like(lengths, num_samples)
+    end = torch.zeros_like(lengths)
+    for start in starts:
+        sounding = _sounding(waveform, lengths, start)
+        # The first of equal values is the one that argmax gives.
+        found = torch.where(sounding.amax(dim=1) > 0, start + sounding.argmax(dim=1), num_samples)
+        first = torch.minimum(first, found)
+        if int(first.max()) < num_samples:
+            break
+    for start in reversed(starts):
+        sounding = _sounding(waveform, lengths, start)
+        stop = start + sounding.shape[1]
+        found = torch.where(sounding.amax(dim=1) > 0, stop - sounding.flip(1).argmax(dim=1), 0)
+        end = torch.maximum(end, found)
+        if int(end.min()) > 0:
+            break
+    is_silent = end == 0
+    return first.masked_fill(is_silent, 0), torch.where(is_silent, lengths, end)
+
+
+def _sounding(
+    waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"], start: int
+) -> UInt8[Tensor, "batch block"]:
+    block = waveform[:, start : start + _SEARCHED_AT_ONCE]
+    position = start + torch.arange(block.shape[1], device=waveform.device)
+    return (_is_sound(block) & (position < lengths[:, None])).to(torch.uint8)
 
 
 def _is_sound(samples: Float[Tensor, "batch samples"]) -> Bool[Tensor, "batch samples"]:

@@ -2,11 +2,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from urgentmos.metrics import METRICS
 from urgentmos.model.assessor import Assessor, Preference, combine_orders
@@ -303,6 +306,30 @@ def _fading(speech: Speech, seconds: float) -> np.ndarray:
     return (np.resize(speech(2.0), samples) + noise).astype(np.float32)
 
 
+class _LargeTensors(TorchDispatchMode):
+    """Notes what storage is made, of those that take so many bytes."""
+
+    def __init__(self, *, at_least: int) -> None:
+        super().__init__()
+        self.at_least = at_least
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        outputs = func(*args, **(kwargs or {}))
+        known = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
+        for output in _tensors(outputs):
+            storage = output.untyped_storage()
+            if storage.data_ptr() not in known and storage.nbytes() >= self.at_least:
+                self.sizes.append(storage.nbytes())
+        return outputs
+
+
+def _tensors(tree: object) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
 class TestLongRecordings:
     @pytest.mark.parametrize("sample_rate", [16000, 11025, 44100])
     def test_a_long_recording_scores_as_its_file_does(
@@ -355,6 +382,21 @@ class TestLongRecordings:
         tiny_assessor.compare(waveform, waveform[: 35 * 16000], 16000)
         assert len(heard) == 4 + 2 * 4
         assert max(heard) == 16 * 16000
+
+    @pytest.mark.parametrize(
+        ("silent_s", "copies"), [(0.0, 0), (0.5, 1)], ids=["no silence", "silence at both ends"]
+    )
+    def test_beyond_a_window_memory_is_that_of_one_copy_where_silence_is_cut(
+        self, tiny_assessor: Assessor, speech: Speech, silent_s: float, copies: int
+    ) -> None:
+        silence = np.zeros(round(silent_s * 16000), np.float32)
+        part = _fading(speech, 60.0)
+        waveform = torch.from_numpy(np.concatenate([silence, np.tile(part, 5), silence]))
+        with _LargeTensors(at_least=waveform.nbytes // 4) as large:
+            tiny_assessor.score(waveform, 16000)
+            assert sum(large.sizes) <= copies * waveform.nbytes
+            tiny_assessor.windows(waveform, 16000)
+        assert sum(large.sizes) <= 2 * copies * waveform.nbytes
 
     def test_long_comparisons_are_those_of_files_and_mirror(
         self, tiny_assessor: Assessor, tmp_path: Path, speech: Speech

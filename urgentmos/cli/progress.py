@@ -8,6 +8,7 @@ from typing import TypeVar
 import typer
 
 from urgentmos.cli.stdout_rows import printable
+from urgentmos.terminal_size import bar_size
 
 Item = TypeVar("Item")
 
@@ -25,7 +26,8 @@ def track(items: Iterable[Item], *, total: int, rows_on_stdout: bool) -> Iterato
     from tqdm import tqdm
 
     hidden = not sys.stderr.isatty() or (rows_on_stdout and sys.stdout.isatty())
-    with tqdm(total=total, unit="file", disable=hidden, dynamic_ncols=True) as bar:
+    size = bar_size()
+    with tqdm(total=total, unit="file", disable=hidden, dynamic_ncols=not size, **size) as bar:
         for item in items:
             bar.update()
             yield item

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from urgentmos.audio import SAMPLE_RATE, AudioError, read_audio
 from urgentmos.data.array_store import Made, StoredArrays, open_arrays, recording_keys
 from urgentmos.data.manifest import ManifestError, Recording
+from urgentmos.terminal_size import bar_size
 
 _FULL_SCALE = 32767
 
@@ -154,7 +155,7 @@ def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWavef
 
     def decode(missing: NDArray[np.int64]) -> Made:
         positions = iter(missing.tolist())
-        bar = tqdm(total=len(missing), desc="caching audio", unit="file")
+        bar = tqdm(total=len(missing), desc="caching audio", unit="file", **bar_size())
         # A few at a time: a plain map would decode the whole corpus ahead of the writer.
         with ThreadPoolExecutor() as pool, bar:
             while block := list(islice(positions, 256)):

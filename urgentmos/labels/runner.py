@@ -16,6 +16,7 @@ from urgentmos.labels.summary import LabelSummary, read_summary, summarise, writ
 from urgentmos.labels.worker import Outcome, Task
 from urgentmos.name_bytes import name_bytes
 from urgentmos.precision import Precision
+from urgentmos.terminal_size import bar_size
 
 
 class ShareError(ValueError):
@@ -93,6 +94,7 @@ def label_manifest(
             unit="file",
             mininterval=1.0,
             disable=not progress,
+            **bar_size(),
         ):
             part.append(outcome)
         for recording in recordings:

@@ -128,7 +128,8 @@ class Assessor:
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Score recordings of any length.
 
-        Beyond the waveform and its copy at the model's rate, memory is that of one window.
+        Beyond the waveform, its copy at the model's rate where that is another, and one more where
+        digital silence is cut from its ends, memory is that of one window.
 
         Args:
             waveform: ``(samples,)`` or ``(batch, samples)``, floating point, full scale at ±1. Like
@@ -278,7 +279,8 @@ class Assessor:
         batch_lengths = as_lengths(lengths, batch)
         if lengths is not None:
             batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
-        peak, shape = float(batch.abs().amax()), tuple(waveform.shape)
+        # Not abs(), which would copy an hour.
+        peak, shape = max(-float(batch.amin()), float(batch.amax())), tuple(waveform.shape)
         if not math.isfinite(peak):
             raise ValueError(f"the waveform of shape {shape} has NaN or infinite samples")
         if peak > MAX_LEVEL:

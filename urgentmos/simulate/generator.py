@@ -30,6 +30,7 @@ from urgentmos.simulate.speech_synthesis import (
     read_sentences,
 )
 from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
+from urgentmos.terminal_size import bar_size
 from urgentmos.whole_lines import read_whole_lines
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
@@ -131,7 +132,13 @@ def _make(
     recordings = list(plan.recordings())
     todo = [recording for recording in recordings if recording.id not in done]
     failed: dict[str, str] = {}
-    bar = tqdm(total=len(recordings), initial=len(done), unit="rec", disable=not progress)
+    bar = tqdm(
+        total=len(recordings),
+        initial=len(done),
+        unit="rec",
+        disable=not progress,
+        **bar_size(),
+    )
     with bar, part.open("a", encoding="utf-8", errors=JSON_ERRORS) as lines:
         for identifier, row, reason in _run(todo, plan, output, workers=workers, lock=lock):
             if row is None:

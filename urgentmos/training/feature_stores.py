@@ -21,6 +21,7 @@ from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.precision import Precision
+from urgentmos.terminal_size import bar_size
 
 # The waveforms of one batch; what an encoder makes of it is many times as large.
 _BATCH_SECONDS = 40
@@ -80,7 +81,7 @@ class FeatureStores:
 
         def encode(missing: NDArray[np.int64]) -> Made:
             description = f"hidden states of {type(encoder).__name__}"
-            with tqdm(total=len(missing), desc=description) as bar:
+            with tqdm(total=len(missing), desc=description, **bar_size()) as bar:
                 for batch, states in self._encode(encoder, network, missing):
                     yield zip(batch.tolist(), states, strict=True)
                     bar.update(len(batch))

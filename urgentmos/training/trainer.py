@@ -24,6 +24,7 @@ from urgentmos.data.dataset import Batch, label_matrix
 from urgentmos.data.sampler import Progress
 from urgentmos.extras import require
 from urgentmos.model.network import build_assessor
+from urgentmos.terminal_size import bar_size
 from urgentmos.training.assembly import (
     compose_objective,
     open_stores,
@@ -153,6 +154,7 @@ class Trainer:
             desc="training",
             unit="step",
             disable=not self.is_main,
+            **bar_size(),
         )
         # Only now: the loader's processes would hold the lock too, and outlive a killed run.
         first_step = self.state.step + 1
