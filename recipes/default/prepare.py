@@ -68,9 +68,42 @@ def split_group(row: Row, listed: Mapping[str, Row]) -> str:
 
 def split_of(group: str, *, validation_share: float) -> str:
     """Draw the side of a group from its name alone, so that it never changes."""
-    digest = hashlib.sha256(group.encode()).digest()
-    drawn = int.from_bytes(digest[:8], "big") / 2**64
-    return "validation" if drawn < validation_share else "train"
+    return "validation" if lot(group) < validation_share else "train"
+
+
+def lot(name: str) -> float:
+    """Draw a number from 0 to 1 that belongs to a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def describe(row: Row, listed: Mapping[str, Row], *, validation_share: float) -> Row:
+    """Say of a recording what the recipe needs to know."""
+    group = split_group(row, listed)
+    return {
+        "path": row["path"],
+        "kind": row["kind"],
+        "split": split_of(group, validation_share=validation_share),
+        "speaker": row.get("speaker") or origin(row, listed).get("speaker") or group,
+        "language": row.get("language"),
+        "source": Path(str(row["path"])).parts[1],
+        "system": row.get("system"),
+        "reference": row.get("reference"),
+    }
+
+
+def draw(lines: list[Row], at_most: int) -> list[Row]:
+    """Draw some recordings of each kind and side; what processed speech came from stays."""
+    sides: dict[tuple[object, object], list[Row]] = {}
+    for line in lines:
+        sides.setdefault((line["kind"], line["split"]), []).append(line)
+    kept = {
+        str(line["path"])
+        for (kind, _), members in sides.items()
+        for line in sorted(members, key=lambda member: lot(str(member["path"])))[
+            : None if kind == "reference" else at_most
+        ]
+    }
+    return [line for line in lines if str(line["path"]) in kept]
 
 
 def main() -> None:
@@ -79,27 +112,22 @@ def main() -> None:
     parser.add_argument("audio", type=Path, help="folder with clean/ noise/ rir/ processed/")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines to write")
     parser.add_argument("--validation-share", type=float, default=0.08)
+    parser.add_argument(
+        "--at-most", type=int, help="of each kind and side, to try things; references all stay"
+    )
     arguments = parser.parse_args()
 
-    counts: Counter[tuple[str, str]] = Counter()
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     listed = {str(row["path"]): row for row in rows(arguments.audio)}
+    lines = [
+        describe(row, listed, validation_share=arguments.validation_share)
+        for row in listed.values()
+    ]
+    if arguments.at_most is not None:
+        lines = draw(lines, arguments.at_most)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", encoding="utf-8") as output:
-        for row in listed.values():
-            group = split_group(row, listed)
-            split = split_of(group, validation_share=arguments.validation_share)
-            counts[str(row["kind"]), split] += 1
-            line = {
-                "path": row["path"],
-                "kind": row["kind"],
-                "split": split,
-                "speaker": row.get("speaker") or origin(row, listed).get("speaker") or group,
-                "language": row.get("language"),
-                "source": Path(str(row["path"])).parts[1],
-                "system": row.get("system"),
-                "reference": row.get("reference"),
-            }
-            output.write(json.dumps(line) + "\n")
+        output.writelines(json.dumps(line) + "\n" for line in lines)
+    counts = Counter((str(line["kind"]), str(line["split"])) for line in lines)
     for (kind, split), count in sorted(counts.items()):
         print(f"{kind:10} {split:10} {count}")
 

@@ -82,7 +82,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     recordings = read_all(arguments.manifests)
-    scores = pseudo_mos(label_matrix(recordings))
+    labels = label_matrix(recordings)
+    if np.isfinite(labels).all(axis=1).sum() < 2:
+        parser.error(f"expected at least two recordings with all of {', '.join(WEIGHTS)} to count")
+    scores = pseudo_mos(labels)
     for recording, score in zip(recordings, scores, strict=True):
         if np.isfinite(score):
             recording.metrics["mos"] = round(float(score), 4)

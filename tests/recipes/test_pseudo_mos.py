@@ -47,3 +47,16 @@ def test_sets_that_share_recordings_are_put_together(tmp_path: Path) -> None:
     assert first == second
     assert first[6] is None
     assert first[0] < first[4] < first[1] < first[5] < first[2] < first[3]
+
+
+def test_labels_that_no_recording_has_all_of_are_told(tmp_path: Path) -> None:
+    manifest = write_set(tmp_path / "simulated")
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["metrics"].pop("pesq", None)
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "labelled.jsonl"
+    done = run_script("default/pseudo_mos.py", manifest, "--output", output)
+    assert done.returncode == 2
+    assert "at least two recordings with all of distill_mos, dnsmos_p808, pesq" in done.stderr
+    assert not output.exists()
