@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-_TOOLS = Path(__file__).resolve().parent.parent / "tools"
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent
+_TOOLS = _ROOT / "tools"
 
 
 def test_a_metric_that_is_none_is_wrong_usage_of_measure_responses() -> None:
@@ -13,3 +16,18 @@ def test_a_metric_that_is_none_is_wrong_usage_of_measure_responses() -> None:
     assert done.returncode == 2
     assert "unknown metric 'nonsense'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_optimised_samples_have_a_higher_mos_for_a_change_that_is_small() -> None:
+    for package in ("distillmos", "onnxruntime", "speechmos"):
+        pytest.importorskip(package)
+    recording = _ROOT / "recipes" / "demo" / "recordings" / "codec.flac"
+    options = ["--steps", "5", "--seconds", "1"]
+    command = [sys.executable, _TOOLS / "optimise_samples.py", recording, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    name, before, after, change, *measured = done.stdout.splitlines()[-1].split()
+    assert name == "codec.flac"
+    assert float(after) > float(before) + 0.2
+    assert float(change) < -40
+    assert len(measured) == 4
