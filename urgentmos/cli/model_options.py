@@ -37,17 +37,16 @@ def load_assessor(model: str, device: str | None, precision: Precision = "float3
     import torch
 
     from urgentmos.model.checkpoint import load_model
-    from urgentmos.model.device import DeviceError, find_device
+    from urgentmos.model.device import DeviceError
 
     if device is None:
         device = "cuda" if torch.cuda.device_count() else "cpu"
+    if device.partition(":")[0] == "meta":
+        raise typer.BadParameter("no device 'meta' here: its tensors hold no numbers to score")
     try:
-        wanted = find_device(device)
+        return load_model(model, device=device, precision=precision)
     except DeviceError as error:
         raise typer.BadParameter(str(error)) from error
-    if wanted.type == "meta":
-        raise typer.BadParameter("no device 'meta' here: its tensors hold no numbers to score")
-    return load_model(model, device=device, precision=precision)
 
 
 def split_metrics(metrics: str | None) -> list[str] | None:
