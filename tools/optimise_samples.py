@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each recording, its first")
     options = parser.parse_args()
-    loss = urgentmos.QualityLoss(weights={"mos": 1.0}, model=options.model)
     assessor = urgentmos.load(options.model)
+    loss = urgentmos.QualityLoss(weights={"mos": 1.0}, model=assessor)
     tools = [LABELLERS[name].build("float32") for name in TOOLS]
     rows = []
     for path in find_audio(options.paths):
