@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -62,13 +63,18 @@ def run_script(script: str, *arguments: str | Path) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def load_recipe(name: str) -> Recipe:
-    """Import ``recipes/<name>/prepare.py``, which is a script and not in a package."""
-    path = RECIPES / name / "prepare.py"
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", path)
+def load_script(script: str) -> ModuleType:
+    """Import a script of a recipe, by its path in ``recipes``; it is in no package."""
+    name = script.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    recipe: Recipe = module.RECIPE
+    return module
+
+
+def load_recipe(name: str) -> Recipe:
+    """Give the ``RECIPE`` of ``recipes/<name>/prepare.py``."""
+    recipe: Recipe = load_script(f"{name}/prepare.py").RECIPE
     return recipe

@@ -1,6 +1,5 @@
 """The comparison of objectives: what is compared, and what the tables say of it."""
 
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,8 @@ from urgentmos.correlation import srcc
 from urgentmos.scoring import score_files
 from urgentmos.training.config import RunConfig
 
+from .conftest import load_script
+
 RunRecipe = Callable[..., list[str]]
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "objectives"
@@ -37,12 +38,7 @@ def _overrides() -> dict[str, list[str]]:
 
 @pytest.fixture
 def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("objectives_report", RECIPE / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("objectives/report.py")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The recipe of the default model splits its recordings before anything is made from them."""
 
-import importlib.util
 import json
 import sys
 from collections import Counter
@@ -10,18 +9,12 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "default" / "prepare.py"
+from .conftest import load_script
 
 
 @pytest.fixture
 def prepare() -> ModuleType:
-    """``recipes/default/prepare.py``, which is a script and not in a package."""
-    spec = importlib.util.spec_from_file_location("prepare_default", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("default/prepare.py")
 
 
 def _split(

@@ -33,6 +33,21 @@ def _replace_score(
     monkeypatch.setattr(assessor, "score", score)
 
 
+def _run_out_above(
+    seconds: float, assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> list[float]:
+    """Make the GPU run out of memory on larger batches; the list gets the seconds of each tried."""
+    sizes: list[float] = []
+
+    def run_out(batch: Tensor) -> None:
+        sizes.append(batch.numel() / 16000)
+        if sizes[-1] > seconds:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    _replace_score(assessor, monkeypatch, run_out)
+    return sizes
+
+
 def test_results_come_in_the_order_of_the_windows(
     tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,14 +72,7 @@ def test_no_batch_is_larger_than_allowed(
 def test_out_of_gpu_memory_halves_the_batch_and_says_so(
     tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sizes: list[float] = []
-
-    def run_out(batch: Tensor) -> None:
-        sizes.append(batch.numel() / 16000)
-        if sizes[-1] > 10:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-    _replace_score(tiny_assessor, monkeypatch, run_out)
+    sizes = _run_out_above(10, tiny_assessor, monkeypatch)
     scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)
     windows = _windows(tiny_assessor, [0.25, 0.5, 0.75, 1.0])
     with caplog.at_level(logging.WARNING):
@@ -81,14 +89,7 @@ def test_out_of_gpu_memory_halves_the_batch_and_says_so(
 def test_batches_planned_before_the_gpu_ran_out_are_not_tried_whole(
     tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[float] = []
-
-    def run_out(batch: Tensor) -> None:
-        sizes.append(batch.numel() / 16000)
-        if sizes[-1] > 10:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-    _replace_score(tiny_assessor, monkeypatch, run_out)
+    sizes = _run_out_above(10, tiny_assessor, monkeypatch)
     window = Window(np.full(5 * 16000, 0.5, np.float32), 0.0, 5.0, 5.0)
     scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=20.0)
     assert scorer.score([window] * 8) == [{"mos": 0.5}] * 8

@@ -137,16 +137,22 @@ def test_no_speaker_noise_or_response_is_on_both_sides(config, tmp_path):
     assert not sides["train"] & sides["validation"]
 
 
-def test_a_share_of_synthesised_speech_is_for_validation_by_voices_of_its_own(config):
-    spoken = replace(config, shares=SourceShares(0.0, 0.0, 1.0), num_recordings=200)
-    plan = make_plan(
-        spoken,
-        read_material(spoken),
+def plan_synthesised(config, *, num_voices):
+    """Plan recordings of synthesised speech alone."""
+    config = replace(config, shares=SourceShares(0.0, 0.0, 1.0))
+    return make_plan(
+        config,
+        read_material(config),
         seed=0,
         kinds=DISTORTIONS,
-        voices=[Voice("espeak-ng", f"en+f{number}", "en") for number in range(10)],
+        voices=[Voice("espeak-ng", f"en+f{number}", "en") for number in range(num_voices)],
         sentences={"en": ("One.", "Two.")},
     )
+
+
+def test_a_share_of_synthesised_speech_is_for_validation_by_voices_of_its_own(config):
+    spoken = replace(config, num_recordings=200)
+    plan = plan_synthesised(spoken, num_voices=10)
     voices = {"train": [], "validation": []}
     for recording in plan.recordings():
         voices[recording.split].append(recording.start.voice.name)
@@ -156,21 +162,8 @@ def test_a_share_of_synthesised_speech_is_for_validation_by_voices_of_its_own(co
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_of_synthesised_speech_the_share_asked_for_is_distorted_further(config, share):
-    spoken = replace(
-        config,
-        shares=SourceShares(0.0, 0.0, 1.0),
-        num_recordings=300,
-        family_share=0.0,
-        distorted_share=share,
-    )
-    plan = make_plan(
-        spoken,
-        read_material(spoken),
-        seed=0,
-        kinds=DISTORTIONS,
-        voices=[Voice("espeak-ng", f"en+f{number}", "en") for number in range(4)],
-        sentences={"en": ("One.", "Two.")},
-    )
+    spoken = replace(config, num_recordings=300, family_share=0.0, distorted_share=share)
+    plan = plan_synthesised(spoken, num_voices=4)
     distorted = [bool(recording.chain) for recording in plan.recordings()]
     assert np.mean(distorted) == pytest.approx(share, abs=0.05)
 
