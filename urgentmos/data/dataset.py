@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from urgentmos.data.features import FeatureStore, StoredStates
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import PairTable
+from urgentmos.data.references import References
 from urgentmos.data.sampler import BatchPlan, Progress
 from urgentmos.data.waveforms import Waveforms, read_padded
 
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
         after: Progress once this batch is used.
         encoded: Hidden states of frozen encoders, by the encoder's number.
         teacher: Hidden states to learn.
+        reference: Clean references, cut as the recordings are; a row of zeros is none.
         corpora: Number of each recording's corpus.
         weighted: False for a process's copy of a recording that another has, of which no loss may
             come.
@@ -51,6 +53,7 @@ class Batch(NamedTuple):
     after: Progress
     encoded: Mapping[int, StoredStates] = MappingProxyType({})
     teacher: StoredStates | None = None
+    reference: Float[Tensor, "batch samples"] | None = None
     corpora: Int[Tensor, " batch"] | None = None
     weighted: bool = True
 
@@ -75,6 +78,7 @@ class BatchDataset(Dataset[Batch]):
         table: Gives the targets of pairs; None where no pair is ever planned.
         encoded: Stores of frozen encoders, by the encoder's number.
         teacher: Store of the hidden states to learn; None without a teacher.
+        references: Clean references; None where batches are to have none.
         corpora: Number of each recording's corpus, where batches are to say it.
     """
 
@@ -86,6 +90,7 @@ class BatchDataset(Dataset[Batch]):
         table: PairTable | None = None,
         encoded: Mapping[int, FeatureStore] = MappingProxyType({}),
         teacher: FeatureStore | None = None,
+        references: References | None = None,
         corpora: NDArray[np.int64] | None = None,
     ) -> None:
         self._waveforms = waveforms
@@ -93,6 +98,7 @@ class BatchDataset(Dataset[Batch]):
         self._table = table
         self._encoded = encoded
         self._teacher = teacher
+        self._references = references
         self._corpora = corpora
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
@@ -123,10 +129,18 @@ class BatchDataset(Dataset[Batch]):
             after=plan.after,
             encoded={i: store.read(plan.recordings, spans) for i, store in self._encoded.items()},
             teacher=None if self._teacher is None else self._teacher.read(plan.recordings, spans),
+            reference=self._read_references(plan),
             corpora=(
                 None if self._corpora is None else torch.from_numpy(self._corpora[plan.recordings])
             ),
             weighted=plan.weighted,
+        )
+
+    def _read_references(self, plan: BatchPlan) -> Tensor | None:
+        if self._references is None:
+            return None
+        return torch.from_numpy(
+            self._references.read(plan.recordings, starts=plan.starts, lengths=plan.lengths)
         )
 
     def _targets(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -30,12 +30,14 @@ class NetworkOutput(NamedTuple):
         frames: Frames of the preference group; None where the model has no preference head, or
             only other metrics were asked for.
         mask: True on real frames.
+        group_frames: Frames of every group that was run.
     """
 
     scores: dict[str, Float[Tensor, " batch"]]
     features: Float[Tensor, "batch frames dim"]
     frames: Float[Tensor, "batch frames dim"] | None
     mask: Bool[Tensor, "batch frames"]
+    group_frames: Mapping[str, Float[Tensor, "batch frames dim"]] = MappingProxyType({})
 
 
 class AssessorNetwork(nn.Module):
@@ -110,22 +112,22 @@ class AssessorNetwork(nn.Module):
         outputs = self.encode(waveform, lengths, encoded=encoded)
         features, mask = self._fuse(outputs)
         scores: dict[str, Tensor] = {}
-        preference_frames = None
+        group_frames: dict[str, Tensor] = {}
         for group, names in self.group_metrics.items():
             group_wanted = [name for name in names if name in wanted]
             if not group_wanted:
                 continue
-            frames = self.groups[group](features, mask)
+            frames = group_frames[group] = self.groups[group](features, mask)
             pooled = masked_mean(frames, mask)
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
             native = self._native_score
             if native is not None and native.metric in names and not self.training:
                 score = outputs[native.encoder].native_score
                 self._add_native_score(scores, score, pooled, native)
-            if group == self.preference_group:
-                preference_frames = frames
         ordered = {name: scores[name] for name in wanted}
-        return NetworkOutput(ordered, features, preference_frames, mask)
+        compared = self.preference_group
+        frames = None if compared is None else group_frames.get(compared)
+        return NetworkOutput(ordered, features, frames, mask, group_frames)
 
     def features(
         self,

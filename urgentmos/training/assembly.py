@@ -24,6 +24,7 @@ from urgentmos.training.corpus_bias import build_corpus_bias, number_corpora
 from urgentmos.training.distillation import build_distillation, build_student_distillation
 from urgentmos.training.feature_stores import FeatureStores
 from urgentmos.training.objective import Objective
+from urgentmos.training.reference_spectra import build_reference_spectra
 from urgentmos.training.validation import Validation
 
 
@@ -98,7 +99,7 @@ def compose_objective(
     num_processes: int,
 ) -> Objective:
     """Put the network and the losses of a run together."""
-    distillation, student_distillation, corpus_bias = None, None, None
+    distillation, student_distillation, reference_spectra, corpus_bias = None, None, None, None
     student = None if config.teacher is None else config.teacher.student
     if stores.teacher is not None and config.objectives.distillation:
         distillation = build_distillation(
@@ -109,6 +110,8 @@ def compose_objective(
     if stores.teacher is not None and student is not None:
         encoder = cast(Encoder, network.encoders[student])
         student_distillation = build_student_distillation(stores.teacher, encoder)
+    if config.objectives.reference_spectra:
+        reference_spectra = build_reference_spectra(network, dim=config.model.fusion.dim)
     if config.objectives.corpus_bias:
         corpus_bias = build_corpus_bias(corpus.train.recordings)
     return Objective(
@@ -117,6 +120,7 @@ def compose_objective(
         distillation=distillation,
         student_distillation=student_distillation,
         student=student,
+        reference_spectra=reference_spectra,
         corpus_bias=corpus_bias,
         num_processes=num_processes,
     )
@@ -169,6 +173,7 @@ def plan_training(
         table=table,
         encoded=own.encoded,
         teacher=own.teacher,
+        references=corpus.references,
         corpora=number_corpora(train.recordings)[1],
     )
     return sampler, dataset

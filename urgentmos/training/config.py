@@ -93,6 +93,8 @@ class ObjectivesConfig:
         qamro: Weight of QAMRO on the ``mos`` score.
         distillation: Weight of predicting the teacher's hidden states from the network's frames.
         student_distillation: Weight of making the student's hidden states the teacher's.
+        reference_spectra: Weight of predicting, frame by frame, the spectra of each recording's
+            reference and of what differs from it (`urgentmos.training.reference_spectra`).
         corpus_bias: Weight of the penalty on one learned offset per corpus of the ``mos`` labels in
             the absolute loss (`urgentmos.training.corpus_bias`); 0 learns no offsets.
         regression: Penalty of the absolute loss.
@@ -109,6 +111,7 @@ class ObjectivesConfig:
     qamro: float = 0.0
     distillation: float = 0.0
     student_distillation: float = 0.0
+    reference_spectra: float = 0.0
     corpus_bias: float = 0.0
     regression: Literal["mse", "l1", "huber"] = "mse"
     metric_weights: dict[str, float] = field(default_factory=dict)
@@ -143,6 +146,7 @@ class ObjectivesConfig:
             "qamro": self.qamro,
             "distillation": self.distillation,
             "student_distillation": self.student_distillation,
+            "reference_spectra": self.reference_spectra,
             "corpus_bias": self.corpus_bias,
         }
 

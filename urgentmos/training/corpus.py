@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
 from urgentmos.data.pairs import NativePairs, families
+from urgentmos.data.references import References, list_references
 from urgentmos.data.waveforms import (
     DecodedWaveforms,
     SelectedWaveforms,
@@ -54,6 +55,7 @@ class Corpus:
         digest: Changes with any uid, label, split or native pair, and with what is known to differ
             in strength alone; not with the names of families.
         native: Pairs of training recordings that were rated as pairs; None where there are none.
+        references: Those of the training recordings; None where they were not asked for.
     """
 
     train: Split
@@ -62,6 +64,7 @@ class Corpus:
     waveforms: Waveforms
     digest: str
     native: NativePairs | None = None
+    references: References | None = None
 
 
 def load_corpus(
@@ -69,6 +72,7 @@ def load_corpus(
     *,
     metrics: list[str],
     mos_bounds: Bounds = (None, None),
+    with_references: bool = False,
 ) -> Corpus:
     """Read manifests and labels, split them and open their audio.
 
@@ -77,11 +81,12 @@ def load_corpus(
         metrics: Metrics of the model; each must have a label to train on.
         mos_bounds: Range of its ``mos`` head, in which ratings must lie. Computed labels may lie
             beyond that of their head, which is as far as they count.
+        with_references: Open the references of the training recordings too.
 
     Raises:
         ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a side of the split is empty, a recording is not there, a metric has no label at all, or
-            a rating is on another scale.
+            a side of the split is empty, a recording or a reference is not there, a metric has no
+            label at all, or a rating is on another scale.
     """
     recordings = _read_labelled(config)
     pairs = [pair for manifest in config.pair_manifests for pair in read_pairs(manifest)]
@@ -106,6 +111,7 @@ def load_corpus(
         waveforms=waveforms,
         digest=_digest(used, sides.tolist(), pairs),
         native=_native(pairs, num_train=len(train.recordings)),
+        references=_open_references(config, train) if with_references else None,
     )
 
 
@@ -136,6 +142,17 @@ def _decoded(recordings: list[Recording]) -> DecodedWaveforms:
             f"{missing[0]}"
         )
     return DecodedWaveforms(recordings)
+
+
+def _open_references(config: DataConfig, train: Split) -> References:
+    references, places = list_references(train.recordings)
+    if not references:
+        raise ManifestError(
+            "no training recording states its reference (meta.reference_path), of which "
+            "objectives.reference_spectra learns; set it to 0, or state them"
+        )
+    waveforms = open_cache(config.cache, references) if config.cache else _decoded(references)
+    return References(waveforms, places, train.waveforms.lengths)
 
 
 def _side(recording: Recording, *, share: float) -> str:

@@ -18,6 +18,7 @@ from urgentmos.training.losses import (
     preference_loss,
     qamro_loss,
 )
+from urgentmos.training.reference_spectra import ReferenceSpectra
 
 
 class Objective(nn.Module):
@@ -32,6 +33,7 @@ class Objective(nn.Module):
         distillation: Learns the teacher's hidden states; None where they are not predicted.
         student_distillation: Makes the student's hidden states the teacher's; None without one.
         student: Number of the encoder that becomes the teacher's copy.
+        reference_spectra: Learns the spectra of the references; None where they are not predicted.
         corpus_bias: Learns what each corpus adds to its ``mos`` labels; None learns no offsets.
         num_processes: Processes that share a step; their gradients are averaged.
     """
@@ -47,6 +49,7 @@ class Objective(nn.Module):
         distillation: Distillation | None = None,
         student_distillation: StudentDistillation | None = None,
         student: int | None = None,
+        reference_spectra: ReferenceSpectra | None = None,
         corpus_bias: CorpusBias | None = None,
         num_processes: int = 1,
     ) -> None:
@@ -55,6 +58,7 @@ class Objective(nn.Module):
         self.distillation = distillation
         self.student_distillation = student_distillation
         self._student = student
+        self.reference_spectra = reference_spectra
         self.corpus_bias = corpus_bias
         self._config = config
         self._num_processes = num_processes
@@ -69,8 +73,9 @@ class Objective(nn.Module):
 
         Returns:
             The weighted sum, and each objective's own value, detached. Averaged over processes,
-            both are those of the global batch. QAMRO and both distillations are the exceptions:
-            the one ranks within a process, the others are each process's own mean.
+            both are those of the global batch. QAMRO, both distillations and the spectra of
+            references are the exceptions: the one ranks within a process, the others are each
+            process's own mean.
         """
         encoded = {i: EncoderOutput(*states) for i, states in batch.encoded.items()}
         terms: dict[str, Tensor] = {}
@@ -110,6 +115,9 @@ class Objective(nn.Module):
             terms["qamro"] = qamro_loss(scores["mos"], labels)
         if self.distillation is not None and batch.teacher is not None:
             terms["distillation"] = batch.weighted * self.distillation(output, batch.teacher)
+        if self.reference_spectra is not None and batch.reference is not None:
+            missed = self.reference_spectra(output, batch.waveform, batch.reference, batch.lengths)
+            terms["reference_spectra"] = batch.weighted * missed
         if self.corpus_bias is not None:
             terms["corpus_bias"] = self.corpus_bias.penalty()
         return terms

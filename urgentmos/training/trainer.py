@@ -364,6 +364,7 @@ class Trainer:
                 self._config.data,
                 metrics=self._config.model.metrics,
                 mos_bounds=self._config.model.head_bounds("mos"),
+                with_references=self._config.objectives.reference_spectra > 0,
             )
 
     def _distribute(self, objective: Objective) -> tuple[Any, Any]:
