@@ -9,7 +9,7 @@ from urgentmos.file_lock import FileLockedError
 from urgentmos.report.output import _RENDERED, RowOutput, WriteMode
 from urgentmos.report.parquet import read_parquet
 from urgentmos.report.row_file import OutputError, Record, Value, read_records, streamed_format
-from urgentmos.report.whole_file import whole_file
+from urgentmos.report.whole_report import whole_report
 
 INPUTS = [f"{name}.wav" for name in "abcdef"]
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -272,7 +272,7 @@ def test_a_disk_that_is_full_when_the_page_is_made_is_told_and_costs_no_row(
     run = Run(tmp_path / "rows.html", columns)
 
     def render(path: Path, *_: object) -> None:
-        with whole_file(path):
+        with whole_report(path):
             _refuse()
 
     monkeypatch.setitem(_RENDERED, ".html", render)

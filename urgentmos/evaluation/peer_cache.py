@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from urgentmos.data.label_table import read_labels, write_labels
 from urgentmos.data.manifest import Recording
 from urgentmos.file_lock import FileLockedError, lock_folder, wait_for_lock
 from urgentmos.name_bytes import name_bytes
+from urgentmos.whole_file import whole_file
 
 Labels = Mapping[str, Mapping[str, float]]
 """Scores by the ``file_key`` of a recording, and of its reference behind it, then by metric."""
@@ -49,11 +49,10 @@ class PeerCache:
             kept = dict(self.read())
             for key, metrics in labels.items():
                 kept[key] = {**kept.get(key, {}), **metrics}
-            # The suffix stays: it says whether the table is compressed.
-            unfinished = self._path.with_name(f"unfinished.{self._path.name}")
             rows = [_placeholder(key, metrics) for key, metrics in kept.items()]
-            write_labels(unfinished, rows, decimals=5)
-            os.replace(unfinished, self._path)
+            # The suffix says whether the table is compressed.
+            with whole_file(self._path, suffix=f".unfinished{self._path.suffix}") as unfinished:
+                write_labels(unfinished, rows, decimals=5)
 
     @contextlib.contextmanager
     def workplace(self, request: Sequence[str]) -> Iterator[Path]:

@@ -1,7 +1,6 @@
 """Label every recording of a manifest: in parallel, and resumable at any moment."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from urgentmos.labels.worker import Outcome, Task
 from urgentmos.name_bytes import name_bytes
 from urgentmos.precision import Precision
 from urgentmos.terminal_size import bar_size
+from urgentmos.whole_file import whole_file
 
 
 class ShareError(ValueError):
@@ -103,9 +103,8 @@ def label_manifest(
         metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
         summary = summarise(recordings, metrics=list(metrics), tools=tools)
         write_summary(_summary_path(output), summary, earlier=earlier)
-        unfinished = output.with_name(output.name + ".unfinished")
-        write_manifest(unfinished, recordings)
-        os.replace(unfinished, output)
+        with whole_file(output) as unfinished:
+            write_manifest(unfinished, recordings)
     # A run that began since the lock was given up may have removed it.
     part_path.unlink(missing_ok=True)
     return summary

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from urgentmos.report.row_file import Columns, Record, Value
-from urgentmos.report.whole_file import whole_file
+from urgentmos.report.whole_report import whole_report
 
 _HEAD = """<!doctype html>
 <meta charset="utf-8">
@@ -46,7 +46,7 @@ def write_html(path: Path, columns: Columns, records: Iterable[Record]) -> None:
         records: Rows.
     """
     with (
-        whole_file(path) as unfinished,
+        whole_report(path) as unfinished,
         unfinished.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.write(_HEAD + "<thead><tr>")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic
 
 from urgentmos.report.row_file import Columns, Key, OutputError, Record, Value, encode_record
-from urgentmos.report.whole_file import whole_file
+from urgentmos.report.whole_report import whole_report
 
 
 class KeptRows(Generic[Key]):
@@ -81,7 +81,7 @@ def put_aside(
     Raises:
         OutputError: A row was made by another model or version.
     """
-    with whole_file(target) as unfinished, unfinished.open("wb") as file:
+    with whole_report(target) as unfinished, unfinished.open("wb") as file:
         for record in _worth_keeping(records, key, wanted, model):
             file.write(encode_record(record, columns, "jsonl"))
         # On the disk before the output, which holds the same rows, is written anew.

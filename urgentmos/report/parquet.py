@@ -6,7 +6,7 @@ from pathlib import Path
 
 from urgentmos.extras import require
 from urgentmos.report.row_file import Columns, OutputError, Record, Value
-from urgentmos.report.whole_file import whole_file
+from urgentmos.report.whole_report import whole_report
 
 _ROWS_PER_GROUP = 10_000
 
@@ -29,7 +29,7 @@ def write_parquet(path: Path, columns: Columns, records: Iterable[Record]) -> No
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     schema = pyarrow.schema([(column, kinds[kind]) for column, kind in columns.items()])
     rows = iter(records)
-    with whole_file(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
+    with whole_report(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
         while group := list(itertools.islice(rows, _ROWS_PER_GROUP)):
             values = {column: [_writable(row[column]) for row in group] for column in columns}
             writer.write_table(pyarrow.Table.from_pydict(values, schema=schema))

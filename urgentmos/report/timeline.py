@@ -16,7 +16,7 @@ from urgentmos.report.row_file import (
     read_records,
     streamed_format,
 )
-from urgentmos.report.whole_file import whole_file
+from urgentmos.report.whole_report import whole_report
 
 
 class TimelineFile:
@@ -81,7 +81,7 @@ def _prune(
     path: Path, columns: Columns, row_format: RowFormat, has_row: Callable[[str], bool]
 ) -> None:
     """Leave only the windows of recordings that have their row."""
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+    with whole_report(path) as unfinished, unfinished.open("wb") as file:
         file.write(encode_header(columns, row_format))
         for record in read_records(path, columns, row_format):
             if has_row(str(record["path"])):

@@ -31,6 +31,7 @@ from urgentmos.simulate.speech_synthesis import (
 )
 from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
 from urgentmos.terminal_size import bar_size
+from urgentmos.whole_file import whole_file
 from urgentmos.whole_lines import read_whole_lines
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
@@ -296,7 +297,6 @@ def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:
-    partial = path.with_suffix(".part")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    partial.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
-    partial.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", errors=JSON_ERRORS)

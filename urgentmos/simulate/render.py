@@ -1,6 +1,5 @@
 """Making one planned recording: read, crop, distort, write, describe."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from urgentmos.simulate.plan import (
 )
 from urgentmos.simulate.sources import read_mono
 from urgentmos.simulate.speech_synthesis import synthesise
+from urgentmos.whole_file import whole_file
 
 LOUDEST = 0.99
 LOUDEST_REFERENCE = 0.9
@@ -170,7 +170,6 @@ def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float
 
 def _write(path: Path, waveform: Waveform) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Workers may write one reference at the same time; each moves a whole file into place.
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    partial.replace(path)
+    # Workers may write one reference at the same time.
+    with whole_file(path) as unfinished:
+        soundfile.write(unfinished, waveform, SAMPLE_RATE, subtype="PCM_16", format="WAV")

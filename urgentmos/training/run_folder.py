@@ -30,6 +30,7 @@ from urgentmos.model.checkpoint import save_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError, whole_checkpoint
+from urgentmos.whole_file import whole_file
 from urgentmos.whole_lines import read_whole_lines
 
 _PACKAGES = ("urgentmos", "torch", "numpy", "accelerate", "transformers")
@@ -85,9 +86,8 @@ class RunFolder:
             "threads": torch.get_num_threads(),
         }
         # Whole or not there: what a full disk left of it could not be resumed from.
-        partial = self.path / "run.json.partial"
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(self.path / "run.json")
+        with whole_file(self.path / "run.json") as unfinished:
+            unfinished.write_text(json.dumps(record, indent=2) + "\n")
 
     def is_resumable(self, *, digest: str, num_processes: int) -> bool:
         """Whether there is a checkpoint to go on from; without one the run begins anew.

@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from urgentmos.report.whole_file import whole_file
+from urgentmos.whole_file import whole_file
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -28,3 +29,21 @@ def test_what_was_there_stays_when_writing_stops(tmp_path: Path) -> None:
         _stop_half_way(path)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.csv"
+    with whole_file(path) as first:
+        first.write_text("first")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+
+
+def test_a_writer_that_goes_by_the_suffix_is_given_it(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "labels.csv.gz", suffix=".part.gz") as unfinished:
+        assert unfinished.name.startswith("labels.csv.gz")
+        assert unfinished.name.endswith(".part.gz")
+        unfinished.write_bytes(b"")
