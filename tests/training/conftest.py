@@ -52,6 +52,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "family": str(content),
                 "strength": step / 2,
                 "split": "validation" if content == 3 else "train",
+                "reference_path": f"{content}_0.wav",
             }
             lines.append(
                 {

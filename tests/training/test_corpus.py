@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from urgentmos.data.manifest import ManifestError
 from urgentmos.training.config import DataConfig
@@ -90,6 +92,33 @@ def test_a_missing_audio_file_is_refused_before_training(manifest: Path) -> None
     path = rewritten(manifest, "gone.jsonl", audio_path="gone.wav")
     with pytest.raises(ManifestError, match=r"recordings have no audio file.*gone\.wav"):
         load_corpus(config(path, validation_share=0.4), metrics=METRICS)
+
+
+def test_references_are_opened_where_they_are_asked_for(manifest: Path) -> None:
+    assert load_corpus(config(manifest), metrics=METRICS).references is None
+    corpus = load_corpus(config(manifest), metrics=METRICS, with_references=True)
+    assert corpus.references is not None
+    noisy = [r.system_id for r in corpus.train.recordings].index("2")
+    read = corpus.references.read(
+        np.array([noisy]), starts=np.zeros(1, dtype=np.int64), lengths=np.array([6400])
+    )
+    clean = corpus.train.recordings[noisy].meta["reference_path"]
+    np.testing.assert_array_equal(read[0], soundfile.read(clean, dtype="float32")[0])
+
+
+@pytest.mark.parametrize(
+    ("meta", "told"),
+    [
+        ({"reference_path": "gone.wav"}, r"1 of 1 references have no audio file.*gone\.wav"),
+        ({}, r"no training recording states its reference \(meta\.reference_path\)"),
+    ],
+)
+def test_missing_references_are_told_before_training(
+    manifest: Path, meta: dict[str, str], told: str
+) -> None:
+    path = rewritten(manifest, "astray.jsonl", meta=meta)
+    with pytest.raises(ManifestError, match=told):
+        load_corpus(config(path, validation_share=0.4), metrics=METRICS, with_references=True)
 
 
 def test_a_uid_in_two_manifests_is_two_recordings(manifest: Path) -> None:

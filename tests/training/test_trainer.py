@@ -28,7 +28,7 @@ from .conftest import MakeRun, TrainInTwoProcesses
 
 ALL_OBJECTIVES = {
     "absolute": 0.4, "preference": 0.3, "bradley_terry": 0.2, "qamro": 0.1, "regression": "huber",
-    "bradley_terry_weighting": "mos_difference",
+    "bradley_terry_weighting": "mos_difference", "reference_spectra": 0.1,
 }  # fmt: skip
 
 
@@ -152,6 +152,24 @@ def test_a_killed_and_resumed_run_has_the_curves_of_one_run(
     Trainer(run, resume=True).train()
     curves = EventAccumulator(str(Path(run.output) / "curves")).Reload()
     assert [point.step for point in curves.Scalars("train/loss")] == [1, 2, 3]
+
+
+def test_the_spectra_of_references_are_learned_and_left_out_of_the_model(make_run: MakeRun) -> None:
+    objectives = {"reference_spectra": 1.0, "absolute": 0.01, "preference": 0.5}
+    run = make_run(steps=30, objectives=objectives)
+    trainer = Trainer(run)
+    batch = trainer._dataset[next(trainer._sampler.plans())]
+    assert batch.reference is not None
+    assert batch.reference.shape == batch.waveform.shape
+    assert batch.reference.any(dim=1).all()
+    with torch.no_grad():
+        before = trainer._module(batch)[1]["reference_spectra"]
+    trainer.train()
+    with torch.no_grad():
+        after = trainer._module(batch)[1]["reference_spectra"]
+    assert after < 0.85 * before
+    saved = load_file(Path(run.output) / "final/model.safetensors")
+    assert not any("reference" in name for name in saved)
 
 
 def test_the_average_is_what_is_exported(make_run: MakeRun) -> None:
@@ -374,7 +392,8 @@ def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
     # QAMRO ranks within a process, so it is not among the objectives.
     # Clipping would hide a wrong factor.
     options = {
-        "steps": 1, "objectives": {**ALL_OBJECTIVES, "qamro": 0.0}, "optimizer": {"clip": 1e6},
+        "steps": 1, "objectives": {**ALL_OBJECTIVES, "qamro": 0.0, "reference_spectra": 0.0},
+        "optimizer": {"clip": 1e6},
     }  # fmt: skip
     one = make_run(output=str(tmp_path / "one"), data={"batch_seconds": 3.2}, **options)
     two = make_run(output=str(tmp_path / "two"), data={"batch_seconds": 1.6}, **options)

@@ -133,12 +133,12 @@ def _read_labelled(config: DataConfig) -> list[Recording]:
     return recordings
 
 
-def _decoded(recordings: list[Recording]) -> DecodedWaveforms:
+def _decoded(recordings: list[Recording], *, what: str = "recordings") -> DecodedWaveforms:
     # A missing file is told before hours of training, as by a cache, and not when its turn comes.
     missing = [r.audio_path for r in recordings if not r.audio_path.exists()]
     if missing:
         raise ManifestError(
-            f"{len(missing)} of {len(recordings)} recordings have no audio file, the first is "
+            f"{len(missing)} of {len(recordings)} {what} have no audio file, the first is "
             f"{missing[0]}"
         )
     return DecodedWaveforms(recordings)
@@ -151,7 +151,11 @@ def _open_references(config: DataConfig, train: Split) -> References:
             "no training recording states its reference (meta.reference_path), of which "
             "objectives.reference_spectra learns; set it to 0, or state them"
         )
-    waveforms = open_cache(config.cache, references) if config.cache else _decoded(references)
+    waveforms = (
+        open_cache(config.cache, references)
+        if config.cache
+        else _decoded(references, what="references")
+    )
     return References(waveforms, places, train.waveforms.lengths)
 
 
