@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -31,12 +30,22 @@ def test_what_was_there_stays_when_writing_stops(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_writers_of_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_kill_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    with whole_file(path) as first:
+    with whole_file(path) as unfinished:
+        unfinished.write_text("first")
+    unfinished.write_text("half")
+    with whole_file(path) as unfinished:
+        unfinished.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_at_once_have_suffixes_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    with whole_file(path, suffix=".1") as first:
         first.write_text("first")
-        monkeypatch.setattr(os, "getpid", lambda: -1)
-        with whole_file(path) as second:
+        with whole_file(path, suffix=".2") as second:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first"

@@ -1,7 +1,6 @@
 """Files that appear complete or not at all."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +9,14 @@ from pathlib import Path
 def whole_file(path: Path, *, suffix: str = ".unfinished") -> Iterator[Path]:
     """Give a file to write, which takes the place of another at the end; after an error it is gone.
 
-    It lies beside the other, and is each process's own, so that several may write one file; the
-    last stays.
+    It lies beside the other under one name, so that what a kill leaves of it is replaced by whoever
+    writes it next. Where several may write at once, each needs a suffix of its own.
 
     Args:
         path: What it becomes; replaced where it exists.
-        suffix: How its name ends, for a writer that goes by that.
+        suffix: How its name ends beyond that of ``path``.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{suffix}")
+    unfinished = path.with_name(path.name + suffix)
     try:
         yield unfinished
         unfinished.replace(path)

@@ -1,5 +1,6 @@
 """Making one planned recording: read, crop, distort, write, describe."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,5 +172,5 @@ def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float
 def _write(path: Path, waveform: Waveform) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Workers may write one reference at the same time.
-    with whole_file(path) as unfinished:
+    with whole_file(path, suffix=f".{os.getpid()}.unfinished") as unfinished:
         soundfile.write(unfinished, waveform, SAMPLE_RATE, subtype="PCM_16", format="WAV")
