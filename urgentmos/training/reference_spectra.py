@@ -2,8 +2,8 @@
 
 A label that compares with a reference (PESQ, ESTOI, SDR) is one number per recording. What it is
 computed from is there in every frame: the spectrum of the reference, and that of what differs from
-it. Linear maps from the network's frames predict both; they are thrown away after training. UrgentMOS
-has no such objective; what it did here is in recipes/default/experiments.md.
+it. Linear maps from the network's frames predict both; they are thrown away after training.
+UrgentMOS has no such objective; what it did here is in recipes/default/experiments.md.
 """
 
 from collections.abc import Sequence
