@@ -13,7 +13,12 @@ from urgentmos.training.trainer import Trainer, TrainingError
 from .conftest import MakeRun, TrainInTwoProcesses
 
 OPTIONS = {
-    "objectives": {"absolute": 0.5, "preference": 0.3, "bradley_terry": 0.2},
+    "objectives": {
+        "absolute": 0.5,
+        "preference": 0.3,
+        "bradley_terry": 0.2,
+        "reference_spectra": 0.1,
+    },
     "data": {"batch_seconds": 1.6},
 }
 
