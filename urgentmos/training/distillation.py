@@ -7,8 +7,7 @@ teacher's own, so that it is a smaller copy (TinyBERT, Jiao et al. 2020,
 https://arxiv.org/abs/1909.10351, Eq. 8).
 """
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from urgentmos.config import ConfigError
@@ -17,6 +16,7 @@ from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders import Encoder, EncoderOutput
 from urgentmos.model.fusion import align
 from urgentmos.model.network import NetworkOutput
+from urgentmos.training.frame_error import mean_frame_error
 
 # Of a feature that never changes.
 _SMALLEST_STD = 1e-4
@@ -66,11 +66,11 @@ class Distillation(nn.Module):
         standardised = (teacher.hidden_states.transpose(1, 2) - self.mean) / self.std
         lengths = output.mask.sum(dim=1)
         states = _stretch(standardised, teacher.lengths, lengths, output.mask.shape[1])
-        loss = _mean_error(self.from_features(output.features), states, output.mask)
+        loss = mean_frame_error(self.from_features(output.features), states, output.mask)
         if self.from_group is None or output.frames is None:
             return loss
         last = states[..., -self.mean.shape[1] :]
-        return (loss + _mean_error(self.from_group(output.frames), last, output.mask)) / 2
+        return (loss + mean_frame_error(self.from_group(output.frames), last, output.mask)) / 2
 
 
 class StudentDistillation(nn.Module):
@@ -99,7 +99,7 @@ class StudentDistillation(nn.Module):
         scaled = teacher.hidden_states.transpose(1, 2) / self.std
         states = _stretch(scaled, teacher.lengths, student.lengths, frames)
         given = (student.hidden_states.float().transpose(1, 2) / self.std).flatten(2)
-        return _mean_error(given, states, lengths_to_mask(student.lengths, frames))
+        return mean_frame_error(given, states, lengths_to_mask(student.lengths, frames))
 
 
 def build_student_distillation(store: FeatureStore, student: Encoder) -> StudentDistillation:
@@ -131,12 +131,3 @@ def _stretch(
     num_frames: int,
 ) -> Float[Tensor, "batch frames all_dims"]:
     return align(states.flatten(2), lengths, target_lengths, num_frames=num_frames)
-
-
-def _mean_error(
-    predicted: Float[Tensor, "batch frames dim"],
-    states: Float[Tensor, "batch frames dim"],
-    mask: Bool[Tensor, "batch frames"],
-) -> Float[Tensor, ""]:
-    squared = (predicted.float() - states).square().mean(dim=-1)
-    return torch.where(mask, squared, 0.0).sum() / mask.sum().clamp_min(1)

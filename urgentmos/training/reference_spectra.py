@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask
@@ -22,6 +22,7 @@ from urgentmos.model.fusion import align
 from urgentmos.model.level import normalise_rms
 from urgentmos.model.network import AssessorNetwork, NetworkOutput
 from urgentmos.rates import SAMPLE_RATE
+from urgentmos.training.frame_error import mean_frame_error
 
 _BANDS = 40
 _WINDOW_SAMPLES = 512
@@ -88,9 +89,9 @@ class ReferenceSpectra(nn.Module):
         ).reshape(len(spectra), num, -1)
         known = reference.any(dim=1) & (lengths >= self._min_samples)
         mask = output.mask & known[:, None]
-        errors = [_mean_error(self.from_features(output.features), targets, mask)]
+        errors = [mean_frame_error(self.from_features(output.features), targets, mask)]
         for name, head in self.from_groups.items():
-            errors.append(_mean_error(head(output.group_frames[name]), targets, mask))
+            errors.append(mean_frame_error(head(output.group_frames[name]), targets, mask))
         return torch.stack(errors).mean()
 
     def spectra(
@@ -129,12 +130,3 @@ def build_reference_spectra(network: AssessorNetwork, *, dim: int) -> ReferenceS
     return ReferenceSpectra(
         dim, groups=groups, frame_rate=frame_rate, min_samples=network.min_samples
     )
-
-
-def _mean_error(
-    predicted: Float[Tensor, "batch frames dim"],
-    targets: Float[Tensor, "batch frames dim"],
-    mask: Bool[Tensor, "batch frames"],
-) -> Float[Tensor, ""]:
-    squared = (predicted.float() - targets).square().mean(dim=-1)
-    return torch.where(mask, squared, 0.0).sum() / mask.sum().clamp_min(1)
