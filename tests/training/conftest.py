@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from urgentmos.config import from_dict, save_config, to_dict
+from urgentmos.data.dataset import Batch
 from urgentmos.model.config import ModelConfig
 from urgentmos.training.config import RunConfig
+from urgentmos.training.trainer import Trainer
 
 MakeRun = Callable[..., RunConfig]
 TrainInTwoProcesses = Callable[..., None]
@@ -30,6 +33,18 @@ trainer = Trainer(load_config(RunConfig, sys.argv[1]), resume=sys.argv[3] == "re
 trainer.train(until=int(sys.argv[2]))
 trainer.close()
 """
+
+
+def loss_around_training(trainer: Trainer, batch: Batch, term: str) -> tuple[float, float]:
+    """Train, and give one of the losses of a batch before and after it."""
+
+    def value() -> float:
+        with torch.no_grad():
+            return float(trainer._module(batch)[1][term])
+
+    before = value()
+    trainer.train()
+    return before, value()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from urgentmos.model.config import EncoderConfig
 from urgentmos.training.config import RunConfig, TeacherConfig
 from urgentmos.training.trainer import Trainer
 
-from .conftest import MakeRun
+from .conftest import MakeRun, loss_around_training
 
 pytest.importorskip("distillmos", exc_type=ImportError)
 
@@ -89,11 +89,7 @@ def test_a_teacher_s_states_are_learned_and_left_out_of_the_model(
     batch = dataset[next(trainer._sampler.plans())]
     assert batch.teacher is not None
     assert batch.teacher.hidden_states.shape[:2] == (len(batch.lengths), 2)
-    with torch.no_grad():
-        before = trainer._module(batch)[1]["distillation"]
-    trainer.train()
-    with torch.no_grad():
-        after = trainer._module(batch)[1]["distillation"]
+    before, after = loss_around_training(trainer, batch, "distillation")
     assert after < 0.9 * before
     saved = load_file(Path(run.output) / "final/model.safetensors")
     assert not any("distillation" in name or "tower" in name for name in saved)
@@ -136,11 +132,7 @@ def test_a_student_comes_nearer_to_the_teacher(make_run: MakeRun, tmp_path: Path
     run = with_student(make_run, tmp_path / "features", layers=[0, 7], student=2)
     trainer = Trainer(run)
     batch = trainer._dataset[next(trainer._sampler.plans())]
-    with torch.no_grad():
-        before = trainer._module(batch)[1]["student_distillation"]
-    trainer.train()
-    with torch.no_grad():
-        after = trainer._module(batch)[1]["student_distillation"]
+    before, after = loss_around_training(trainer, batch, "student_distillation")
     assert after < 0.9 * before
     saved = load_file(Path(run.output) / "final/model.safetensors")
     assert not any("student_distillation" in name or "tower" in name for name in saved)
