@@ -7,11 +7,12 @@ recording with its ``split``; paths stay relative to the folder.
 """
 
 import argparse
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from urgentmos.data.hashing import lot
 
 Row = dict[str, object]
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
@@ -69,11 +70,6 @@ def split_group(row: Row, listed: Mapping[str, Row]) -> str:
 def split_of(group: str, *, validation_share: float) -> str:
     """Draw the side of a group from its name alone, so that it never changes."""
     return "validation" if lot(group) < validation_share else "train"
-
-
-def lot(name: str) -> float:
-    """Draw a number from 0 to 1 that belongs to a name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def describe(row: Row, listed: Mapping[str, Row], *, validation_share: float) -> Row:

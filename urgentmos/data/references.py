@@ -11,16 +11,19 @@ from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.recording import Recording
 from urgentmos.data.waveforms import Waveforms
 
-# As in labelling: further apart, a recording and its reference do not begin together.
-_LARGEST_DIFFERENCE = SAMPLE_RATE // 10
+MAX_DIFFERENCE_S = 0.1
+"""By how much a recording may be longer or shorter than its reference: codecs fill up their last
+frame (of 80 ms at most), vocoders leave out one or two (97 ms of a HiFi-GAN were seen). With more,
+it is another recording, or begins elsewhere."""
+
 _NONE = -1
 
 
 class References:
     """Read the reference of each recording, from its first to its last sample that is heard.
 
-    A reference that is more than 0.1 s shorter or longer than its recording is not aligned with
-    it, and stands for none.
+    A reference that is shorter or longer than its recording by more than ``MAX_DIFFERENCE_S`` is
+    not aligned with it, and stands for none.
 
     Args:
         waveforms: The references.
@@ -61,7 +64,8 @@ class References:
             if self._places[recording] == _NONE:
                 continue
             reference = self._waveforms.read(int(self._places[recording]))
-            if abs(len(reference) - self._lengths[recording]) <= _LARGEST_DIFFERENCE:
+            difference = abs(len(reference) - self._lengths[recording])
+            if difference <= MAX_DIFFERENCE_S * SAMPLE_RATE:
                 part = reference[start : start + length]
                 row[: len(part)] = part
         return padded

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from urgentmos.data.references import MAX_DIFFERENCE_S
 from urgentmos.extras import MissingExtraError
 
 SAMPLE_RATE = 16000
@@ -20,11 +21,6 @@ INSTALL = "pip install 'urgentmos[labels]'"
 
 NO_REFERENCE = "no reference"
 """Reason of an intrusive label that is missing because there is nothing to compare with."""
-
-MAX_DIFFERENCE_S = 0.1
-"""By how much a recording may be longer or shorter than its reference, and is cut: codecs fill up
-their last frame (of 80 ms at most), vocoders leave out one or two (97 ms of a HiFi-GAN were seen).
-With more, it is another recording, or begins elsewhere."""
 
 # One axis of any length: a recording and its reference may differ.
 Waveform = Float32[NDArray[np.float32], " _"]

@@ -1,11 +1,11 @@
 """Label every recording of a manifest: in parallel, and resumable at any moment."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from urgentmos.data.hashing import lot
 from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.extras import MissingExtraError
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
@@ -13,7 +13,6 @@ from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
 from urgentmos.labels.summary import LabelSummary, read_summary, summarise, write_summary
 from urgentmos.labels.worker import Outcome, Task
-from urgentmos.name_bytes import name_bytes
 from urgentmos.precision import Precision
 from urgentmos.terminal_size import bar_size
 from urgentmos.whole_file import whole_file
@@ -112,8 +111,7 @@ def label_manifest(
 
 def in_share(uid: str, share: float) -> bool:
     """Decide by a hash of its uid whether a recording belongs to a share of all recordings."""
-    digest = hashlib.sha256(name_bytes(uid)).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return lot(uid) < share
 
 
 def _check_shares(shares: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from urgentmos.data.hashing import lot
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
 from urgentmos.data.pairs import NativePairs, families
@@ -102,7 +103,7 @@ def load_corpus(
     _check_sides(num_by_side, num_pairs=len(pairs))
     _check_labels([r for r, side in zip(used, sides, strict=True) if side == "train"], metrics)
     _check_plausible(used, metrics)
-    waveforms = open_cache(config.cache, used) if config.cache else _decoded(used)
+    waveforms = _open(config, used)
     train, validation = (_select(used, waveforms, np.flatnonzero(sides == s)) for s in _SIDES)
     return Corpus(
         train=train,
@@ -133,7 +134,11 @@ def _read_labelled(config: DataConfig) -> list[Recording]:
     return recordings
 
 
-def _decoded(recordings: list[Recording], *, what: str = "recordings") -> DecodedWaveforms:
+def _open(
+    config: DataConfig, recordings: list[Recording], *, what: str = "recordings"
+) -> Waveforms:
+    if config.cache:
+        return open_cache(config.cache, recordings)
     # A missing file is told before hours of training, as by a cache, and not when its turn comes.
     missing = [r.audio_path for r in recordings if not r.audio_path.exists()]
     if missing:
@@ -151,11 +156,7 @@ def _open_references(config: DataConfig, train: Split) -> References:
             "no training recording states its reference (meta.reference_path), of which "
             "objectives.reference_spectra learns; set it to 0, or state them"
         )
-    waveforms = (
-        open_cache(config.cache, references)
-        if config.cache
-        else _decoded(references, what="references")
-    )
+    waveforms = _open(config, references, what="references")
     return References(waveforms, places, train.waveforms.lengths)
 
 
@@ -164,9 +165,8 @@ def _side(recording: Recording, *, share: float) -> str:
     if split is not None:
         return str(split)
     # By content, so that no sentence is on both sides; by hash, so that adding data moves nothing.
-    content = name_bytes(f"{recording.meta.get('corpus')}\0{recording.reference_id}")
-    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
-    return "validation" if place < share else "train"
+    drawn = lot(f"{recording.meta.get('corpus')}\0{recording.reference_id}")
+    return "validation" if drawn < share else "train"
 
 
 def _check_sides(num_by_side: Counter[str], *, num_pairs: int) -> None:
