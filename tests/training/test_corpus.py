@@ -155,6 +155,20 @@ def test_the_digest_changes_with_a_label_and_not_with_the_order_of_fields(
     assert after.digest != before
 
 
+def test_the_digest_has_the_references_where_they_are_asked_for(manifest: Path) -> None:
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    del rows[-1]["meta"]["reference_path"]
+    path = manifest.with_name("one_less.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def digest(manifest: Path, *, with_references: bool) -> str:
+        settings = config(manifest, validation_share=0.4)
+        return load_corpus(settings, metrics=METRICS, with_references=with_references).digest
+
+    assert digest(path, with_references=False) == digest(manifest, with_references=False)
+    assert digest(path, with_references=True) != digest(manifest, with_references=True)
+
+
 def test_the_digest_has_the_strength_pairs_and_not_the_names_of_their_families(
     manifest: Path,
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,9 @@ class Corpus:
         validation: Held-out recordings.
         recordings: Those of both, in the order of ``waveforms``.
         waveforms: Waveforms of both.
-        digest: Changes with any uid, label, split or native pair, and with what is known to differ
-            in strength alone; not with the names of families.
+        digest: Changes with any uid, label, split or native pair, with what is known to differ
+            in strength alone, and with the file names of references, where they are asked for; not
+            with the names of families.
         native: Pairs of training recordings that were rated as pairs; None where there are none.
         references: Those of the training recordings; None where they were not asked for.
     """
@@ -110,7 +112,7 @@ def load_corpus(
         validation=validation,
         recordings=used,
         waveforms=waveforms,
-        digest=_digest(used, sides.tolist(), pairs),
+        digest=_digest(used, sides.tolist(), pairs, with_references=with_references),
         native=_native(pairs, num_train=len(train.recordings)),
         references=_open_references(config, train) if with_references else None,
     )
@@ -257,7 +259,9 @@ def _check_ratings(recordings: list[Recording], bounds: Bounds) -> None:
         )
 
 
-def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) -> str:
+def _digest(
+    recordings: list[Recording], sides: list[str], pairs: list[Pair], *, with_references: bool
+) -> str:
     digest = hashlib.sha256()
     # Names of families mean something within their own manifest only.
     numbers, strengths = (values.tolist() for values in families(recordings))
@@ -265,6 +269,9 @@ def _digest(recordings: list[Recording], sides: list[str], pairs: list[Pair]) ->
         recordings, sides, numbers, strengths, strict=True
     ):
         known = [recording.meta.get("corpus"), *([family, strength] if family >= 0 else [])]
+        if with_references:
+            # Not where it lies: a corpus may be moved.
+            known.append(Path(recording.meta.get("reference_path") or "").name)
         labels = {name: round(value, 6) for name, value in sorted(recording.metrics.items())}
         line = [recording.uid, recording.reference_id, side, known, labels]
         digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")
