@@ -14,6 +14,7 @@ import soundfile
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import read_manifest
 from urgentmos.file_lock import FileLockedError, lock_folder
+from urgentmos.simulate.alignment import probe
 from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
@@ -322,6 +323,36 @@ def test_processed_speech_comes_as_it_is_and_with_its_reference(config, material
     assert made[0]["reference_id"] == made[3]["reference_id"]
     assert made[0]["meta"]["corpus"] == "undistorted"
     assert all(row["meta"]["reference_path"] for row in made)
+
+
+@pytest.mark.parametrize("delay", [-300, 740])
+def test_processed_speech_that_is_late_or_early_is_aligned_with_its_reference(
+    config, tmp_path, delay
+):
+    clean = probe()
+    late = np.pad(clean, (max(delay, 0), 0))[max(-delay, 0) :]
+    for name, waveform in (("reference", clean), ("late", late)):
+        soundfile.write(tmp_path / f"{name}.wav", waveform, 16000)
+    rows = [
+        {"path": "reference.wav", "kind": "clean", "speaker": "a"},
+        {
+            "path": "processed.wav",
+            "kind": "processed",
+            "speaker": "a",
+            "reference": "reference.wav",
+        },
+    ]
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shares = SourceShares(clean=0.0, processed=1.0, synthesised=0.0)
+    config = replace(config, speech=[], manifest=str(manifest), shares=shares, num_recordings=1)
+    make(replace(config, weights={"mnru": 1.0}), tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out")
+    audio, _ = soundfile.read(tmp_path / "out" / row["audio_path"])
+    reference, _ = soundfile.read(tmp_path / "out" / row["meta"]["reference_path"])
+    assert len(audio) <= len(reference)
+    inner = slice(400, len(audio) - 400)
+    np.testing.assert_allclose(audio[inner], reference[inner], atol=1e-3)
 
 
 def test_processed_speech_without_a_crop_of_its_reference_is_told(config, tmp_path, speech):

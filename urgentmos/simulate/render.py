@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import soundfile
 
 from urgentmos.audio import MIN_DURATION_S
+from urgentmos.simulate.alignment import processed_lag_samples, shifted
 from urgentmos.simulate.chain import apply_chain, chain_name
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 from urgentmos.simulate.levels import SILENCE, speech_level_db
@@ -133,6 +135,8 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
     reference = waveform
     if utterance.reference is not None:
         reference = read_mono(utterance.reference)
+        delay = _delay(utterance.path, utterance.reference)
+        waveform = shifted(waveform, delay=delay, num_samples=len(waveform) - max(delay, 0))
     key = utterance_key(utterance)
     seconds = len(reference) / SAMPLE_RATE
     if seconds <= plan.config.crop_seconds[1]:
@@ -156,6 +160,12 @@ def _cropped(utterance: Utterance, crop: int, plan: Plan) -> Start:
         reference_id=f"{plan.reference_names[key]}_{crop}",
         system=slug(utterance.system) if utterance.system else None,
     )
+
+
+@cache
+def _delay(processed: Path, reference: Path) -> int:
+    """Measure the delay of processed speech, once for all that is made of it."""
+    return processed_lag_samples(read_mono(processed), read_mono(reference))
 
 
 def _level_gain(waveform: Waveform, key: str, crop: int, plan: Plan) -> np.float32:
