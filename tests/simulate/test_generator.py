@@ -336,7 +336,7 @@ def test_processed_speech_that_is_late_or_early_is_aligned_with_its_reference(
     rows = [
         {"path": "reference.wav", "kind": "clean", "speaker": "a"},
         {
-            "path": "processed.wav",
+            "path": "late.wav",
             "kind": "processed",
             "speaker": "a",
             "reference": "reference.wav",
