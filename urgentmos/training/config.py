@@ -227,6 +227,8 @@ class RunConfig:
         teacher: Encoder whose hidden states are learned, or None.
         start_from: Folder of a saved model, or a shipped model's name; its weights of like name and
             shape are the first. None starts from random ones.
+        freeze: Parts of the model that keep those weights, by name, as ``encoders.2``, ``fusion``
+            or ``groups.naturalness``.
         optimizer: AdamW and its learning rate.
         seed: Seed of weights, order, partners, windows and dropout.
         sharded: Divide weights, gradients and optimizer state among the processes (FSDP) instead of
@@ -246,6 +248,7 @@ class RunConfig:
     objectives: ObjectivesConfig = field(default_factory=ObjectivesConfig)
     teacher: TeacherConfig | None = None
     start_from: str | None = None
+    freeze: list[str] = field(default_factory=list)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: int = 0
     sharded: bool = False
@@ -273,6 +276,11 @@ class RunConfig:
                 "objectives.preference is above 0 exactly where model.preference is set: an "
                 f"untrained head must not be shipped; got {weights['preference']} and "
                 f"{'a' if self.model.preference else 'no'} preference head"
+            )
+        if self.freeze and self.start_from is None:
+            raise ValueError(
+                "freeze: what is not trained needs trained weights; state start_from, or freeze "
+                "nothing"
             )
         self._check_teacher()
         self._check_pairs()

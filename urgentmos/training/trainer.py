@@ -34,6 +34,7 @@ from urgentmos.training.assembly import (
 from urgentmos.training.config import RunConfig
 from urgentmos.training.corpus import Corpus, load_corpus
 from urgentmos.training.corpus_bias import number_corpora
+from urgentmos.training.freeze import freeze
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer, set_learning_rate
 from urgentmos.training.run_folder import RunFolder
@@ -67,7 +68,8 @@ class Trainer:
 
     Raises:
         ManifestError: The data cannot be used.
-        ConfigError: ``best_by`` is no figure of this run, or weights to start from do not fit.
+        ConfigError: ``best_by`` is no figure of this run, weights to start from do not fit, or the
+            model has no part that is to be frozen.
         RunStateError: The run folder holds another run, or cannot be resumed, as when it has more
             steps than are asked for.
         FileLockedError: Another run is writing the run folder.
@@ -100,6 +102,7 @@ class Trainer:
         self.started_from = (
             None if config.start_from is None else start_from(network, config.start_from)
         )
+        freeze(network, config.freeze)
         # One process makes them, the others then find them.
         with self._accelerator.main_process_first():
             stores = open_stores(config, self.corpus, network, device=self._accelerator.device)
