@@ -53,6 +53,19 @@ def test_having_no_reference_is_no_failure(manifest: Path) -> None:
     assert result.stderr == "a recording names its clean reference in meta.reference_path\n"
 
 
+def test_a_system_that_is_late_is_told(manifest: Path) -> None:
+    reference, _ = soundfile.read(manifest.with_name("noise.wav"))
+    soundfile.write(manifest.with_name("late.wav"), np.pad(reference, (240, 0))[:8000], 16000)
+    row = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**row, "audio_path": "late.wav"}) + "\n")
+    output = manifest.with_name("out.jsonl")
+    result = _run(manifest, "-o", output, "--labels", "lsd", "--workers", "0")
+    assert result.exit_code == 0, result.output
+    assert "later (+) or earlier than their references: s +15 ms." in result.stderr
+    summary = json.loads(manifest.with_name("out.jsonl.labels.json").read_text())
+    assert summary["late_s"] == {"s": 0.015}
+
+
 def test_failures_are_not_hidden_behind_recordings_without_a_reference(manifest: Path) -> None:
     good = json.loads(manifest.read_text())
     rows = [good, *({**good, "uid": f"alone:{number}", "meta": {}} for number in range(4))]

@@ -3,9 +3,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from urgentmos.data.alignment import lag_samples
 from urgentmos.simulate import codecs
-from urgentmos.simulate.alignment import lag_samples, probe
 from urgentmos.simulate.codecs import CODECS, SINGLE_RATE_CODECS, coded, delay_samples
+from urgentmos.simulate.probe import probe
 from urgentmos.simulate.tools import ToolError, missing_tools
 
 ALL_CODECS = {**CODECS, **SINGLE_RATE_CODECS}

@@ -14,7 +14,6 @@ import soundfile
 from urgentmos.config import ConfigError
 from urgentmos.data.manifest import read_manifest
 from urgentmos.file_lock import FileLockedError, lock_folder
-from urgentmos.simulate.alignment import probe
 from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.generator import generate, plan_simulation
@@ -22,6 +21,7 @@ from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db
 from urgentmos.simulate.material import read_material
 from urgentmos.simulate.plan import make_plan
+from urgentmos.simulate.probe import probe
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
 from urgentmos.simulate.speech_synthesis import Voice

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from urgentmos.simulate.alignment import lag_samples
+from urgentmos.data.alignment import lag_samples
 from urgentmos.simulate.codecs import CODEC_KINDS
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db

@@ -1,7 +1,7 @@
 """``urgentmos label``: add labels of other tools to a manifest."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,9 @@ from urgentmos.precision import Precision
 if TYPE_CHECKING:
     from urgentmos.labels.catalogue import LabelTool
     from urgentmos.labels.summary import LabelSummary
+
+_NAMED = 8
+"""Systems that a message names."""
 
 
 def label(
@@ -47,6 +50,7 @@ def label(
 
     A recording names its reference in meta.reference_path. The two begin together and may differ by
     0.1 s at the end, which is cut; beyond that only labels that need no alignment have a value.
+    Some of them are looked at, and systems whose recordings are late are named.
 
     A killed run goes on where it stopped when called again; what failed is tried again. Exit status
     1 if a label failed on some recording (having no reference is no failure), 2 for wrong usage.
@@ -77,6 +81,8 @@ def label(
     counts = summary.labelled.items()
     if any(count == 0 and summary.without_reference(metric) for metric, count in counts):
         typer.echo("a recording names its clean reference in meta.reference_path", err=True)
+    if summary.late_s:
+        typer.echo(_told_late(summary.late_s), err=True)
     if any(map(summary.failures, summary.labelled)):
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -100,6 +106,17 @@ def _share(value: str) -> float:
 
 def _filter(settings: list[tuple[str, str]]) -> Callable[[Recording], bool]:
     return lambda recording: all(str(recording.meta.get(key)) == value for key, value in settings)
+
+
+def _told_late(late_s: Mapping[str, float]) -> str:
+    systems = sorted(late_s.items(), key=lambda item: -abs(item[1]))
+    named = ", ".join(f"{system} {1000 * seconds:+.0f} ms" for system, seconds in systems[:_NAMED])
+    more = f" and {len(systems) - _NAMED} more" if len(systems) > _NAMED else ""
+    return (
+        f"recordings that begin later (+) or earlier than their references: {named}{more}. Labels "
+        "that compare them moment by moment, as ESTOI and SDR, mean little there: shift the "
+        "recordings and label them again"
+    )
 
 
 def _table_of_labels() -> str:

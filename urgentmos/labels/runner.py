@@ -9,6 +9,7 @@ from urgentmos.data.hashing import lot
 from urgentmos.data.manifest import ManifestError, Recording, read_manifest, write_manifest
 from urgentmos.extras import MissingExtraError
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
+from urgentmos.labels.lateness import late_systems
 from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
 from urgentmos.labels.summary import LabelSummary, read_summary, summarise, write_summary
@@ -52,7 +53,7 @@ def label_manifest(
         progress: Show a bar on standard error.
 
     Returns:
-        Counts, reasons and tool versions.
+        Counts, reasons and tool versions, and which systems seem late against their references.
 
     Raises:
         UnknownLabelError: No tool gives one of the labels.
@@ -100,7 +101,13 @@ def label_manifest(
             if recording.uid in part.outcomes:
                 _apply(recording, part.outcomes[recording.uid])
         metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
-        summary = summarise(recordings, metrics=list(metrics), tools=tools)
+        aligned = any(LABELLERS[name].needs_reference and LABELLERS[name].aligned for name in names)
+        summary = summarise(
+            recordings,
+            metrics=list(metrics),
+            tools=tools,
+            late_s=late_systems(chosen) if aligned else None,
+        )
         write_summary(_summary_path(output), summary, earlier=earlier)
         with whole_file(output) as unfinished:
             write_manifest(unfinished, recordings)

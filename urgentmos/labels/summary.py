@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ class LabelSummary:
         labelled: Recordings that have each metric.
         missing: Recordings without it although it was asked for, by reason, for each metric.
             Reasons that differ in numbers alone count as one, in the first one's words.
+        late_s: By system, how late its recordings are against their references, as
+            `urgentmos.labels.lateness` found some of them; what is not late is not in it.
     """
 
     tools: dict[str, str]
     labelled: dict[str, int]
     missing: dict[str, dict[str, int]]
+    late_s: dict[str, float] = field(default_factory=dict)
 
     def without_reference(self, metric: str) -> int:
         """Count the recordings that cannot have a metric, since there is nothing to compare."""
@@ -42,7 +45,11 @@ class LabelSummary:
 
 
 def summarise(
-    recordings: Sequence[Recording], *, metrics: Sequence[str], tools: Mapping[str, str]
+    recordings: Sequence[Recording],
+    *,
+    metrics: Sequence[str],
+    tools: Mapping[str, str],
+    late_s: Mapping[str, float] | None = None,
 ) -> LabelSummary:
     """Count the labels of a manifest, and the reasons in ``meta.label_errors``."""
     missing = {}
@@ -57,7 +64,7 @@ def summarise(
     labelled = {
         metric: sum(metric in recording.metrics for recording in recordings) for metric in metrics
     }
-    return LabelSummary(tools=dict(tools), labelled=labelled, missing=missing)
+    return LabelSummary(dict(tools), labelled, missing, late_s=dict(late_s or {}))
 
 
 def _count_by_kind(reasons: Sequence[str]) -> dict[str, int]:

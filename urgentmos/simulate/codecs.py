@@ -11,10 +11,11 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from urgentmos.data.alignment import lag_samples, shifted
 from urgentmos.simulate import amr_wb
-from urgentmos.simulate.alignment import lag_samples, probe, shifted
 from urgentmos.simulate.distortion import SAMPLE_RATE, DistortionKind, Params, Waveform, between
 from urgentmos.simulate.levels import with_level_of
+from urgentmos.simulate.probe import probe
 from urgentmos.simulate.sources import Sources
 from urgentmos.simulate.tools import ToolError, run_tool
 

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from urgentmos.audio import MIN_DURATION_S
-from urgentmos.simulate.alignment import processed_lag_samples, shifted
+from urgentmos.data.alignment import processed_lag_samples, shifted
 from urgentmos.simulate.chain import apply_chain, chain_name
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 from urgentmos.simulate.levels import SILENCE, speech_level_db

@@ -1,13 +1,14 @@
 """Finding and undoing the delay between a recording and its reference."""
 
-from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
+from urgentmos.audio import SAMPLE_RATE
+
+Waveform: TypeAlias = Float[NDArray[Any], " _"]
 
 MAX_LEAD_SAMPLES = SAMPLE_RATE // 50
 MAX_LAG_SAMPLES = SAMPLE_RATE // 5
@@ -15,7 +16,10 @@ ENVELOPE_STEP = 16
 ENVELOPE_CUTOFF_HZ = 20.0
 ENVELOPE_BANDS_HZ = ((200, 500), (500, 1000), (1000, 1700), (1700, 2600), (2600, 3400))
 TRUSTED_CORRELATION = 0.38
-"""On the probe, codecs that keep the waveform reach 0.50 and more, vocoders 0.29 and less."""
+"""On a fixed signal, codecs that keep the waveform reach 0.50 and more, vocoders 0.29 and less."""
+
+SURE_CORRELATION = 0.6
+"""Vocoders' published samples agree at 0.41 and less a pitch period beside the right place."""
 
 SAME_SPEECH, CLEARER = 0.6, 0.03
 """Envelopes of processed speech agree so well where it is late, and by so much better than where
@@ -27,9 +31,6 @@ NEAR_SAMPLES = SAMPLE_RATE // 320
 
 ROUNDED_UP = 0.3
 """Opus leads by 0.2 of a sample, AMR-NB and Speex by 0.5."""
-
-PROBE_BURSTS = 12
-GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 def lag_samples(delayed: Waveform, reference: Waveform) -> int:
@@ -56,22 +57,25 @@ def lag_samples(delayed: Waveform, reference: Waveform) -> int:
 def processed_lag_samples(processed: Waveform, reference: Waveform) -> int:
     """Return by how many samples published processed speech is late, negative where it is early.
 
-    Its coder or its resynthesis may have moved it by 50 ms, and of what is resynthesised the
-    waveform often agrees best one pitch period beside. The envelopes say about where it is (at no
-    delay, unless they agree clearly better elsewhere), rounded down by up to 1 ms, and the
-    waveform, where it agrees, exactly.
+    Its coder or its resynthesis may have moved it by 50 ms. Where the waveforms agree well, they
+    say where it is. Of what is resynthesised they often agree best one pitch period beside: then
+    the envelopes say about where it is (at no delay, unless they agree clearly better elsewhere),
+    rounded down by up to 1 ms, and the waveforms, where they agree somewhat, exactly.
 
     Args:
         processed: Any length; late or early by up to 0.2 s.
         reference: What it is compared with.
     """
     late, sent = _padded(processed, reference)
+    waveforms = _correlation(late, sent, max_lead=MAX_LAG_SAMPLES)
+    if waveforms.max() >= SURE_CORRELATION:
+        return int(np.floor(_peak(waveforms) + ROUNDED_UP)) - MAX_LAG_SAMPLES
     envelopes = _envelope_correlation(late, sent, max_lead=MAX_LAG_SAMPLES)
     about = int(np.argmax(envelopes))
     if envelopes[about] < max(SAME_SPEECH, envelopes[MAX_LAG_SAMPLES] + CLEARER):
         about = MAX_LAG_SAMPLES
     first = max(about - NEAR_SAMPLES, 0)
-    near = _correlation(late, sent, max_lead=MAX_LAG_SAMPLES)[first : about + NEAR_SAMPLES + 1]
+    near = waveforms[first : about + NEAR_SAMPLES + 1]
     if near.max() < TRUSTED_CORRELATION:
         return (about - MAX_LAG_SAMPLES) // ENVELOPE_STEP * ENVELOPE_STEP
     return int(np.floor(first + _peak(near) + ROUNDED_UP)) - MAX_LAG_SAMPLES
@@ -82,39 +86,6 @@ def shifted(waveform: Waveform, *, delay: int, num_samples: int) -> Waveform:
     moved = waveform[delay:] if delay >= 0 else np.pad(waveform, (-delay, 0))
     moved = moved[:num_samples]
     return np.pad(moved, (0, num_samples - len(moved)))
-
-
-@cache
-def probe() -> Waveform:
-    """Return the fixed signal delays are measured on: 3 s of voiced bursts with pauses.
-
-    Speech codecs code pulses through resonances best; pitch, vowel, length and pause change from
-    burst to burst, so that neither a period nor a codec's frame is mistaken for a delay.
-    """
-    parts = [np.zeros(SAMPLE_RATE // 10)]
-    for number in range(1, PROBE_BURSTS + 1):
-        # Multiples of the golden ratio fill the unit interval evenly.
-        draws = [(number * GOLDEN * (turn + 1) + 0.37 * turn) % 1 for turn in range(6)]
-        parts += [_burst(*draws[:5]), np.zeros(int(800 + 1600 * draws[5]))]
-    signal = np.concatenate(parts)
-    return np.asarray(0.5 * signal / np.abs(signal).max(), dtype=np.float32)
-
-
-def _burst(
-    length: float, pitch: float, glide: float, first: float, second: float
-) -> Float[NDArray[Any], " samples"]:
-    num_samples = int(2000 + 1600 * length)
-    pitch_hz = (90 + 130 * pitch) * np.linspace(1, 0.8 + 0.4 * glide, num_samples)
-    periods = np.floor(np.cumsum(pitch_hz) / SAMPLE_RATE)
-    pulses = np.diff(periods, prepend=-1.0)
-    seconds = np.arange(SAMPLE_RATE // 25) / SAMPLE_RATE
-    formants = ((300 + 500 * first, 1.0, 80), (900 + 1300 * second, 0.6, 100), (2700, 0.3, 150))
-    tract = sum(
-        gain * np.exp(-np.pi * width_hz * seconds) * np.sin(2 * np.pi * hz * seconds)
-        for hz, gain, width_hz in formants
-    )
-    voiced = np.convolve(pulses, np.asarray(tract))[:num_samples]
-    return np.asarray(voiced / np.abs(voiced).max() * np.hanning(num_samples))
 
 
 def _padded(delayed: Waveform, reference: Waveform) -> tuple[Waveform, Waveform]:
