@@ -54,6 +54,14 @@ def test_encoders_groups_and_memory_are_told(make_run: MakeRun) -> None:
     assert "kept for the backward pass" in text
 
 
+def test_a_frozen_part_is_counted_as_frozen(make_run: MakeRun) -> None:
+    run = make_run(start_from="default", freeze=["fusion"])
+    (line,) = [line for line in describe(run).splitlines() if line.startswith("fusion")]
+    _, trained, frozen = line.split()
+    assert int(trained.replace(",", "")) == 0
+    assert int(frozen.replace(",", "")) > 0
+
+
 def test_a_description_needs_no_data(make_run: MakeRun) -> None:
     run: RunConfig = make_run()
     run = replace(run, data=replace(run.data, manifests=["nowhere.jsonl"]))

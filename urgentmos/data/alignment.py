@@ -12,6 +12,7 @@ Waveform: TypeAlias = Float[NDArray[Any], " _"]
 
 MAX_LEAD_SAMPLES = SAMPLE_RATE // 50
 MAX_LAG_SAMPLES = SAMPLE_RATE // 5
+LISTENED_SAMPLES = 30 * SAMPLE_RATE
 ENVELOPE_STEP = 16
 ENVELOPE_CUTOFF_HZ = 20.0
 ENVELOPE_BANDS_HZ = ((200, 500), (500, 1000), (1000, 1700), (1700, 2600), (2600, 3400))
@@ -63,10 +64,10 @@ def processed_lag_samples(processed: Waveform, reference: Waveform) -> int:
     rounded down by up to 1 ms, and the waveforms, where they agree somewhat, exactly.
 
     Args:
-        processed: Any length; late or early by up to 0.2 s.
+        processed: Late or early by up to 0.2 s; its first half minute is listened to.
         reference: What it is compared with.
     """
-    late, sent = _padded(processed, reference)
+    late, sent = _padded(processed[:LISTENED_SAMPLES], reference[:LISTENED_SAMPLES])
     waveforms = _correlation(late, sent, max_lead=MAX_LAG_SAMPLES)
     if waveforms.max() >= SURE_CORRELATION:
         return int(np.floor(_peak(waveforms) + ROUNDED_UP)) - MAX_LAG_SAMPLES

@@ -13,6 +13,7 @@ from urgentmos.extras import require
 from urgentmos.model.encoders import Encoder, EncoderOutput, without_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.training.config import RunConfig
+from urgentmos.training.freeze import freeze
 
 _MIB = 2**20
 _BYTES = 4
@@ -65,12 +66,11 @@ def estimate_memory(config: RunConfig) -> dict[str, int]:
 
 
 def _build_without_weights(config: RunConfig) -> AssessorNetwork:
+    encoders = [without_weights(each) for each in config.model.encoders]
     with require("accelerate", extra="train").init_empty_weights():
-        return build_assessor(
-            replace(
-                config.model, encoders=[without_weights(each) for each in config.model.encoders]
-            )
-        )
+        network = build_assessor(replace(config.model, encoders=encoders))
+    freeze(network, config.freeze)
+    return network
 
 
 def _parts(network: AssessorNetwork) -> list[tuple[str, nn.Module]]:
