@@ -49,10 +49,9 @@ def lag_samples(delayed: Waveform, reference: Waveform) -> int:
     late, sent = _padded(delayed, reference)
     correlation = _correlation(late, sent, max_lead=MAX_LEAD_SAMPLES)
     if correlation.max() < TRUSTED_CORRELATION:
-        correlation = _envelope_correlation(late, sent, max_lead=MAX_LEAD_SAMPLES)
-        lag = int(np.argmax(correlation)) - MAX_LEAD_SAMPLES
-        return lag // ENVELOPE_STEP * ENVELOPE_STEP
-    return int(np.floor(_peak(correlation) + ROUNDED_UP)) - MAX_LEAD_SAMPLES
+        envelopes = _envelope_correlation(late, sent, max_lead=MAX_LEAD_SAMPLES)
+        return _rounded_down(int(np.argmax(envelopes)) - MAX_LEAD_SAMPLES)
+    return _peak_lag(correlation) - MAX_LEAD_SAMPLES
 
 
 def processed_lag_samples(processed: Waveform, reference: Waveform) -> int:
@@ -70,7 +69,7 @@ def processed_lag_samples(processed: Waveform, reference: Waveform) -> int:
     late, sent = _padded(processed[:LISTENED_SAMPLES], reference[:LISTENED_SAMPLES])
     waveforms = _correlation(late, sent, max_lead=MAX_LAG_SAMPLES)
     if waveforms.max() >= SURE_CORRELATION:
-        return int(np.floor(_peak(waveforms) + ROUNDED_UP)) - MAX_LAG_SAMPLES
+        return _peak_lag(waveforms) - MAX_LAG_SAMPLES
     envelopes = _envelope_correlation(late, sent, max_lead=MAX_LAG_SAMPLES)
     about = int(np.argmax(envelopes))
     if envelopes[about] < max(SAME_SPEECH, envelopes[MAX_LAG_SAMPLES] + CLEARER):
@@ -78,8 +77,8 @@ def processed_lag_samples(processed: Waveform, reference: Waveform) -> int:
     first = max(about - NEAR_SAMPLES, 0)
     near = waveforms[first : about + NEAR_SAMPLES + 1]
     if near.max() < TRUSTED_CORRELATION:
-        return (about - MAX_LAG_SAMPLES) // ENVELOPE_STEP * ENVELOPE_STEP
-    return int(np.floor(first + _peak(near) + ROUNDED_UP)) - MAX_LAG_SAMPLES
+        return _rounded_down(about - MAX_LAG_SAMPLES)
+    return first + _peak_lag(near) - MAX_LAG_SAMPLES
 
 
 def shifted(waveform: Waveform, *, delay: int, num_samples: int) -> Waveform:
@@ -120,6 +119,16 @@ def _correlation(
     window = np.concatenate([correlation[-max_lead:], correlation[: MAX_LAG_SAMPLES + 1]])
     energy = float(np.linalg.norm(late) * np.linalg.norm(sent))
     return np.asarray(window / max(energy, 1e-12), dtype=np.float64)
+
+
+def _rounded_down(lag: int) -> int:
+    """Round down by up to 1 ms: envelopes say no more."""
+    return lag // ENVELOPE_STEP * ENVELOPE_STEP
+
+
+def _peak_lag(correlation: Float[NDArray[np.float64], " lags"]) -> int:
+    """Return the place of the maximum, rounded down but for the little that codecs lead by."""
+    return int(np.floor(_peak(correlation) + ROUNDED_UP))
 
 
 def _peak(correlation: Float[NDArray[np.float64], " lags"]) -> float:

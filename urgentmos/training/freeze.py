@@ -33,5 +33,5 @@ def freeze(network: nn.Module, parts: Sequence[str]) -> None:
 
 
 def _part(weight: str) -> str:
-    depth = 2 if weight.startswith(tuple(f"{name}." for name in _DIVIDED)) else 1
-    return ".".join(weight.split(".")[:depth])
+    first, *rest = weight.split(".")
+    return f"{first}.{rest[0]}" if first in _DIVIDED else first
