@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import re
 import select
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from urgentmos.data.manifest import read_manifest
 from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
-from urgentmos.simulate.generator import generate, plan_simulation
+from urgentmos.simulate.generator import WorkerDiedError, generate, plan_simulation
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db
 from urgentmos.simulate.material import read_material
@@ -285,6 +286,30 @@ def test_speech_that_cannot_be_used_is_named(samples, told, config, tmp_path):
     config = replace(config, speech=[str(tmp_path / "wav")], num_distortions=[1.0, 0.0, 0.0, 0.0])
     (reason,) = set(make(config, tmp_path / "out").failed.values())
     assert reason.endswith(told)
+
+
+def killing(waveform, params, rng, sources):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def erring(waveform, params, rng, sources):
+    raise TypeError("a fault of the kind itself")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+@pytest.mark.parametrize(
+    ("apply", "told"),
+    [
+        (killing, r"killed \(signal 9; out of memory, perhaps\)"),
+        (erring, "an error that nothing foresees: it stands above"),
+    ],
+)
+def test_a_worker_that_ends_early_says_what_ended_it(apply, told, config, tmp_path, capfd):
+    kind = DistortionKind(lambda strength, rng, sources: {}, apply, stage=1)
+    config = replace(config, num_recordings=8, weights={"mnru": 1.0, "fatal": 1.0})
+    with pytest.raises(WorkerDiedError, match=told):
+        make(config, tmp_path, workers=2, kinds=DISTORTIONS | {"fatal": kind})
+    assert ("TypeError: a fault of the kind itself" in capfd.readouterr().err) == (apply is erring)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")

@@ -41,7 +41,7 @@ Attempt: TypeAlias = tuple[str, Row | None, str]
 
 
 class WorkerDiedError(OSError):
-    """A worker process ended before its work was done."""
+    """A worker process ended before its work was done: killed, or by an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def generate(
         ConfigError: A weight names an unknown kind, or the folder holds another simulation.
         MissingToolError: A kind needs a tool that is not installed.
         MissingMaterialError: A kind needs recordings that were not given.
-        WorkerDiedError: A process was killed; what it had finished is kept.
+        WorkerDiedError: A process was killed, or met an error that is not a recording's fault; what
+            was made is kept.
         FileLockedError: Another run is making recordings in this folder.
     """
     config, skipped = _runnable(config, kinds)
@@ -260,13 +261,22 @@ def _collect(processes: Mapping[Connection, BaseProcess]) -> Iterator[Attempt]:
             try:
                 message = reader.recv()
             except EOFError:
-                raise WorkerDiedError(
-                    "a worker died (out of memory, or killed); run the same command again to go on"
-                ) from None
+                raise WorkerDiedError(_last_words(working[reader])) from None
             if message is None:
                 working.pop(reader).join()
             else:
                 yield message
+
+
+def _last_words(process: BaseProcess) -> str:
+    process.join()
+    status = process.exitcode or 0
+    if status < 0:
+        return (
+            f"a worker was killed (signal {-status}; out of memory, perhaps); run the same command "
+            "again to go on"
+        )
+    return "a worker met an error that nothing foresees: it stands above; what is made is kept"
 
 
 def _work(
