@@ -49,7 +49,7 @@ def leads(plan: BatchPlan) -> list[int]:
 def same(a: BatchPlan, b: BatchPlan) -> bool:
     return a.after == b.after and all(
         np.array_equal(getattr(a, name), getattr(b, name))
-        for name in ("recordings", "starts", "lengths", "pairs")
+        for name in ("recordings", "starts", "lengths", "inverted", "pairs")
     )
 
 
@@ -112,6 +112,21 @@ def test_long_recordings_are_cut_elsewhere_in_every_epoch_and_short_ones_not_at_
             starts[epoch] = starts.get(epoch, set()) | set(plan.starts[~short].tolist())
     assert len(starts[0]) > 3
     assert not starts[0] & starts[1]
+
+
+def test_a_share_is_inverted_other_recordings_in_every_epoch_and_partners_alike() -> None:
+    sampler = make_sampler([100] * 600, inverted_share=0.3)
+    inverted = []
+    for epoch in range(2):
+        plans = epoch_of(sampler, epoch)
+        for plan in plans:
+            assert np.array_equal(*plan.inverted[plan.pairs].T)
+        inverted.append(
+            {i for plan in plans for i in leads(plan) if plan.inverted[leads(plan).index(i)]}
+        )
+        assert 130 < len(inverted[-1]) < 230
+    assert inverted[0] != inverted[1]
+    assert not any(plan.inverted.any() for plan in epoch_of(make_sampler([100] * 600)))
 
 
 def test_a_window_depends_on_the_recording_not_on_what_else_is_there() -> None:

@@ -106,6 +106,7 @@ class BatchDataset(Dataset[Batch]):
         waveform = read_padded(
             self._waveforms, plan.recordings, starts=plan.starts, lengths=plan.lengths
         )
+        waveform[plan.inverted] *= -1
         labels = self._labels[plan.recordings]
         cmos, preference = self._targets(plan.recordings[plan.pairs])
         if not plan.weighted:

@@ -57,6 +57,7 @@ class BatchPlan:
         recordings: Positions of the recordings.
         starts: First sample of each part.
         lengths: Samples of each part.
+        inverted: Whether each is heard with the opposite polarity.
         pairs: Rows (A, B) that index ``recordings``.
         all_recordings: Positions of the recordings of the same step in all processes; a loss that
             is a mean over the global batch divides by what is labelled among these.
@@ -69,6 +70,7 @@ class BatchPlan:
     recordings: Positions
     starts: Positions
     lengths: Positions
+    inverted: NDArray[np.bool_]
     pairs: Positions
     all_recordings: Positions
     all_pairs: Positions
@@ -86,7 +88,9 @@ class BatchSampler:
         uids: Its name; decides its random window, whatever else is in the manifest.
         batch_samples: Bound on padded samples per process.
         window: Part of each recording that is heard.
-        seed: Seed of order, partners and windows.
+        seed: Seed of order, partners, windows and polarity.
+        inverted_share: Share of recordings heard with the opposite polarity, others in every epoch;
+            the two of a pair have the same.
         table: Draws partners; None makes batches without pairs.
         matching: Weight of each pair matching.
         rank: This process.
@@ -104,6 +108,7 @@ class BatchSampler:
         batch_samples: int,
         window: Window,
         seed: int,
+        inverted_share: float = 0.0,
         table: PairTable | None = None,
         matching: dict[Matching, float] | None = None,
         rank: int = 0,
@@ -118,6 +123,7 @@ class BatchSampler:
         self._batch_samples = batch_samples
         self._window = window
         self._seed = seed
+        self._inverted_share = inverted_share
         self._table = table
         self._matching = matching or {}
         self._rank = rank
@@ -146,8 +152,8 @@ class BatchSampler:
         partners = np.full(num_recordings, -1)
         if self._table is not None:
             partners = self._table.draw_partners(self._matching, rng)
-        salts = np.random.SeedSequence([self._seed, epoch]).generate_state(2, np.uint64)
-        share, place = (_uniform(self._hashes ^ salt) for salt in salts)
+        salts = np.random.SeedSequence([self._seed, epoch]).generate_state(3, np.uint64)
+        share, place, sign = (_uniform(self._hashes ^ salt) for salt in salts)
         leads = np.arange(num_recordings)
         longest = self._parts(leads, share)
         paired = partners >= 0
@@ -158,7 +164,13 @@ class BatchSampler:
         order = order[np.argsort(bucket[order], kind="stable")]
         batches = self._cut(order, longest=longest, sizes=1 + paired)
         shuffled = [batches[i] for i in rng.permutation(len(batches))]
-        return _EpochDraw(partners=partners, share=share, place=place, batches=shuffled)
+        return _EpochDraw(
+            partners=partners,
+            share=share,
+            place=place,
+            inverted=sign < self._inverted_share,
+            batches=shuffled,
+        )
 
     def _cut(self, order: Positions, *, longest: Positions, sizes: Positions) -> list[Positions]:
         """Cut the order into batches; the leads of a batch are dealt to the processes in turn."""
@@ -194,6 +206,7 @@ class BatchSampler:
             recordings=recordings,
             starts=starts.astype(np.int64),
             lengths=parts,
+            inverted=draw.inverted[by_lead],
             pairs=np.stack([paired, partner_rows], axis=1),
             all_recordings=np.concatenate([leads, draw.partners[all_paired]]),
             all_pairs=np.stack([all_paired, draw.partners[all_paired]], axis=1),
@@ -231,6 +244,7 @@ class _EpochDraw:
     partners: Positions
     share: NDArray[np.float64]
     place: NDArray[np.float64]
+    inverted: NDArray[np.bool_]
     batches: list[Positions]
 
 

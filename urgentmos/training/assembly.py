@@ -161,6 +161,7 @@ def plan_training(
             min_share=data.min_share,
         ),
         seed=config.seed,
+        inverted_share=data.inverted_share,
         table=table,
         matching=data.matching,
         rank=rank,

@@ -29,6 +29,8 @@ class DataConfig:
         max_seconds: Longest part of a recording heard at once; the rest is cut at random.
         min_seconds: Shortest part heard when recordings are cut at random.
         min_share: Smallest share of a recording heard; 1 cuts only what is too long.
+        inverted_share: Share of recordings heard with the opposite polarity, others in every epoch:
+            nobody hears which one it is. Stored hidden states are those of recordings as they are.
         batch_seconds: Padded seconds per batch and process, partners counted.
         workers: Processes that read audio; 0 reads in the training process.
         pairs: Weight of each matching by which partners are drawn; empty draws none.
@@ -44,6 +46,7 @@ class DataConfig:
     max_seconds: float = 10.0
     min_seconds: float = 2.0
     min_share: float = 1.0
+    inverted_share: float = 0.0
     batch_seconds: float = 300.0
     workers: int = 0
     pairs: dict[str, float] = field(default_factory=lambda: {"ref": 1.0})
@@ -61,6 +64,7 @@ class DataConfig:
         ranges = {
             "validation_share": (0 <= self.validation_share < 1, "0 to below 1"),
             "min_share": (0 < self.min_share <= 1, "above 0, up to 1"),
+            "inverted_share": (0 <= self.inverted_share <= 1, "0 to 1"),
             "delta": (self.delta >= 0, "0 or more"),
             "min_seconds": (self.min_seconds >= 0, "0 or more"),
             "max_seconds": (self.max_seconds > 0, "above 0"),
