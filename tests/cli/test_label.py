@@ -64,6 +64,14 @@ def test_a_system_that_is_late_is_told(manifest: Path) -> None:
     assert "later (+) or earlier than their references: s +15 ms." in result.stderr
     summary = json.loads(manifest.with_name("out.jsonl.labels.json").read_text())
     assert summary["late_s"] == {"s": 0.015}
+    # Once it is shifted and labelled again, nothing is left of that.
+    soundfile.write(manifest.with_name("late.wav"), reference, 16000)
+    again = manifest.with_name("again.jsonl")
+    result = _run(output, "-o", again, "--labels", "lsd", "--workers", "0")
+    assert "later (+)" not in result.stderr
+    assert json.loads(manifest.with_name("again.jsonl.labels.json").read_text())["late_s"] == {
+        "s": 0
+    }
 
 
 def test_failures_are_not_hidden_behind_recordings_without_a_reference(manifest: Path) -> None:

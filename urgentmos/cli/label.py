@@ -81,7 +81,7 @@ def label(
     counts = summary.labelled.items()
     if any(count == 0 and summary.without_reference(metric) for metric, count in counts):
         typer.echo("a recording names its clean reference in meta.reference_path", err=True)
-    if summary.late_s:
+    if any(summary.late_s.values()):
         typer.echo(_told_late(summary.late_s), err=True)
     if any(map(summary.failures, summary.labelled)):
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -109,7 +109,8 @@ def _filter(settings: list[tuple[str, str]]) -> Callable[[Recording], bool]:
 
 
 def _told_late(late_s: Mapping[str, float]) -> str:
-    systems = sorted(late_s.items(), key=lambda item: -abs(item[1]))
+    late = [item for item in late_s.items() if item[1]]
+    systems = sorted(late, key=lambda item: -abs(item[1]))
     named = ", ".join(f"{system} {1000 * seconds:+.0f} ms" for system, seconds in systems[:_NAMED])
     more = f" and {len(systems) - _NAMED} more" if len(systems) > _NAMED else ""
     return (

@@ -25,8 +25,8 @@ def late_systems(recordings: Sequence[Recording]) -> dict[str, float]:
         recordings: Of a corpus; those that state a reference are looked at, drawn by uid.
 
     Returns:
-        By system, how many seconds the latest or earliest of its recordings that were looked at is
-        late, negative where it is early; those alone that are so by 5 ms or more.
+        By system that was looked at, how many seconds the latest or earliest of its recordings is
+        late, negative where it is early; 0 where none of them is so by 5 ms or more.
     """
     stated = [recording for recording in recordings if recording.meta.get("reference_path")]
     late: dict[str, float] = {}
@@ -38,6 +38,7 @@ def late_systems(recordings: Sequence[Recording]) -> dict[str, float]:
             # It has its reason as a row of its own.
             continue
         seconds = processed_lag_samples(heard, reference) / SAMPLE_RATE
-        if abs(seconds) >= max(LATE_S, abs(late.get(recording.system_id, 0.0))):
+        before = late.setdefault(recording.system_id, 0.0)
+        if abs(seconds) >= max(LATE_S, abs(before)):
             late[recording.system_id] = seconds
     return late

@@ -26,7 +26,7 @@ class LabelSummary:
         missing: Recordings without it although it was asked for, by reason, for each metric.
             Reasons that differ in numbers alone count as one, in the first one's words.
         late_s: By system, how late its recordings are against their references, as
-            `urgentmos.labels.lateness` found some of them; what is not late is not in it.
+            `urgentmos.labels.lateness` found some of them; 0 where they are not.
     """
 
     tools: dict[str, str]
