@@ -240,9 +240,23 @@ def test_matchings_are_drawn_by_weight_and_replaced_where_there_is_no_partner() 
 
 
 def test_a_recording_nobody_matches_has_no_partner() -> None:
-    table = PairTable([recording("a", reference="1"), recording("b", reference="2")], delta=0.5)
+    alone = [recording("a", reference="1", mos=1.0), recording("b", reference="2", mos=2.0)]
+    table = PairTable(alone, delta=0.5)
     assert table.draw_partners({"ref": 1.0}, np.random.default_rng(0)).tolist() == [-1, -1]
     assert table.draw_partners({}, np.random.default_rng(0)).tolist() == [-1, -1]
+
+
+def test_without_a_mos_label_there_are_partners_by_strength_alone() -> None:
+    family = [recording(str(i), family="f", strength=0.1 * i) for i in range(3)]
+    rated = [recording(str(i), mos=1.0) for i in range(3, 6)]
+    table = PairTable([*family, *rated], delta=0.5)
+    for matching in ("ref", "corpus", "any"):
+        partners = table.draw_partners({matching: 1.0}, np.random.default_rng(0))
+        assert partners[:3].tolist() == [-1, -1, -1]
+        assert set(partners[3:]) <= {3, 4, 5}
+    partners = table.draw_partners({"any": 0.9, "strength": 0.1}, np.random.default_rng(0))
+    assert set(partners[:3]) <= {0, 1, 2}
+    assert (partners != np.arange(6)).all()
 
 
 def test_native_pairs_pass_through_capped_by_seed() -> None:

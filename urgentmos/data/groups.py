@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Positions = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 class Groups:
@@ -34,10 +33,6 @@ class Groups:
         self.size_of_each = np.zeros(len(keys), dtype=np.int64)
         self.size_of_each[self._members] = self._sizes[group_of_member]
         self._start_of_member = self._starts[group_of_member]
-
-    def restricted_to(self, mask: Mask) -> "Groups":
-        """Give the same groups with some of the recordings only."""
-        return Groups(np.where(mask, self._keys, -1))
 
     def draw_partners(self, rng: np.random.Generator) -> Positions:
         """Draw another member of each recording's group; the recording itself if it is alone."""

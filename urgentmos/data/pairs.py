@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from urgentmos.data.groups import Groups, Mask, Positions
+from urgentmos.data.groups import Groups, Positions
 from urgentmos.data.manifest import Pair, Recording
 
 Values = NDArray[np.float64]
@@ -110,10 +110,14 @@ class PairTable:
         self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
         self.family, self.strength = families(recordings)
         self._file = _number(str(r.audio_path) for r in recordings)
+        # A partner that nothing is known of would be heard for nothing.
+        comparable = {m: (m == "strength") | ~np.isnan(self.mos) for m in MATCHINGS}
         self._groups: dict[Matching, Groups] = {
             matching: Groups(
                 np.where(
-                    self._native_partner < 0, _number(_key(r, matching) for r in recordings), -1
+                    (self._native_partner < 0) & comparable[matching],
+                    _number(_key(r, matching) for r in recordings),
+                    -1,
                 )
             )
             for matching in MATCHINGS
@@ -147,7 +151,8 @@ class PairTable:
 
         Args:
             weights: How often each matching is used. Where a recording has no partner in the
-                matching it drew, another matching that has one is drawn by the same weights.
+                matching it drew, another matching that has one is drawn by the same weights. One
+                without a ``mos`` label has partners by ``strength`` alone.
             rng: Source of randomness.
 
         Returns:
@@ -178,8 +183,6 @@ class PairTable:
     ) -> tuple[Positions, Positions]:
         """List pairs of one matching that have a label, at most ``cap``, drawn at random."""
         groups = self._groups[matching]
-        if matching != "strength":
-            groups = groups.restricted_to(~np.isnan(self.mos))
         total = groups.num_pairs(ordered=ordered)
         rng = np.random.default_rng(seed)
         kept = np.empty(0, dtype=np.int64)
@@ -206,8 +209,8 @@ class PairTable:
         *,
         matching: Matching,
         tie: float,
-    ) -> Mask:
-        valid: Mask = self._file[a] != self._file[b]
+    ) -> NDArray[np.bool_]:
+        valid: NDArray[np.bool_] = self._file[a] != self._file[b]
         if matching == "strength":
             valid &= self.strength[a] != self.strength[b]
         else:
