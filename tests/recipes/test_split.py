@@ -3,11 +3,15 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from scipy.signal import butter, sosfilt
 
 from .conftest import load_script
 
@@ -23,11 +27,16 @@ def _split(
     audio: Path,
     rows: list[dict[str, Any]],
     *options: str,
+    bright: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     output = audio / "sources.jsonl"
     (audio / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["prepare.py", str(audio), "--output", str(output), "--validation-share", "0.5"]
     monkeypatch.setattr(sys, "argv", [*arguments, *options])
+    # These lists are of no real recordings.
+    monkeypatch.setattr(
+        prepare, "is_too_bright", lambda path: path.relative_to(audio).as_posix() in bright
+    )
     prepare.main()
     lines = map(json.loads, output.read_text().splitlines())
     return {line["path"]: line for line in lines}
@@ -70,6 +79,39 @@ def test_outputs_for_one_reference_that_is_not_listed_stay_together(
     sides = [listed[f"processed/one/{n}.wav"]["split"] for n in range(8)]
     assert sides == [listed[f"processed/two/{n}.wav"]["split"] for n in range(8)]
     assert set(sides) == {"train", "validation"}
+
+
+def test_what_is_too_bright_is_left_out_and_nobodys_reference(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clean = [{"path": f"clean/x/{n}.wav", "kind": "clean", "speaker": f"{n}"} for n in range(2)]
+    processed = [
+        {"path": f"processed/one/{n}.wav", "kind": "processed", "reference": f"clean/x/{n}.wav"}
+        for n in range(2)
+    ]
+    rows = [*clean, *processed]
+    before = _split(prepare, monkeypatch, tmp_path, rows)
+    listed = _split(prepare, monkeypatch, tmp_path, rows, bright=["clean/x/1.wav"])
+    assert set(before) - set(listed) == {"clean/x/1.wav"}
+    # What was made of it stays on its side.
+    alone = before["processed/one/1.wav"] | {"reference": None}
+    assert listed == {path: before[path] for path in listed} | {"processed/one/1.wav": alone}
+
+
+def test_too_bright_is_what_has_more_power_at_the_top_than_in_the_voice(
+    prepare: ModuleType, tmp_path: Path, speech: Callable[..., np.ndarray]
+) -> None:
+    voice = speech(seconds=2.0)
+    hiss = np.random.default_rng(0).normal(size=len(voice))
+    hiss = sosfilt(butter(8, prepare.TOP_HZ, "bandpass", fs=16000, output="sos"), hiss)
+    bandwidth = (prepare.VOICE_HZ[1] - prepare.VOICE_HZ[0]) / (
+        prepare.TOP_HZ[1] - prepare.TOP_HZ[0]
+    )
+    in_voice = sosfilt(butter(8, prepare.VOICE_HZ, "bandpass", fs=16000, output="sos"), voice)
+    even = hiss * np.std(in_voice) / np.std(hiss) / bandwidth**0.5
+    for gain, expected in ((0.0, False), (0.7, False), (1.5, True)):
+        soundfile.write(tmp_path / "speech.wav", 0.3 * (voice + gain * even), 16000)
+        assert prepare.is_too_bright(tmp_path / "speech.wav") is expected
 
 
 def test_of_a_few_recordings_each_kind_and_side_is_there_with_all_references(
