@@ -261,14 +261,14 @@ def _collect(processes: Mapping[Connection, BaseProcess]) -> Iterator[Attempt]:
             try:
                 message = reader.recv()
             except EOFError:
-                raise WorkerDiedError(_last_words(working[reader])) from None
+                raise WorkerDiedError(_explain_end(working[reader])) from None
             if message is None:
                 working.pop(reader).join()
             else:
                 yield message
 
 
-def _last_words(process: BaseProcess) -> str:
+def _explain_end(process: BaseProcess) -> str:
     process.join()
     status = process.exitcode or 0
     if status < 0:
