@@ -123,3 +123,29 @@ def test_what_the_encoding_of_stdout_lacks_is_escaped(
     )
     assert "Traceback" not in done.stderr
     assert ("\\u2026" if "--help" in arguments else "voz_\\xf1.wav") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+    ],
+)
+def test_waiting_threads_give_up_the_processor_soon_unless_told_otherwise(
+    stated: dict[str, str], expected: str
+) -> None:
+    program = (
+        "import os, sys\n"
+        "from urgentmos.cli import main\n"
+        "sys.argv = ['urgentmos', '--help']\n"
+        "try:\n    main()\n"
+        "finally:\n    print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if "GOMP" not in k and "OMP_WAIT" not in k}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=inherited | stated, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"{expected} False"
