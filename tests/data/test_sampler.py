@@ -122,7 +122,12 @@ def test_a_share_is_inverted_other_recordings_in_every_epoch_and_partners_alike(
         for plan in plans:
             assert np.array_equal(*plan.inverted[plan.pairs].T)
         inverted.append(
-            {i for plan in plans for i in leads(plan) if plan.inverted[leads(plan).index(i)]}
+            {
+                i
+                for plan in plans
+                for i, flag in zip(leads(plan), plan.inverted, strict=False)
+                if flag
+            }
         )
         assert 130 < len(inverted[-1]) < 230
     assert inverted[0] != inverted[1]

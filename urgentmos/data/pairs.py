@@ -110,12 +110,13 @@ class PairTable:
         self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
         self.family, self.strength = families(recordings)
         self._file = _number(str(r.audio_path) for r in recordings)
+        is_free = self._native_partner < 0
         # A partner that nothing is known of would be heard for nothing.
-        comparable = {m: (m == "strength") | ~np.isnan(self.mos) for m in MATCHINGS}
+        rated = is_free & ~np.isnan(self.mos)
         self._groups: dict[Matching, Groups] = {
             matching: Groups(
                 np.where(
-                    (self._native_partner < 0) & comparable[matching],
+                    is_free if matching == "strength" else rated,
                     _number(_key(r, matching) for r in recordings),
                     -1,
                 )
