@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,14 @@ def test_a_killed_and_resumed_run_has_the_curves_of_one_run(
     last = Path(run.output) / "last"
     Trainer(run).train(until=1)
     shutil.copytree(last, tmp_path / "last")
+    # TensorBoard reads the files in the order of their names, which have the second and then a
+    # count without leading zeros: within one second the tenth comes before the ninth.
+    time.sleep(1)
     # Killed after the second step, before its checkpoint.
     Trainer(run, resume=True).train(until=2)
     shutil.rmtree(last)
     (tmp_path / "last").rename(last)
+    time.sleep(1)
     Trainer(run, resume=True).train()
     curves = EventAccumulator(str(Path(run.output) / "curves")).Reload()
     assert [point.step for point in curves.Scalars("train/loss")] == [1, 2, 3]
