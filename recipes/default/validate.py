@@ -1,13 +1,17 @@
 """Hold a model against the labels of validation recordings: LCC and SRCC per metric, and the mean.
 
+LCC also with each speaker counted alike, since a few speakers can have half of the recordings.
+
 ``python recipes/default/validate.py MODEL MANIFEST... [--leave-out mimic3 opentts]``. Recordings
-are those whose ``meta.split`` is ``validation``; with ``--leave-out``, without those whose
+are those whose ``meta.split`` is ``validation`` (or what ``--split`` says: what a model makes of
+new recordings of speakers that it knows); with ``--leave-out``, without those whose
 ``meta.utterance`` has one of these names in it. They are scored as ``urgentmos score`` does it:
 with an encoder's own score and the recording's twin, where the model has these. A metric that the
 model does not predict, or of which fewer than two recordings have a label, has no row.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -29,13 +33,15 @@ from urgentmos.precision import Precision
 _FEWEST = 2  # labels; a correlation of one is none
 
 
-def validation_recordings(manifests: list[Path], leave_out: list[str]) -> list[Recording]:
-    """Choose the recordings of the validation side that are of none of the names."""
+def validation_recordings(
+    manifests: list[Path], leave_out: list[str], *, split: str = "validation"
+) -> list[Recording]:
+    """Choose the recordings of one side that are of none of the names."""
     return [
         recording
         for manifest in manifests
         for recording in read_manifest(manifest)
-        if recording.meta.get("split") == "validation"
+        if recording.meta.get("split") == split
         and not any(name in str(recording.meta.get("utterance")) for name in leave_out)
     ]
 
@@ -53,6 +59,21 @@ def score(assessor: Assessor, recordings: list[Recording], *, batch_samples: int
     return scores
 
 
+def speakers_alike(recordings: list[Recording]) -> np.ndarray:
+    """Weigh recordings so that those of each speaker come to 1; without a speaker, each alone."""
+    speakers = [recording.meta.get("speaker") or recording.uid for recording in recordings]
+    counts = Counter(speakers)
+    return np.array([1 / counts[speaker] for speaker in speakers])
+
+
+def weighted_lcc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """Pearson's linear correlation of weighted items; NaN where one side does not vary."""
+    if np.ptp(labels) == 0 or np.ptp(scores) == 0:
+        return float("nan")
+    covariance = np.cov(labels, scores, aweights=weights)
+    return float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(
@@ -62,14 +83,18 @@ def main() -> None:
     parser.add_argument("manifests", type=Path, nargs="+", help="recordings, with labels")
     parser.add_argument("--labels", type=Path, help="table of labels by uid, laid over theirs")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--split", default="validation", help="the side (default: validation)")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
 
-    recordings = validation_recordings(arguments.manifests, arguments.leave_out)
+    recordings = validation_recordings(
+        arguments.manifests, arguments.leave_out, split=arguments.split
+    )
     if not recordings:
-        raise SystemExit(f"no validation recordings in {', '.join(map(str, arguments.manifests))}")
+        manifests = ", ".join(map(str, arguments.manifests))
+        raise SystemExit(f"no {arguments.split} recordings in {manifests}")
     if arguments.labels:
         merge_labels(recordings, arguments.labels)
     assessor = load_model(arguments.model, precision=arguments.precision).to(arguments.device)
@@ -77,18 +102,20 @@ def main() -> None:
     labels = label_matrix(recordings, assessor.metrics).astype(np.float64)
 
     print(f"{len(recordings)} recordings, model {assessor.model_hash}, {assessor.precision}\n")
-    print("| metric | labels | LCC | SRCC |\n|---|---|---|---|")
+    print("| metric | labels | LCC | SRCC | LCC, speakers alike |\n|---|---|---|---|---|")
     figures = []
     for column, metric in enumerate(assessor.metrics):
         labelled = ~np.isnan(labels[:, column])
         if labelled.sum() < _FEWEST:
             continue
         pair = labels[labelled, column], scores[labelled, column]
-        figures.append((lcc(*pair), srcc(*pair)))
-        print(f"| {metric} | {labelled.sum()} | {figures[-1][0]:.3f} | {figures[-1][1]:.3f} |")
+        weights = speakers_alike([recordings[row] for row in np.flatnonzero(labelled)])
+        figures.append((lcc(*pair), srcc(*pair), weighted_lcc(*pair, weights)))
+        cells = " | ".join(f"{figure:.3f}" for figure in figures[-1])
+        print(f"| {metric} | {labelled.sum()} | {cells} |")
     if not figures:
         raise SystemExit("no metric of the model has two labels")
-    print("| mean | | {:.3f} | {:.3f} |".format(*np.mean(figures, axis=0)))
+    print("| mean | | {:.3f} | {:.3f} | {:.3f} |".format(*np.mean(figures, axis=0)))
 
 
 if __name__ == "__main__":

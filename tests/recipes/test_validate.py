@@ -24,7 +24,11 @@ def test_it_leaves_out_the_training_side_and_what_is_named(
         path, seconds = tmp_path / f"{number}.wav", 0.8 + 0.1 * number
         waveform = speech(seconds, seed=number)
         soundfile.write(path, waveform, 16000, subtype="FLOAT")
-        meta = {"split": side, "utterance": f"{'mimic3' if number == 2 else 'clean'}/{number}"}
+        meta = {
+            "split": side,
+            "utterance": f"{'mimic3' if number == 2 else 'clean'}/{number}",
+            "speaker": "anna" if number < 2 else str(number),
+        }
         # Far from the others where it is not to count.
         label = 4.0 if number in (2, 5) else 1.0 + 0.1 * number
         recordings.append(
@@ -41,3 +45,7 @@ def test_it_leaves_out_the_training_side_and_what_is_named(
     cells = next(line for line in ran.stdout.splitlines() if line.startswith("| mos |")).split("|")
     assert int(cells[2]) == 4
     assert abs(float(cells[3]) - lcc(labels, scores)) < 0.002
+    # With speakers alike, one of two recordings by anna counts half of one by another.
+    alike = lcc(labels.repeat([1, 1, 2, 2]), scores.repeat([1, 1, 2, 2]))
+    assert abs(alike - lcc(labels, scores)) > 0.01
+    assert abs(float(cells[5]) - alike) < 0.002
