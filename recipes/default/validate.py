@@ -33,10 +33,10 @@ from urgentmos.precision import Precision
 _FEWEST = 2  # labels; a correlation of one is none
 
 
-def validation_recordings(
+def recordings_of_side(
     manifests: list[Path], leave_out: list[str], *, split: str = "validation"
 ) -> list[Recording]:
-    """Choose the recordings of one side that are of none of the names."""
+    """Choose the recordings of one side of the split that are of none of the names."""
     return [
         recording
         for manifest in manifests
@@ -89,9 +89,7 @@ def main() -> None:
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
 
-    recordings = validation_recordings(
-        arguments.manifests, arguments.leave_out, split=arguments.split
-    )
+    recordings = recordings_of_side(arguments.manifests, arguments.leave_out, split=arguments.split)
     if not recordings:
         manifests = ", ".join(map(str, arguments.manifests))
         raise SystemExit(f"no {arguments.split} recordings in {manifests}")
