@@ -34,6 +34,15 @@ def test_ktau_of_100_000_items_overflows_nowhere() -> None:
     assert ktau(items, items) == pytest.approx(1.0)
 
 
+def test_an_item_of_weight_two_counts_as_two_items() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 30))
+    times = rng.integers(1, 4, 30)
+    repeated = lcc(x.repeat(times), y.repeat(times))
+    assert abs(repeated - lcc(x, y)) > 0.01
+    assert lcc(x, y, times.astype(float)) == pytest.approx(repeated)
+
+
 @pytest.mark.parametrize("statistic", ["lcc", "srcc", "ktau"])
 def test_two_items_agree_or_disagree(statistic: str) -> None:
     ratings = np.array([1.0, 3.0])

@@ -15,11 +15,13 @@ def mse(ratings: Vector, scores: Vector) -> float:
     return float(np.mean((scores - ratings) ** 2)) if len(ratings) else float("nan")
 
 
-def lcc(ratings: Vector, scores: Vector) -> float:
-    """Pearson's linear correlation; NaN where one side does not vary."""
+def lcc(ratings: Vector, scores: Vector, weights: Vector | None = None) -> float:
+    """Pearson's linear correlation, of weighted items if weighted; NaN where a side is constant."""
     if len(ratings) < 2 or np.ptp(ratings) == 0 or np.ptp(scores) == 0:
         return float("nan")
-    x, y = ratings - ratings.mean(), scores - scores.mean()
+    x, y = (side - np.average(side, weights=weights) for side in (ratings, scores))
+    if weights is not None:
+        x, y = x * np.sqrt(weights), y * np.sqrt(weights)
     # Roots apart: the product of two small sums of squares would be 0.
     return float(np.clip(x @ y / (np.sqrt(x @ x) * np.sqrt(y @ y)), -1.0, 1.0))
 
