@@ -112,6 +112,14 @@ def without_float64() -> WithoutFloat64:
     return WithoutFloat64()
 
 
+@pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """A GPU; a test that asks for one is skipped where there is none."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 @pytest.fixture
 def speech() -> Speech:
     """Make speech-like sound: ``speech(seconds=1.0, seed=0, sample_rate=16000)``, float32."""

@@ -22,6 +22,11 @@ from urgentmos.training.trainer import Trainer
 MakeRun = Callable[..., RunConfig]
 TrainInTwoProcesses = Callable[..., None]
 
+ALL_OBJECTIVES = {
+    "absolute": 0.4, "preference": 0.3, "bradley_terry": 0.2, "qamro": 0.1, "regression": "huber",
+    "bradley_terry_weighting": "mos_difference", "reference_spectra": 0.1,
+}  # fmt: skip
+
 _WORKER = """
 import sys
 import torch

@@ -25,12 +25,7 @@ from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError
 from urgentmos.training.trainer import Trainer, TrainingError
 
-from .conftest import MakeRun, TrainInTwoProcesses, loss_around_training
-
-ALL_OBJECTIVES = {
-    "absolute": 0.4, "preference": 0.3, "bradley_terry": 0.2, "qamro": 0.1, "regression": "huber",
-    "bradley_terry_weighting": "mos_difference", "reference_spectra": 0.1,
-}  # fmt: skip
+from .conftest import ALL_OBJECTIVES, MakeRun, TrainInTwoProcesses, loss_around_training
 
 
 @pytest.fixture(autouse=True)

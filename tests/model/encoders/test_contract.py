@@ -16,6 +16,7 @@ from urgentmos.model.config import EncoderConfig, ModelConfig
 from urgentmos.model.encoders import ENCODERS, Encoder, EncoderOutput, build_encoder
 from urgentmos.model.encoders.audio_tower import TowerConfig
 from urgentmos.model.encoders.pretrained import PretrainedConfig
+from urgentmos.model.tf32 import without_tf32
 from urgentmos.model.unfilled import Unfilled
 
 from . import tiny
@@ -235,6 +236,35 @@ def test_a_second_run_is_the_same_and_threads_change_nothing(
         torch.set_num_threads(before)
     assert torch.equal(outputs[0], outputs[1])
     torch.testing.assert_close(outputs[0], outputs[2], atol=5e-5, rtol=5e-5)
+
+
+def test_a_gpu_hears_what_the_processor_hears(
+    encoder: Encoder, recordings: Recordings, gpu: torch.device
+) -> None:
+    """In a batch and alone, with the gradient of one random mixture of all features."""
+    waveform, lengths = recordings([18_000, 6_000])
+    outputs, gradients = [], []
+    for device in (torch.device("cpu"), gpu):
+        encoder = encoder.to(device)
+        leaf = waveform.to(device, copy=True).requires_grad_()
+        with without_tf32():
+            output = encoder(leaf, lengths.to(device))
+            weights = torch.randn(
+                output.hidden_states.shape, generator=torch.Generator().manual_seed(0)
+            )
+            (output.hidden_states * weights.to(device)).sum().backward()
+        assert output.hidden_states.device.type == output.lengths.device.type == device.type
+        outputs.append(output.hidden_states.detach().cpu())
+        assert leaf.grad is not None
+        gradients.append(leaf.grad.double().cpu())
+    with torch.no_grad(), without_tf32():
+        alone = encoder(waveform[1:, :6_000].to(gpu), lengths[1:].to(gpu))
+    frames = int(alone.lengths[0])
+    # Convolutions there may be computed by transforms, and by others in a batch of another shape.
+    torch.testing.assert_close(outputs[1][0], outputs[0][0], atol=1e-3, rtol=1e-3)
+    for short in (outputs[1][1, :, :frames], alone.hidden_states[0].cpu()):
+        torch.testing.assert_close(short, outputs[0][1, :, :frames], atol=1e-3, rtol=1e-3)
+    assert torch.cosine_similarity(*gradients, dim=1).min() > 0.99
 
 
 def test_bfloat16_stays_close(encoder: Encoder, recordings: Recordings) -> None:
