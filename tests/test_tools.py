@@ -1,5 +1,6 @@
 """The tools of those who work on the project, as far as they are not run by ``tools/check``."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,15 @@ def test_optimised_samples_have_a_higher_mos_for_a_change_that_is_small() -> Non
     assert float(after) > float(before) + 0.2
     assert float(change) < -40
     assert len(measured) == 4
+
+
+def test_utilisation_is_told_of_devices_whose_peak_is_known() -> None:
+    place = _TOOLS / "benchmark_training.py"
+    spec = importlib.util.spec_from_file_location("benchmark_training", place)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    peak = tool.PEAK_TFLOPS["NVIDIA H200", "bfloat16"]
+    assert tool.utilisation(4e12, 100.0, peak) == pytest.approx(400 / 989)
+    assert ("NVIDIA H100 PCIe", "bfloat16") not in tool.PEAK_TFLOPS

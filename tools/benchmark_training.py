@@ -9,8 +9,10 @@ frozen WavLM base of random weights. Each side runs in a process of its own, fro
 batches of ``--batch`` recordings beside as many partners, all of one length. A step is timed from
 one optimizer step to the next; the median counts, after the first two. Then both score one folder
 of recordings of different lengths, with the weights that the authors' trainer wrote, each as it
-does by itself. Reading files is part of both. Processor time is told beside the time that passes:
-with one thread it stays right on a machine that has other things to do.
+does by itself. Reading files is part of both; where torchcodec is not installed, soundfile reads
+for the authors' code. Processor time is told beside the time that passes: with one thread it stays
+right on a machine that has other things to do. On a GPU, memory is what torch allocated there, and
+the model's FLOPs are told as a share of what the GPU can do, where that is known or given.
 """
 
 import argparse
@@ -36,6 +38,13 @@ import soundfile
 
 CONFIG = Path(__file__).parents[1] / "configs" / "urgentmos" / "f1c1m5_corpus.yaml"
 METRICS = ("mos_overall", "utmos", "distill_mos", "nisqa_mos", "scoreq")
+# Dense bfloat16, from https://resources.nvidia.com/en-us-tensor-core. Names are those that CUDA
+# gives: the PCIe and NVL versions are slower.
+PEAK_TFLOPS = {
+    ("NVIDIA H100 80GB HBM3", "bfloat16"): 989.0,
+    ("NVIDIA H200", "bfloat16"): 989.0,
+}
+"""What devices can do, by name and precision."""
 # Steps in which memory is still being allocated and kernels chosen.
 WARM_UP_STEPS = 2
 
@@ -48,28 +57,40 @@ def main() -> None:
         folder = Path(scratch)
         alone(make_material, folder, options)
         trained = {name: alone(train, folder, options) for name, train in TRAINERS.items()}
+        show_training(trained["ours"], trained["theirs"], options)
         scored = {name: alone(score, folder, options) for name, score in SCORERS.items()}
-    print(
-        f"{trained['ours']['device']}, {options.threads} threads, {options.precision}; batches of "
-        f"{options.batch} recordings and {options.batch} partners of {options.seconds:g} s"
-    )
-    ours, theirs = trained["ours"], trained["theirs"]
-    show("iterations per second", ours["rate"], theirs["rate"])
-    show("iterations per second of processor", ours["cpu_rate"], theirs["cpu_rate"])
-    show("peak memory, MiB", ours["peak_mib"], theirs["peak_mib"])
     for name, what in (("wall", "seconds"), ("cpu", "processor seconds")):
         show(f"scoring, {what} per second", scored["ours"][name], scored["theirs"][name])
-    if options.peak_tflops:
-        share = ours["flops"] / (1e12 * options.peak_tflops)
-        show("model FLOP utilisation", share * ours["rate"], share * theirs["rate"])
     if options.output:
         text = json.dumps({"training": trained, "scoring": scored}, indent=2)
         options.output.write_text(text + "\n")
 
 
+def show_training(ours: Any, theirs: Any, options: argparse.Namespace) -> None:
+    """Print what training took on each side."""
+    print(
+        f"{ours['device']}, {options.threads} threads, {options.precision}; batches of "
+        f"{options.batch} recordings and {options.batch} partners of {options.seconds:g} s"
+    )
+    show("iterations per second", ours["rate"], theirs["rate"])
+    show("iterations per second of processor", ours["cpu_rate"], theirs["cpu_rate"])
+    show("peak memory, MiB", ours["peak_mib"], theirs["peak_mib"])
+    print(f"{'model TFLOP per iteration':<40}{ours['flops'] / 1e12:15.4g}")
+    peak = options.peak_tflops or PEAK_TFLOPS.get((ours["device"], options.precision))
+    if peak:
+        shares = (utilisation(ours["flops"], side["rate"], peak) for side in (ours, theirs))
+        show(f"model FLOP utilisation, of {peak:g} TFLOP/s", *shares)
+
+
 def show(what: str, ours: float, theirs: float) -> None:
     """Print one figure of both sides and their ratio."""
-    print(f"{what:<40}ours {ours:10.4g}   theirs {theirs:10.4g}   ratio {ours / theirs:6.2f}")
+    print(f"{what:<40}ours {ours:10.4g}   theirs {theirs:10.4g}   ratio {ours / theirs:6.2f}",
+          flush=True)  # fmt: skip
+
+
+def utilisation(flops: float, rate: float, peak_tflops: float) -> float:
+    """Give the share of a device's peak that so many iterations per second make use of."""
+    return flops * rate / (1e12 * peak_tflops)
 
 
 def _options() -> argparse.Namespace:
@@ -84,7 +105,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=0, help="processes that read audio")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--peak-tflops", type=float, help="of the device, for utilisation")
+    parser.add_argument(
+        "--peak-tflops", type=float, help="of the device, for utilisation; known for some"
+    )
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     options = parser.parse_args()
     if options.steps < WARM_UP_STEPS + 2:
@@ -96,15 +119,18 @@ def alone(function: Callable[..., Any], folder: Path, options: argparse.Namespac
     """Call a function in a fresh process, so that each side has its own memory."""
     print(f"{function.__name__} …", file=sys.stderr, flush=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_hold_threads,
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_set_up,
                              initargs=(options.threads,)) as pool:  # fmt: skip
         return pool.submit(function, folder, options).result()
 
 
-def _hold_threads(threads: int) -> None:
+def _set_up(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    # Processes that read audio are forked, as where a program trains by itself: made as this one
+    # was, each would first import everything again.
+    multiprocessing.set_start_method("fork", force=True)
 
 
 # --- material --------------------------------------------------------------------------------
@@ -228,6 +254,7 @@ def count_flops(trainer: Any) -> int:
 def train_there(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train with the authors' code, as their ``train.py`` does."""
     stand_in_for_wandb()
+    stand_in_for_torchcodec()
     from parity_with_public_code import import_public
 
     import_public(options.clone, "urgent_mos.trainer")
@@ -248,6 +275,8 @@ def train_there(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "max_samples_per_gpu": options.batch,
         "batch_frame_per_gpu": 10**9,
         "num_workers": options.workers,
+        # As many as torch waits with by itself, and so this package.
+        "prefetch": 2,
     }
     train, validation = (
         instantiate(
@@ -267,9 +296,40 @@ def train_there(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def stand_in_for_wandb() -> None:
     """Let the authors' trainer import wandb where it is not installed; it is not used."""
     if find_spec("wandb") is None:
-        module = types.ModuleType("wandb")
-        module.__spec__ = ModuleSpec("wandb", None)
-        sys.modules["wandb"] = module
+        _stand_in("wandb")
+
+
+def stand_in_for_torchcodec() -> None:
+    """Let soundfile read for the authors' code where torchcodec is not installed."""
+    if find_spec("torchcodec") is not None:
+        return
+    import torch
+    import torchaudio
+
+    # It looks for torchcodec once, and must not take the stand-in for it.
+    import transformers.audio_utils  # noqa: F401
+
+    class AudioDecoder:
+        """What the authors' code asks of torchcodec: how long a file is."""
+
+        def __init__(self, path: str) -> None:
+            seconds = soundfile.info(path).duration
+            self.metadata = types.SimpleNamespace(duration_seconds_from_header=seconds)
+
+    def load(path: str) -> tuple[torch.Tensor, int]:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return torch.from_numpy(samples.T), sample_rate
+
+    _stand_in("torchcodec")
+    _stand_in("torchcodec.decoders").AudioDecoder = AudioDecoder  # type: ignore[attr-defined]
+    torchaudio.load = load
+
+
+def _stand_in(name: str) -> types.ModuleType:
+    module = types.ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)
+    sys.modules[name] = module
+    return module
 
 
 # --- scoring ---------------------------------------------------------------------------------
@@ -298,6 +358,7 @@ def score_there(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     import torch
     from parity_with_public_code import import_public
 
+    stand_in_for_torchcodec()
     public = import_public(options.clone, "urgent_mos")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = public.load_model_from_checkpoint(folder / "model_last.pt", device=device)
