@@ -59,20 +59,21 @@ class Enhancer(nn.Module):
         return enhanced
 
 
-def load_enhancer(folder: Path) -> Enhancer:
+def load_enhancer(folder: Path, *, device: str = "cpu") -> Enhancer:
     """Load the network that train.py left in the folder of a run, for use."""
     weights = load_file(folder / "enhancer.safetensors")
     network = Enhancer(width=weights["inward.weight"].shape[0])
     network.load_state_dict(weights)
-    return network.eval()
+    return network.to(device).eval()
 
 
 def enhance(
     network: Enhancer, noisy: Float[NDArray[np.float32], " samples"]
 ) -> Float[NDArray[np.float32], " samples"]:
     """Enhance one recording."""
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        return np.asarray(network(torch.from_numpy(noisy)[None])[0])
+        return network(torch.from_numpy(noisy)[None].to(device))[0].cpu().numpy()
 
 
 def si_sdr(

@@ -31,11 +31,14 @@ Scores = dict[str, float]
 class Judge:
     """Measures and scores networks on the same mixtures."""
 
-    def __init__(self, mixtures: list[tuple[Waveform, Waveform]], model: str) -> None:
+    def __init__(
+        self, mixtures: list[tuple[Waveform, Waveform]], model: str, *, device: str = "cpu"
+    ) -> None:
         """Load the tools and the assessor."""
+        self.device = device
         self._mixtures = mixtures
         self._tools = [LABELLERS[name].build("float32") for name in LABELS]
-        self._assessor = urgentmos.load(model)
+        self._assessor = urgentmos.load(model, device=device)
         self.model_hash = self._assessor.model_hash
 
     def enhanced(self, network: Enhancer | None) -> list[Waveform]:
@@ -79,7 +82,8 @@ def judge_all(judge: Judge, work: Path) -> dict[str, list[dict[str, Scores]]]:
     judged: dict[str, list[dict[str, Scores]]] = defaultdict(list)
     folders = sorted((path.parent for path in work.glob("*/run.json")), key=_order)
     for folder in (work / "noisy", *folders):
-        network = load_enhancer(folder) if folder.name != "noisy" else None
+        is_run = folder.name != "noisy"
+        network = load_enhancer(folder, device=judge.device) if is_run else None
         recordings = judge.enhanced(network)
         folder.mkdir(exist_ok=True)
         measured = folder / f"measured-{len(recordings)}.json"
@@ -195,7 +199,8 @@ def main() -> None:
     options = parser.parse_args()
 
     test = load_parts(options.sources, options.audio, wanted=["test"])["test"]
-    judge = Judge(fixed_mixtures(test, count=options.test), options.model)
+    mixtures = fixed_mixtures(test, count=options.test)
+    judge = Judge(mixtures, options.model, device=options.device)
     judged = judge_all(judge, options.work)
     print_measured(judged)
     print()

@@ -51,6 +51,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("sources", type=Path, help="list of recordings, see mixtures.load_parts")
     parser.add_argument("--audio", type=Path, required=True, help="folder its paths are in")
     parser.add_argument("--work", type=Path, required=True, help="folder that train.py fills")
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=best, help="a GPU if there is one, unless given")
     return parser
 
 

@@ -43,10 +43,10 @@ def within_full_scale(waveform: Waveform) -> Waveform:
 
 
 def write_outputs(
-    folder: Path, mixtures: list[tuple[str, Waveform, Waveform]], output: Path
+    folder: Path, mixtures: list[tuple[str, Waveform, Waveform]], output: Path, *, device: str
 ) -> list[Recording]:
     """Enhance the mixtures with the network of one run; their references are written too."""
-    network = load_enhancer(folder)
+    network = load_enhancer(folder, device=device)
     recordings = []
     for number, (split, noisy, clean) in enumerate(mixtures):
         name = f"{folder.name}-{number:04d}"
@@ -81,7 +81,7 @@ def main() -> None:
     recordings = []
     for seed, weights in enumerate(sorted(options.work.glob("*/enhancer.safetensors"))):
         mixtures = noisy_and_clean(parts, options.count, seed)
-        recordings += write_outputs(weights.parent, mixtures, options.output)
+        recordings += write_outputs(weights.parent, mixtures, options.output, device=options.device)
     write_manifest(options.output / "manifest.jsonl", recordings)
     print(f"{len(recordings)} recordings in {options.output / 'manifest.jsonl'}")
 

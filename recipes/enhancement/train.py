@@ -139,7 +139,7 @@ class Experiment:
         """Read the material and the assessor."""
         self.options = options
         self.parts = load_parts(options.sources, options.audio, wanted=["train", "monitor"])
-        self.assessor = urgentmos.load(options.model).to(options.device)
+        self.assessor = urgentmos.load(options.model, device=options.device)
         options.work.mkdir(parents=True, exist_ok=True)
 
     def start(self, seed: int) -> Enhancer:
@@ -159,11 +159,10 @@ class Experiment:
             batch=options.batch,
             rate=START_RATE,
         )
-        began = time.process_time()
-        losses = run.train(lambda step: None)
-        record = {"losses": losses, "cpu_seconds": time.process_time() - began}
+        record = _timed(run, lambda step: None)
         _keep(path.parent, network, {"seed": seed, "steps": options.start_steps}, record)
-        print(f"start-{seed}: SI-SDR {-np.mean(losses[-20:]):.2f} dB at the end of training")
+        sdr = -np.mean(record["losses"][-20:])
+        print(f"start-{seed}: {_spent(record)}, SI-SDR {sdr:.2f} dB at the end of training")
         return network
 
     def run(self, name: str, way: Way, seed: int) -> None:
@@ -207,16 +206,25 @@ class Experiment:
             rate=RATE,
         )
         listen(0)
-        began = time.process_time()
-        losses = run.train(listen)
-        cpu_seconds = time.process_time() - began
-        record = {"losses": losses, "monitor": readings, "cpu_seconds": cpu_seconds}
+        record = _timed(run, listen) | {"monitor": readings}
         _keep(folder, network, settings, record)
-        print(f"{name}-{seed}: {cpu_seconds:.0f} s, loss {np.mean(losses[-20:]):.2f}")
+        print(f"{name}-{seed}: {_spent(record)}, loss {np.mean(record['losses'][-20:]):.2f}")
 
     def _mixer(self, seed: int, *, stage: int) -> Mixer:
         material: Material = self.parts["train"]
         return Mixer(material, seconds=self.options.seconds, seed=[seed, stage])
+
+
+def _timed(run: Run, after_step: Callable[[int], None]) -> dict[str, Any]:
+    """Train, and give the losses and the time that it took."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    losses = run.train(after_step)
+    cpu_seconds = time.process_time() - cpu_began
+    return {"losses": losses, "seconds": time.perf_counter() - began, "cpu_seconds": cpu_seconds}
+
+
+def _spent(record: dict[str, Any]) -> str:
+    return f"{record['seconds']:.0f} s ({record['cpu_seconds']:.0f} s of processor time)"
 
 
 def _keep(
@@ -245,7 +253,6 @@ def main() -> None:
     parser.add_argument("--ways", type=Path, default=Path(__file__).with_name("ways.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="default", help="the assessor")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--start-steps", type=int, default=400)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
