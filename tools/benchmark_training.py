@@ -38,8 +38,8 @@ import soundfile
 
 CONFIG = Path(__file__).parents[1] / "configs" / "urgentmos" / "f1c1m5_corpus.yaml"
 METRICS = ("mos_overall", "utmos", "distill_mos", "nisqa_mos", "scoreq")
-# Dense bfloat16, from https://resources.nvidia.com/en-us-tensor-core. Names are those that CUDA
-# gives: the PCIe and NVL versions are slower.
+# Half of what https://www.nvidia.com/en-us/data-center/h200/ states, which is for sparse matrices.
+# Names are those that CUDA gives: the PCIe and NVL versions are slower.
 PEAK_TFLOPS = {
     ("NVIDIA H100 80GB HBM3", "bfloat16"): 989.0,
     ("NVIDIA H200", "bfloat16"): 989.0,
@@ -58,6 +58,7 @@ def main() -> None:
         alone(make_material, folder, options)
         trained = {name: alone(train, folder, options) for name, train in TRAINERS.items()}
         show_training(trained["ours"], trained["theirs"], options)
+        sys.stdout.flush()
         scored = {name: alone(score, folder, options) for name, score in SCORERS.items()}
     for name, what in (("wall", "seconds"), ("cpu", "processor seconds")):
         show(f"scoring, {what} per second", scored["ours"][name], scored["theirs"][name])
@@ -84,8 +85,7 @@ def show_training(ours: Any, theirs: Any, options: argparse.Namespace) -> None:
 
 def show(what: str, ours: float, theirs: float) -> None:
     """Print one figure of both sides and their ratio."""
-    print(f"{what:<40}ours {ours:10.4g}   theirs {theirs:10.4g}   ratio {ours / theirs:6.2f}",
-          flush=True)  # fmt: skip
+    print(f"{what:<40}ours {ours:10.4g}   theirs {theirs:10.4g}   ratio {ours / theirs:6.2f}")
 
 
 def utilisation(flops: float, rate: float, peak_tflops: float) -> float:

@@ -41,7 +41,7 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 def test_two_steps_and_two_after_a_restart_are_nearly_four(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
-    """Sums there come in no fixed order, and AdamW makes whole steps of gradients that are noise."""
+    """Sums come in no fixed order, and AdamW makes whole steps of gradients that are noise."""
     options = {
         "dropout": 0.2, "objectives": ALL_OBJECTIVES, "data": {"min_share": 0.6},
         "optimizer": {"schedule": "cosine", "warmup_steps": 1, "ema_decay": 0.9, "accumulate": 2},
