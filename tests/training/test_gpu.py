@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from urgentmos.data.sampler import Progress
+from urgentmos.metrics import METRICS
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
 from urgentmos.training.trainer import Trainer
@@ -89,7 +90,8 @@ def test_what_it_trains_scores_alike_on_a_processor(
         there = assessor.to(gpu).score(waveform, 16000)
         assert set(scores) == set(run.model.metrics)
         for metric, score in scores.items():
-            torch.testing.assert_close(there[metric].cpu(), score, atol=1e-3, rtol=0)
+            bound = 1e-4 * METRICS[metric].scale
+            torch.testing.assert_close(there[metric].cpu(), score, atol=bound, rtol=0)
 
 
 def test_it_learns_as_on_a_processor(
@@ -104,6 +106,7 @@ def test_it_learns_as_on_a_processor(
         batch = next(trainer._batches(Progress())).to(trainer._accelerator.device)
         losses.append(loss_around_training(trainer, batch, "absolute"))
     (before, after), (before_there, after_there) = losses
-    assert before == pytest.approx(before_there, rel=1e-3)
+    # As torch comes, with TF32.
+    assert before == pytest.approx(before_there, rel=5e-3)
     assert after == pytest.approx(after_there, rel=0.05)
     assert after < 0.9 * before
