@@ -7,8 +7,9 @@ and nothing that one recording holds changes the label of another.
 DNSMOS reads its networks with package ``onnx``, from package ``speechmos`` or a folder of its
 ``sig_bak_ovr.onnx`` and ``model_v8.onnx``. Nothing else here needs more than torch and numpy.
 
-A recording of 4.51 s up to 9 s is one window for DNSMOS, one of 4.5 s nine; all share what they
-hear alike. Where the length is a multiple of 320 samples the copies that fill the window share too.
+For DNSMOS a recording of 4.51 to 5.49 s is one window, one of 3 s three and one of 4.5 s seven.
+They share what they hear alike; where the length is a multiple of 320 samples, so do the copies of
+the recording that fill a window.
 """
 
 from collections import Counter
