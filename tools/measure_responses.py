@@ -25,12 +25,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import urgentmos
 from urgentmos.audio import SAMPLE_RATE, find_audio, read_audio
 from urgentmos.metrics import UnknownMetricError, check_metrics
 from urgentmos.model.assessor import Assessor
+from urgentmos.ndarray import NDArray
 
 Waveform = NDArray[np.float32]
 Change = Callable[[Waveform], Waveform]

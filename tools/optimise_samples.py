@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import urgentmos
 from urgentmos.audio import SAMPLE_RATE, find_audio, read_audio
 from urgentmos.labels.catalogue import LABELLERS
+from urgentmos.ndarray import NDArray
 from urgentmos.report.table import format_table
 
 Waveform = NDArray[np.float32]

@@ -13,9 +13,9 @@ from types import TracebackType
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from urgentmos.mpeg_stream import MpegStream, states_length
+from urgentmos.ndarray import NDArray
 from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
+
+from urgentmos.ndarray import NDArray
 
 Vector = Float[NDArray[np.float64], " items"]
 

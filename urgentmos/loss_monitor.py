@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
 from urgentmos.metrics import METRICS, check_metrics, get_metric
+from urgentmos.ndarray import NDArray
 from urgentmos.quality_loss import QualityLoss, distance_from_best
 
 
@@ -99,7 +99,7 @@ class LossMonitor:
         *,
         sample_rate: int = 16000,
         lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
-        measured: Mapping[str, Tensor | npt.NDArray[Any] | Sequence[float]] = MappingProxyType({}),
+        measured: Mapping[str, Tensor | NDArray[Any] | Sequence[float]] = MappingProxyType({}),
     ) -> None:
         """Score recordings, without gradient.
 

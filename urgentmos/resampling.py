@@ -11,10 +11,11 @@ import numpy as np
 import soxr
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
+
+from urgentmos.ndarray import NDArray
 
 # Zero crossings of the sinc on either side, the window's shape, and the cut-off as a share of the
 # lower Nyquist frequency. Together: flat within 0.01 dB up to 0.92 of that frequency, and 100 dB

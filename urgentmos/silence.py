@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from urgentmos.audio import SILENT_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
+from urgentmos.ndarray import NDArray
 
 SILENCE_LEVEL = 1e-7
 """Largest sample of digital silence, full scale 1: -140 dB, less than the last bit of 24."""

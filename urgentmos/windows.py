@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from urgentmos.ndarray import NDArray
 
 WINDOW_S = 16.0
 """Longest stretch of audio that is scored in one piece."""

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from urgentmos.audio import SAMPLE_RATE
@@ -34,6 +33,7 @@ from urgentmos.labels import mcd as mcd_tool
 from urgentmos.labels import mel_cepstrum as cepstrum_tool
 from urgentmos.labels.labeller import INSTALL
 from urgentmos.labels.sdr import CLAMP_DB, FILTER_TAPS
+from urgentmos.ndarray import NDArray
 
 Batch = Float32[Tensor, "batch samples"]
 Wide = Float64[Tensor, "batch samples"]

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 from scipy.signal import firwin2, oaconvolve, resample_poly
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.levels import SILENCE, with_level_of
 from urgentmos.simulate.sources import read_mono
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from urgentmos.ndarray import NDArray
 
 _FFT_SAMPLES = 512
 _HOP_SAMPLES = 256

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from urgentmos.audio import SAMPLE_RATE, read_audio
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.levels import add_noise, at_speech_level, excerpt, speech_level_db
 
 Waveform = Float[NDArray[np.float32], " _"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import urgentmos
 from urgentmos.correlation import STATISTICS
@@ -24,6 +23,7 @@ from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference import DELTA, Preferences, correct_orders
 from urgentmos.evaluation.ratings import RatedCorpus, read_rated_corpora
 from urgentmos.evaluation.tables import Cell, Table, to_markdown, write_tables
+from urgentmos.ndarray import NDArray
 from urgentmos.scoring import score_files
 
 BASELINE = "mse"

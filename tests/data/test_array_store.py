@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from urgentmos.data.array_store import Made, StoredArrays, open_arrays, recording_keys
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.file_lock import FileLockedError
+from urgentmos.ndarray import NDArray
 
 # Of key "a" a row, of "b" two, ...
 SIZES = {key: rows for rows, key in enumerate("abcd", start=1)}

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from urgentmos.correlation import srcc
 from urgentmos.evaluation.bootstrap import (
@@ -11,6 +10,7 @@ from urgentmos.evaluation.bootstrap import (
     pair_weights,
     statistic_difference,
 )
+from urgentmos.ndarray import NDArray
 
 Orders = NDArray[np.bool_]
 Members = NDArray[np.int64]

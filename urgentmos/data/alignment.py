@@ -4,9 +4,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.audio import SAMPLE_RATE
+from urgentmos.ndarray import NDArray
 
 Waveform: TypeAlias = Float[NDArray[Any], " _"]
 

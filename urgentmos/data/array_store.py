@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.file_lock import lock_file
+from urgentmos.ndarray import NDArray
 from urgentmos.whole_lines import cut_broken_line, read_whole_lines
 
 # Arrays by the position of their recording, a few at a time.

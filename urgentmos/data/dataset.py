@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,6 +16,7 @@ from urgentmos.data.pairs import PairTable
 from urgentmos.data.references import References
 from urgentmos.data.sampler import BatchPlan, Progress
 from urgentmos.data.waveforms import Waveforms, read_padded
+from urgentmos.ndarray import NDArray
 
 
 class Batch(NamedTuple):

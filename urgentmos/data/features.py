@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from urgentmos.data.array_store import StoredArrays
+from urgentmos.ndarray import NDArray
 
 
 class StoredStates(NamedTuple):

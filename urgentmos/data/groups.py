@@ -1,7 +1,8 @@
 """Groups of recordings, and the pairs within them, addressed by number instead of listed."""
 
 import numpy as np
-from numpy.typing import NDArray
+
+from urgentmos.ndarray import NDArray
 
 Positions = NDArray[np.int64]
 

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 from jaxtyping import UInt64
-from numpy.typing import NDArray
 
 from urgentmos.name_bytes import name_bytes
+from urgentmos.ndarray import NDArray
 
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 

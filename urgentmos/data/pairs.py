@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from urgentmos.data.groups import Groups, Positions
 from urgentmos.data.manifest import Pair, Recording
+from urgentmos.ndarray import NDArray
 
 Values = NDArray[np.float64]
 

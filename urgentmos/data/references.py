@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.recording import Recording
 from urgentmos.data.waveforms import Waveforms
+from urgentmos.ndarray import NDArray
 
 MAX_DIFFERENCE_S = 0.1
 """By how much a recording may be longer or shorter than its reference: codecs fill up their last

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from urgentmos.data.groups import Positions
 from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import Matching, PairTable
 from urgentmos.name_bytes import name_bytes
+from urgentmos.ndarray import NDArray
 
 # Lengths within one bucket (6 %) are in random order; batches are cut along the buckets.
 _BUCKET_RATIO = 1.06

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE, AudioError, read_audio
 from urgentmos.data.array_store import Made, StoredArrays, open_arrays, recording_keys
 from urgentmos.data.manifest import ManifestError, Recording
+from urgentmos.ndarray import NDArray
 from urgentmos.terminal_size import bar_size
 
 _FULL_SCALE = 32767

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
 from urgentmos.correlation import STATISTICS, Vector
 from urgentmos.evaluation.bootstrap import RESAMPLING, Interval, Resampling, percentile_interval
+from urgentmos.ndarray import NDArray
 
 # Sums in double precision keep more, and no rating or score means anything beyond.
 _MEANINGFUL_DIGITS = 12

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+
+from urgentmos.ndarray import NDArray
 
 Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """A number that says how two series agree, as in ``correlation.STATISTICS``."""

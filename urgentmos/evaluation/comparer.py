@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,6 +21,7 @@ from urgentmos.evaluation.preference import (
 )
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.assessor import Assessor
+from urgentmos.ndarray import NDArray
 from urgentmos.windows import meet
 
 # The head costs little beside the encoders: enough of them to keep it busy, of 16 s each.

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.correlation import srcc
 from urgentmos.evaluation.mos_rmbench import NUM_BINS, error_by_percentile
@@ -17,6 +16,7 @@ from urgentmos.evaluation.ratings import RatedCorpus
 from urgentmos.evaluation.tables import file_name
 from urgentmos.extras import require
 from urgentmos.metrics import METRICS
+from urgentmos.ndarray import NDArray
 
 SWEEP_DELTAS = tuple(np.linspace(0, 2, 41).tolist())
 """Tie thresholds of the sweep, on a five-point scale."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
 from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import RATING_TOLERANCE
@@ -28,6 +27,7 @@ from urgentmos.evaluation.pair_sampling import CATEGORIES, Category, PairSampler
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.preference import Preferences
 from urgentmos.evaluation.ratings import RatedCorpus
+from urgentmos.ndarray import NDArray
 
 VERSION = "1"
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, accuracy_interval
 from urgentmos.evaluation.mos_rmbench import (
@@ -19,6 +18,7 @@ from urgentmos.evaluation.pair_answers import PairAnswers
 from urgentmos.evaluation.preference import correct_orders
 from urgentmos.evaluation.preference_report import preference_difference_table
 from urgentmos.evaluation.tables import Cell, Table
+from urgentmos.ndarray import NDArray
 
 Gaps = Float[NDArray[np.float64], " pairs"]
 Chosen = Bool[NDArray[np.bool_], " pairs"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool
-from numpy.typing import NDArray
 
 from urgentmos.evaluation.comparer import Compared
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.preference import Preferences, correct_orders
+from urgentmos.ndarray import NDArray
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
-from numpy.typing import NDArray
 
 from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import RATING_TOLERANCE
 from urgentmos.evaluation.ratings import RatedCorpus, is_known
 from urgentmos.name_bytes import name_bytes
+from urgentmos.ndarray import NDArray
 
 Category = Literal["content", "speaker or system", "neither"]
 """What two recordings share (MOS-RMBench, §3.2): (i) the content, (ii) not the content but the

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
 from urgentmos.data.manifest import Pair
 from urgentmos.data.pairs import RATING_TOLERANCE, Matching, make_pairs
 from urgentmos.evaluation.bootstrap import Unit
 from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
 from urgentmos.evaluation.ratings import RatedCorpus
+from urgentmos.ndarray import NDArray
 
 BENCHMARK_CAP = 100_000
 """Most pairs of one corpus in the preference benchmark of UrgentMOS (§4.1.2)."""

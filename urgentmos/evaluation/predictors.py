@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.preference import Preferences, preferences_from_scores
 from urgentmos.evaluation.ratings import FIVE_POINT
 from urgentmos.metrics import METRICS
+from urgentmos.ndarray import NDArray
 from urgentmos.scoring import Row
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
 from urgentmos.data.pairs import RATING_TOLERANCE, preference
+from urgentmos.ndarray import NDArray
 from urgentmos.verdict import EQUAL_WITHIN
 
 A_BETTER, TIE, B_BETTER, NO_ANSWER = 0, 1, 2, -1

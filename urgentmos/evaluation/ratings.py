@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
 from urgentmos.data.manifest_fields import parse_metrics
+from urgentmos.ndarray import NDArray
 
 Scale = tuple[float, float]
 """Lowest and highest rating possible."""

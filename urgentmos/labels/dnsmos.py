@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from urgentmos.extras import MissingExtraError, require
 from urgentmos.labels.labeller import (
@@ -22,6 +21,7 @@ from urgentmos.labels.labeller import (
     package_version,
     require_sound,
 )
+from urgentmos.ndarray import NDArray
 
 WINDOW_S = 9.01
 _WINDOW_SAMPLES = int(WINDOW_S * SAMPLE_RATE)

@@ -8,10 +8,10 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from urgentmos.data.references import MAX_DIFFERENCE_S
 from urgentmos.extras import MissingExtraError
+from urgentmos.ndarray import NDArray
 
 SAMPLE_RATE = 16000
 """Every tool takes its recordings at this rate (Hz)."""

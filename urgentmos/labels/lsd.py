@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.labels.labeller import (
     SAMPLE_RATE,
@@ -11,6 +10,7 @@ from urgentmos.labels.labeller import (
     require_sound,
 )
 from urgentmos.labels.scaling import scale_to_reference
+from urgentmos.ndarray import NDArray
 
 WINDOW_SAMPLES = round(0.032 * SAMPLE_RATE)
 HOP_SAMPLES = round(0.016 * SAMPLE_RATE)

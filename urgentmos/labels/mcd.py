@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
 from urgentmos.labels.labeller import (
     SAMPLE_RATE,
@@ -16,6 +15,7 @@ from urgentmos.labels.labeller import (
 )
 from urgentmos.labels.mel_cepstrum import Cepstra, mel_cepstrum
 from urgentmos.labels.scaling import scale_to_reference
+from urgentmos.ndarray import NDArray
 
 FRAME_SAMPLES = 1024
 HOP_SAMPLES = 256

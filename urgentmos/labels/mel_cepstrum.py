@@ -2,7 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import NDArray
+
+from urgentmos.ndarray import NDArray
 
 _UNCHECKED_ITERATIONS = 2
 _MAX_ITERATIONS = 30

@@ -2,9 +2,9 @@
 
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import NDArray
 
 from urgentmos.labels.labeller import Waveform
+from urgentmos.ndarray import NDArray
 
 _EPSILON = 1e-8
 

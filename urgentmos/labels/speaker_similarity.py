@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from urgentmos.extras import require
 from urgentmos.labels.labeller import (
@@ -17,6 +16,7 @@ from urgentmos.labels.labeller import (
     require_reference,
     require_sound,
 )
+from urgentmos.ndarray import NDArray
 
 Embedding = Float32[NDArray[np.float32], " dim"]
 

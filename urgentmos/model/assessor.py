@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -25,6 +24,7 @@ from urgentmos.model.config import ModelConfig
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.tf32 import without_tf32
 from urgentmos.model.windowed import windowed_scores
+from urgentmos.ndarray import NDArray
 from urgentmos.precision import Precision
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample_as_files
@@ -43,7 +43,7 @@ __all__ = [
     "build_assessor",
 ]
 
-Waveform = npt.NDArray[Any] | Tensor
+Waveform = NDArray[Any] | Tensor
 
 # Recordings of no more samples are channels, in an array that came as (samples, channels).
 _MOST_CHANNELS = 64

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from urgentmos.model.assessor import Assessor
+from urgentmos.ndarray import NDArray
 from urgentmos.scoring.batches import plan_batches
 from urgentmos.windows import Window
 

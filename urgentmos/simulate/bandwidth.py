@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import (
     SAMPLE_RATE,
     DistortionKind,

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from urgentmos.data.alignment import lag_samples, shifted
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate import amr_wb
 from urgentmos.simulate.distortion import SAMPLE_RATE, DistortionKind, Params, Waveform, between
 from urgentmos.simulate.levels import with_level_of

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.sources import Sources
 
 SAMPLE_RATE = 16000

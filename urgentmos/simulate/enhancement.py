@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.extras import require
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import (
     DistortionKind,
     Params,

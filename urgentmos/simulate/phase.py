@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
-from numpy.typing import NDArray
 
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import (
     DistortionKind,
     Params,

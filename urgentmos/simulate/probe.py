@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import SAMPLE_RATE, Waveform
 
 PROBE_BURSTS = 12

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from urgentmos.audio import AudioError, read_audio
+from urgentmos.ndarray import NDArray
 
 
 class MissingMaterialError(ValueError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from urgentmos.data.hashing import lot
 from urgentmos.data.label_table import merge_labels
@@ -23,6 +22,7 @@ from urgentmos.data.waveforms import (
 )
 from urgentmos.metrics import METRICS
 from urgentmos.name_bytes import name_bytes
+from urgentmos.ndarray import NDArray
 from urgentmos.training.config import DataConfig
 
 Bounds = tuple[float | None, float | None]

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from urgentmos.data.manifest import Recording
+from urgentmos.ndarray import NDArray
 
 
 class CorpusBias(nn.Module):

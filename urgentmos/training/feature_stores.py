@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.ndarray import NDArray
 from urgentmos.precision import Precision
 from urgentmos.terminal_size import bar_size
 

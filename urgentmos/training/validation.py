@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from urgentmos.correlation import lcc, srcc
@@ -20,6 +19,7 @@ from urgentmos.data.waveforms import Waveforms, read_padded
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
+from urgentmos.ndarray import NDArray
 from urgentmos.rates import SAMPLE_RATE
 from urgentmos.windows import WINDOW_S
 

@@ -10,12 +10,12 @@ the last mean and variance in single, which alone makes a difference of up to 4e
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from urgentmos.extras import require
 from urgentmos.masks import lengths_to_mask
+from urgentmos.ndarray import NDArray
 from urgentmos.rates import SAMPLE_RATE
 
 WINDOW_SAMPLES = 400
