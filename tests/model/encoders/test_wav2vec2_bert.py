@@ -106,3 +106,14 @@ def test_hidden_states_are_those_of_the_library(checkpoint, recordings):
         output = build(checkpoint)(waveform, lengths)
     expected = torch.stack(result.hidden_states, dim=1)
     torch.testing.assert_close(output.hidden_states, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_positions_move_with_the_weights(checkpoint: tuple[nn.Module, Path]) -> None:
+    waveform, lengths = torch.randn(1, 8000), torch.tensor([8000])
+    moved, fresh = build(checkpoint), build(checkpoint)
+    with torch.no_grad():
+        moved(waveform, lengths)
+        states = [
+            encoder.double()(waveform.double(), lengths).hidden_states for encoder in (moved, fresh)
+        ]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
