@@ -4,7 +4,7 @@ The tools of ``urgentmos label`` are the definition; these give their numbers, t
 batches of recordings of one length at 16 kHz. There is no value, NaN, where the tools have none,
 and nothing that one recording holds changes the label of another.
 
-DNSMOS reads its networks with package ``onnx``, from package ``speechmos`` or a folder of its
+DNSMOS reads its networks with package ``onnx`` (``pip install onnx``), from package ``speechmos`` or a folder of its
 ``sig_bak_ovr.onnx`` and ``model_v8.onnx``. Nothing else here needs more than torch and numpy.
 
 For DNSMOS a recording of 4.51 to 5.49 s is one window, one of 3 s three and one of 4.5 s seven.
@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor, nn
 
 from urgentmos.audio import SAMPLE_RATE
-from urgentmos.extras import MissingExtraError, require
+from urgentmos.extras import MissingExtraError
 from urgentmos.labels import dnsmos as dnsmos_tool
 from urgentmos.labels import lsd as lsd_tool
 from urgentmos.labels import mcd as mcd_tool
@@ -602,7 +602,8 @@ _NOT_LAYERS = frozenset(
 
 def _read_network(path: Path) -> tuple[nn.Sequential, dict[str, NDArray[np.float32]]]:
     # The layers of a network of one path, and its constants by name.
-    onnx = require("onnx", extra="labels")
+    import onnx  # of no extra: nothing else here needs it
+
     graph = onnx.load(path).graph
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     layers: list[nn.Module] = []
