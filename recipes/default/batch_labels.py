@@ -4,8 +4,9 @@ The tools of ``urgentmos label`` are the definition; these give their numbers, t
 batches of recordings of one length at 16 kHz. There is no value, NaN, where the tools have none,
 and nothing that one recording holds changes the label of another.
 
-DNSMOS reads its networks with package ``onnx`` (``pip install onnx``), from package ``speechmos`` or a folder of its
-``sig_bak_ovr.onnx`` and ``model_v8.onnx``. Nothing else here needs more than torch and numpy.
+DNSMOS reads its networks with package ``onnx`` (``pip install onnx``), from package ``speechmos``
+or a folder of its ``sig_bak_ovr.onnx`` and ``model_v8.onnx``. Nothing else here needs more than
+torch and numpy.
 
 For DNSMOS a recording of 4.51 to 5.49 s is one window, one of 3 s three and one of 4.5 s seven.
 They share what they hear alike; where the length is a multiple of 320 samples, so do the copies of
