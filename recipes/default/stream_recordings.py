@@ -91,7 +91,7 @@ def _follow(
     folders: list[Path], number: int, processes: int, pesq_share: float, arrivals: Any
 ) -> None:
     rng = np.random.default_rng(number)
-    labellers = {name: Pesq(package=name) for name in ("pesq", "pesqc2")}
+    labellers = {name: Pesq(package=name) for name in ("pesq", "pesqc2")} if pesq_share else {}
     read = dict.fromkeys(folders, 0)
     while True:
         found = 0
