@@ -1,6 +1,5 @@
 """wav2vec2-BERT: log-mel features, then Conformer layers whose convolutions look back only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,11 +65,12 @@ class Wav2Vec2BertEncoder(PretrainedEncoder):
         states = self.run_layers(layers, hidden)
         return EncoderOutput(torch.stack(states, dim=1), frame_lengths)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Wav2Vec2BertEncoder":
+    def _apply(self, *arguments: Any, **options: Any) -> "Wav2Vec2BertEncoder":
         # Rotary angles of the last length are kept in no buffer, so that nothing moves them.
         if hasattr(self.tower.encoder.embed_positions, "cached_sequence_length"):
             self.tower.encoder.embed_positions.cached_sequence_length = None
-        return super()._apply(fn, recurse)
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        return self
 
 
 def build_wav2vec2_bert(config: Wav2Vec2BertConfig) -> Wav2Vec2BertEncoder:
