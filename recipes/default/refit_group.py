@@ -7,8 +7,9 @@ of them are learned from.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,10 +26,11 @@ from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.data.sampler import plan_whole_recordings
 from urgentmos.data.waveforms import DecodedWaveforms, read_padded
 from urgentmos.masks import lengths_to_mask, masked_mean
-from urgentmos.metrics import METRICS
+from urgentmos.metrics import METRICS, get_metric
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.ndarray import NDArray
 from urgentmos.silence import drop_edge_silence
 from urgentmos.training.losses import absolute_loss
 
@@ -106,8 +108,23 @@ def train(
     lr: float,
     seed: int,
     heads_only: bool,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    often: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Train the group and its heads, or its heads alone."""
+    """Train the group and its heads, or its heads alone.
+
+    Args:
+        network: Model to train.
+        group: Its name.
+        metrics: Its metrics, in the order of the columns.
+        side: Features and labels to train on.
+        steps: Optimizer steps.
+        lr: Highest learning rate.
+        seed: Of what is drawn.
+        heads_only: Leave the group's own weights as they are.
+        weights: Weight of a metric in the loss, 1 where not named.
+        often: How many times as often a recording with a label of this metric is drawn.
+    """
     parts = nn.ModuleList(network.heads[metric] for metric in metrics)
     if not heads_only:
         parts.append(network.groups[group])
@@ -116,6 +133,8 @@ def train(
         optimizer, lr, total_steps=steps, cycle_momentum=False, pct_start=0.05
     )
     scales = torch.tensor([METRICS[metric].scale for metric in metrics])
+    metric_weights = torch.tensor([weights.get(metric, 1.0) for metric in metrics])
+    shares = draw_shares(side.labels, metrics, often)
     generator = np.random.default_rng(seed)
     torch.manual_seed(seed)
     network.requires_grad_(False)
@@ -124,13 +143,11 @@ def train(
     parts.train()
     bar = trange(steps, desc="training")
     for _ in bar:
-        chosen = generator.integers(len(side.features), size=BATCH).tolist()
+        chosen = generator.choice(len(side.features), size=BATCH, p=shares).tolist()
         scores = score(
             network, group, metrics, [stretch(side.features[i], generator) for i in chosen]
         )
-        loss = absolute_loss(
-            scores, side.labels[chosen], scales=scales, weights=torch.ones_like(scales)
-        )
+        loss = absolute_loss(scores, side.labels[chosen], scales=scales, weights=metric_weights)
         loss.backward()
         nn.utils.clip_grad_norm_(parts.parameters(), CLIP)
         optimizer.step()
@@ -138,6 +155,30 @@ def train(
         optimizer.zero_grad()
         bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
     network.eval()
+
+
+def draw_shares(
+    labels: Tensor, metrics: Sequence[str], often: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Give how likely each recording is drawn: the most that one of its labels asks for."""
+    times = np.ones(len(labels))
+    for metric, factor in often.items():
+        known = ~labels[:, list(metrics).index(metric)].isnan().numpy()
+        times[known] = np.maximum(times[known], factor)
+    return times / times.sum()
+
+
+def mix(network: nn.Module, before: Mapping[str, Tensor], *, share: float) -> None:
+    """Leave a share of what training changed, and of the weights before the rest."""
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not value.equal(before[name]):
+            value.lerp_(before[name], 1 - share)
+
+
+def metric_values(text: str) -> tuple[str, float]:
+    """Read METRIC=VALUE."""
+    name, _, value = text.partition("=")
+    return get_metric(name).name, float(value)
 
 
 def choose(
@@ -176,6 +217,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recordings", type=int, help="at most so many of each side")
     parser.add_argument("--heads-only", action="store_true", help="for few recordings")
+    parser.add_argument(
+        "--weight", type=metric_values, nargs="*", default=[], help="METRIC=WEIGHT in the loss"
+    )
+    parser.add_argument(
+        "--often", type=metric_values, nargs="*", default=[], help="METRIC=TIMES it is drawn"
+    )
+    parser.add_argument("--share", type=float, default=1.0, help="of the change that is kept")
     parser.add_argument("--precision", default="float32", help="of the features")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
@@ -197,6 +245,7 @@ def main() -> None:
     network = assessor.network
     print({s: len(side.features) for s, side in sides.items()}, flush=True)
     print("before", validate(network, arguments.group, metrics, sides["validation"]), flush=True)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     train(
         network,
         arguments.group,
@@ -206,7 +255,10 @@ def main() -> None:
         lr=arguments.lr,
         seed=arguments.seed,
         heads_only=arguments.heads_only,
+        weights=dict(arguments.weight),
+        often=dict(arguments.often),
     )
+    mix(network, before, share=arguments.share)
     print("after", validate(network, arguments.group, metrics, sides["validation"]))
     save_model(arguments.output, network, assessor.config, assessor.card, half=True)
 

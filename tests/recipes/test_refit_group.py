@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from safetensors.torch import load_file
 
 from urgentmos.model.assessor import AssessorNetwork
 from urgentmos.model.checkpoint import save_model
 from urgentmos.model.config import ModelConfig
 
-from .conftest import run_script
+from .conftest import load_script, run_script
 
 GROUP = "noise_and_distortion"
 
@@ -63,3 +64,26 @@ def test_nothing_but_the_group_and_its_heads_changes(
     assert "heads.sdr.linear.weight" in changed
     assert any(name.startswith("groups.") for name in changed) == (not options)
     assert {name for name in changed if not name.startswith((*own, *heads))} == set()
+
+
+def test_a_share_of_the_change_is_kept(tmp_path: Path, model: Path, manifest: Path) -> None:
+    weights = [load_file(model / "model.safetensors")]
+    for share in ("1", "0.5"):
+        done = run_script(
+            "default/refit_group.py", model, manifest, GROUP, "--output", tmp_path / share,
+            "--steps", "5", "--lr", "1e-2", "--share", share, "--weight", "sdr=2",
+            "--often", "sdr=3",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        weights.append(load_file(tmp_path / share / "model.safetensors"))
+    name = "heads.sdr.linear.weight"
+    before, whole, half = (state[name].float() for state in weights)
+    assert not whole.equal(before)
+    np.testing.assert_allclose(half, (before + whole) / 2, rtol=2e-3, atol=2e-4)
+
+
+def test_recordings_with_a_rare_label_are_drawn_more_often() -> None:
+    labels = torch.tensor([[1.0, torch.nan], [1.0, 2.0], [torch.nan, 2.0]])
+    script = load_script("default/refit_group.py")
+    shares = script.draw_shares(labels, ["sdr", "pesq"], {"pesq": 3.0})
+    np.testing.assert_allclose(shares, [1 / 7, 3 / 7, 3 / 7])
