@@ -9,9 +9,10 @@ all. ``python recipes/default/pseudo_mos.py --help``.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,10 @@ RESYNTHESIS_STAGE = 4
 LOW, HIGH = 1.0, 5.0
 
 
-def keeps_phase(recording: Recording) -> bool:
-    """Whether the recording is its clean reference plus damage, sample by sample."""
-    kinds = [step["kind"] for step in recording.meta["distortions"]]
-    return recording.meta["origin"] == "clean" and not any(
+def keeps_phase(meta: Mapping[str, Any]) -> bool:
+    """Whether a simulated recording, by its ``meta``, is its reference plus damage, in phase."""
+    kinds = [step["kind"] for step in meta["distortions"]]
+    return meta["origin"] == "clean" and not any(
         kind.startswith("network_") or DISTORTIONS[kind].stage == RESYNTHESIS_STAGE
         for kind in kinds
     )
@@ -37,7 +38,7 @@ def label_matrix(recordings: list[Recording]) -> np.ndarray:
     matrix = np.full((len(recordings), len(WEIGHTS)), np.nan)
     for row, recording in enumerate(recordings):
         for column, name in enumerate(WEIGHTS):
-            if name != "pesq" or keeps_phase(recording):
+            if name != "pesq" or keeps_phase(recording.meta):
                 matrix[row, column] = recording.metrics.get(name, np.nan)
     return matrix
 

@@ -17,7 +17,6 @@ import copy
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,11 @@ import numpy as np
 import torch
 from batch_labels import BatchLabels
 from more_damage import MoreDamage
+from pseudo_mos import HIGH, LOW
 from stream_recordings import Drawn, Follower, Pool
 from torch import Tensor
 
-from urgentmos.audio import SAMPLE_RATE, read_audio
+from urgentmos.audio import SAMPLE_RATE, find_audio
 from urgentmos.config import load_config
 from urgentmos.data.dataset import Batch
 from urgentmos.data.features import StoredStates
@@ -37,11 +37,13 @@ from urgentmos.data.sampler import Progress
 from urgentmos.model.checkpoint import save_model
 from urgentmos.model.encoders import EncoderOutput, build_encoder
 from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.simulate.sources import read_mono
 from urgentmos.training.config import RunConfig
 from urgentmos.training.distillation import StudentDistillation
 from urgentmos.training.objective import Objective
 from urgentmos.training.optimization import MovingAverage, build_optimizer
 from urgentmos.training.reference_spectra import build_reference_spectra
+from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.start_from import start_from
 
 # What `pseudo_mos.py` made of the labels of the first two sets, by least squares (off by .01 on
@@ -119,7 +121,7 @@ def pseudo_mos(labels: Mapping[str, Tensor], *, keeps_phase: Tensor) -> Tensor:
     distill, p808, one = MOS_WITHOUT_PESQ
     without = distill * labels["distill_mos"] + p808 * labels["dnsmos_p808"] + one
     counts = keeps_phase & ~labels["pesq"].isnan()
-    return torch.where(counts, with_pesq, without).clamp(1, 5)
+    return torch.where(counts, with_pesq, without).clamp(LOW, HIGH)
 
 
 def pair_up(mos: Tensor, *, delta: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,17 +155,9 @@ class Learner:
         network: Model to train.
         config: The run.
         batches: From which the spread of the teacher's states is taken.
-        ema_decay: Of the mean of the weights.
     """
 
-    def __init__(
-        self,
-        network: AssessorNetwork,
-        config: RunConfig,
-        batches: list[Batch],
-        *,
-        ema_decay: float,
-    ) -> None:
+    def __init__(self, network: AssessorNetwork, config: RunConfig, batches: list[Batch]) -> None:
         states = [batch.teacher.hidden_states.transpose(1, 2).flatten(0, 1) for batch in batches]
         self._objective = Objective(
             network,
@@ -176,10 +170,10 @@ class Learner:
         self._network, self._config = network, config
         self._optimizer = build_optimizer(self._objective, config.optimizer)
         self._parameters = [p for p in self._objective.parameters() if p.requires_grad]
-        self._average = MovingAverage(self._parameters, decay=ema_decay)
+        self._average = MovingAverage(self._parameters, decay=config.optimizer.ema_decay)
         self.step = 0
 
-    def learn(self, batch: Batch, *, rate: float) -> dict[str, float]:
+    def learn(self, batch: Batch, *, rate: float) -> dict[str, Tensor]:
         """Make one step, and give the terms of the loss before it."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -192,7 +186,7 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._average.update(self.step)
-        return {name: float(value) for name, value in {"loss": loss, "norm": norm, **terms}.items()}
+        return {"loss": loss.detach(), "norm": norm, **terms}
 
     def save(self, folder: Path) -> None:
         """Write the model with the mean of its weights, in half precision."""
@@ -210,9 +204,8 @@ def learning_rate(share: float, *, highest: float) -> float:
 
 def read_noises(folder: Path, *, device: torch.device) -> Tensor:
     """Read recorded noise, each repeated or cut to one length."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in {".wav", ".flac", ".ogg"})
     size = NOISE_SECONDS * SAMPLE_RATE
-    rows = [np.resize(read_audio(path, min_duration_s=0.0).waveform, size) for path in paths]
+    rows = [np.resize(read_mono(path), size) for path in find_audio(folder)]
     return torch.from_numpy(np.stack(rows)).to(device)
 
 
@@ -234,9 +227,9 @@ def train(arguments: argparse.Namespace, follower: Follower) -> None:
     while pool.arrived < arguments.wait_for:
         pool.add(follower.take(500))
     kept = [labelled() for _ in range(FIRST_BATCHES)]
-    learner = Learner(network, config, kept, ema_decay=config.optimizer.ema_decay)
+    learner = Learner(network, config, kept)
     points = sorted({*arguments.save_at, 1.0})
-    means: Counter[str] = Counter()
+    means = RunningMeans()
     began = time.monotonic()
     while points:
         passed_s = time.monotonic() - began
@@ -250,19 +243,17 @@ def train(arguments: argparse.Namespace, follower: Follower) -> None:
             batch = kept[-1]
         else:
             batch = kept[int(rng.integers(len(kept)))]
-        means.update(learner.learn(batch, rate=learning_rate(share, highest=config.optimizer.lr)))
+        terms = learner.learn(batch, rate=learning_rate(share, highest=config.optimizer.lr))
+        means.add(terms, seconds=batch.waveform.numel() / SAMPLE_RATE)
         if learner.step % config.log_every == 0:
-            tell(arguments.output, learner.step, passed_s, means, pool, every=config.log_every)
-            means.clear()
+            tell(arguments.output, learner.step, passed_s, means.take(), pool)
 
 
-def tell(
-    output: Path, step: int, passed_s: float, sums: Mapping[str, float], pool: Pool, *, every: int
-) -> None:
+def tell(output: Path, step: int, passed_s: float, means: Mapping[str, float], pool: Pool) -> None:
     """Add a line to the log, and print it."""
     figures: dict[str, Any] = {"step": step, "seconds": round(passed_s, 1)}
     figures |= {"arrived": pool.arrived, "unheard": pool.num_unheard}
-    figures |= {name: round(total / every, 4) for name, total in sums.items()}
+    figures |= {name: round(mean, 4) for name, mean in means.items()}
     line = json.dumps(figures)
     output.mkdir(parents=True, exist_ok=True)
     with (output / "log.jsonl").open("a") as log:

@@ -18,15 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 import torch
+from pseudo_mos import keeps_phase
 from torch import Tensor
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.labels.labeller import LabelError
 from urgentmos.labels.pesq import Pesq
 from urgentmos.ndarray import NDArray
-from urgentmos.simulate.kinds import DISTORTIONS
 
-RESYNTHESIS_STAGE = 4
 ROWS = "rows.part.jsonl"
 MAX_SAMPLES = round(5.44 * SAMPLE_RATE)
 MIN_SAMPLES = 2 * SAMPLE_RATE
@@ -134,9 +133,7 @@ def _arrival(folder: Path, row: dict[str, Any], labellers: dict[str, Pesq]) -> A
         if len(reference) != len(waveform) or not reference.any():
             return None
         values |= _pesq(waveform, reference, labellers)
-    stages = {DISTORTIONS[step["kind"]].stage for step in meta["distortions"]}
-    keeps_phase = meta["origin"] == "clean" and RESYNTHESIS_STAGE not in stages
-    return Arrival(waveform, reference, values["pesq"], values["pesqc2"], keeps_phase)
+    return Arrival(waveform, reference, values["pesq"], values["pesqc2"], keeps_phase(meta))
 
 
 def _pesq(

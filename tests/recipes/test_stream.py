@@ -28,7 +28,7 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(RECIPES / "default")
         yield {name: importlib.import_module(name) for name in SCRIPTS}
-        for name in (*SCRIPTS, "batch_labels"):
+        for name in (*SCRIPTS, "batch_labels", "pseudo_mos"):
             sys.modules.pop(name)
 
 
@@ -207,3 +207,15 @@ def test_a_line_that_is_being_written_is_left_for_later(
     assert stream_recordings._new_lines(path, 0) == [b"one\n", b"two\n"]
     path.write_bytes(b"one\ntwo\nthree\n")
     assert stream_recordings._new_lines(path, 8) == [b"three\n"]
+
+
+def test_networks_of_the_recipe_are_among_what_is_read(
+    stream_recordings: ModuleType, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", voices(1)[0], 16000)
+    meta = {"split": "train", "origin": "clean", "reference_path": "a.wav"}
+    kept = {}
+    for kind in ("hard_clipping", "griffin_lim", "network_vocoder_mel80"):
+        row = {"audio_path": "a.wav", "meta": meta | {"distortions": [{"kind": kind}]}}
+        kept[kind] = stream_recordings._arrival(tmp_path, row, {}).keeps_phase
+    assert kept == {"hard_clipping": True, "griffin_lim": False, "network_vocoder_mel80": False}
