@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
@@ -27,12 +26,11 @@ from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor, nn
 
 from urgentmos.audio import SAMPLE_RATE
-from urgentmos.extras import MissingExtraError
 from urgentmos.labels import dnsmos as dnsmos_tool
 from urgentmos.labels import lsd as lsd_tool
 from urgentmos.labels import mcd as mcd_tool
 from urgentmos.labels import mel_cepstrum as cepstrum_tool
-from urgentmos.labels.labeller import INSTALL
+from urgentmos.labels import scaling as scaling_tool
 from urgentmos.labels.sdr import CLAMP_DB, FILTER_TAPS
 from urgentmos.ndarray import NDArray
 
@@ -45,7 +43,6 @@ _SDR_RECORDINGS = 256
 _MEL_CEPSTRUM_FRAMES = 65_000
 _ESTOI_RECORDINGS = 128
 _DNSMOS_FRAMES = 24_000
-_GAIN_EPSILON = 1e-8
 
 
 class BatchLabels:
@@ -432,7 +429,7 @@ class BatchDnsmos:
             folder: Folder of the networks (default: that of package ``speechmos``).
             tf32: Let convolutions round what they multiply to 10 bits, where that is faster.
         """
-        folder = folder or _speechmos_folder()
+        folder = folder or dnsmos_tool.networks_folder()
         p835, constants = _read_network(folder / "sig_bak_ovr.onnx")
         p808, _ = _read_network(folder / "model_v8.onnx")
         pooling = next(at for at, layer in enumerate(p835) if isinstance(layer, nn.MaxPool2d))
@@ -573,16 +570,6 @@ def slaney_filters() -> Float32[NDArray[np.float32], "bins mels"]:
     return np.asarray(filters, dtype=np.float32)
 
 
-def _speechmos_folder() -> Path:
-    spec = find_spec("speechmos")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "speechmos carries the DNSMOS networks and is not installed; "
-            f"install it with: {INSTALL}; or name the folder of its networks"
-        )
-    return Path(spec.origin).parent / "dnsmos_models"
-
-
 # Operators before the first layer, and those that move axes between the layers.
 _NOT_LAYERS = frozenset(
     (
@@ -674,7 +661,7 @@ def _scaled(recording: Batch, reference: Batch) -> Wide:
     # As urgentmos.labels.scaling.
     wide, other = recording.double(), reference.double()
     energy = wide.square().sum(dim=1, keepdim=True)
-    return (wide * other).sum(dim=1, keepdim=True) / (energy + _GAIN_EPSILON) * wide
+    return (wide * other).sum(dim=1, keepdim=True) / (energy + scaling_tool._EPSILON) * wide
 
 
 def _labels(values: Float[Tensor, " batch"], usable: Bool[Tensor, " batch"]) -> Labels:

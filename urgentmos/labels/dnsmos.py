@@ -138,16 +138,25 @@ def _power_spectrum(segment: Waveform) -> Float32[NDArray[np.float32], "frames b
     return np.asarray(magnitude, dtype=np.float32) ** 2
 
 
-def _session(file_name: str) -> Any:
-    onnxruntime = require("onnxruntime", extra="labels")
+def networks_folder() -> Path:
+    """Find the folder of the networks in package ``speechmos``.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     spec = find_spec("speechmos")
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             "speechmos carries the DNSMOS networks and is not installed; "
             f"install it with: {INSTALL}"
         )
+    return Path(spec.origin).parent / "dnsmos_models"
+
+
+def _session(file_name: str) -> Any:
+    onnxruntime = require("onnxruntime", extra="labels")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    path = Path(spec.origin).parent / "dnsmos_models" / file_name
+    path = networks_folder() / file_name
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
