@@ -92,10 +92,13 @@ def _rms(waveform: Waveforms) -> Float[Tensor, "batch 1"]:
     return waveform.square().mean(dim=1, keepdim=True).sqrt()
 
 
+def _with_level_of(damaged: Waveforms, waveform: Waveforms) -> Waveforms:
+    return damaged * (_rms(waveform) / (_rms(damaged) + _TINY))
+
+
 def _mixed(waveform: Waveforms, noise: Waveforms) -> Waveforms:
     snr_db = uniform(waveform, -5, 38)
-    gain = _rms(waveform) / (_rms(noise) + _TINY) * 10 ** (-snr_db / 20)
-    return waveform + gain * noise
+    return waveform + _with_level_of(noise, waveform) * 10 ** (-snr_db / 20)
 
 
 def _tilt(waveform: Waveforms) -> Waveforms:
@@ -129,7 +132,7 @@ def filtered(waveform: Waveforms) -> Waveforms:
     response_db = response_db - _STEEP_DB * (hertz / top).log2().clamp_min(0)
     response_db = response_db - _STEEP_DB * (bottom / hertz).log2().clamp_min(0)
     damaged = torch.fft.irfft(spectrum * 10 ** (response_db / 20), n=waveform.shape[1])
-    return damaged * (_rms(waveform) / (_rms(damaged) + _TINY))
+    return _with_level_of(damaged, waveform)
 
 
 def room(waveform: Waveforms) -> Waveforms:
@@ -152,7 +155,7 @@ def clipped(waveform: Waveforms) -> Waveforms:
     limit = _rms(waveform) * 10 ** (uniform(waveform, -10, 10) / 20) + _TINY
     hard = waveform.clamp(-limit, limit)
     damaged = torch.where(uniform(waveform, 0, 1) < 0.6, hard, limit * torch.tanh(waveform / limit))
-    return damaged * (_rms(waveform) / (_rms(damaged) + _TINY))
+    return _with_level_of(damaged, waveform)
 
 
 def gaps(waveform: Waveforms) -> Waveforms:
@@ -212,11 +215,10 @@ def mask_errors(waveform: Waveforms) -> Waveforms:
 def subtracted(waveform: Waveforms) -> Waveforms:
     """Add noise and take it away again, too much or too little of it, with musical noise."""
     size, hop = 512, 128
-    noise = _tilt(waveform)
-    gain = _rms(waveform) / (_rms(noise) + _TINY) * 10 ** (-uniform(waveform, -3, 25) / 20)
-    spectrum = _stft(waveform + gain * noise, size, hop)
+    noise = _with_level_of(_tilt(waveform), waveform) * 10 ** (-uniform(waveform, -3, 25) / 20)
+    spectrum = _stft(waveform + noise, size, hop)
     power = spectrum.abs().square()
-    estimate = _stft(gain * noise, size, hop).abs().square().mean(dim=2, keepdim=True)
+    estimate = _stft(noise, size, hop).abs().square().mean(dim=2, keepdim=True)
     over = uniform(waveform, 0.5, 5)[..., None]
     floor = 10 ** (-uniform(waveform, 8, 40)[..., None] / 20)
     kept = (1 - over * estimate / (power + _TINY)).clamp_min(0).sqrt()

@@ -171,7 +171,7 @@ def draw_shares(
 def mix(network: nn.Module, before: Mapping[str, Tensor], *, share: float) -> None:
     """Leave a share of what training changed, and of the weights before the rest."""
     for name, value in network.state_dict().items():
-        if value.is_floating_point() and not value.equal(before[name]):
+        if value.is_floating_point():
             value.lerp_(before[name], 1 - share)
 
 
