@@ -22,6 +22,7 @@ import torch
 _TOOLS = Path(__file__).parent
 sys.path += [str(_TOOLS / "benchmark_speed"), str(_TOOLS.parent / "recipes" / "enhancement")]
 
+import own_process  # noqa: E402
 from clips import babble  # noqa: E402
 from enhancer import Enhancer, si_sdr  # noqa: E402
 
@@ -67,21 +68,18 @@ def quickest(
     call: Callable[[], object], device: torch.device, *, repeats: int
 ) -> tuple[float, str]:
     """Give the seconds of the quickest call after a first one, and the peak of the GPU's memory."""
-    call()
-    times = []
-    on_gpu = device.type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(repeats):
-        if on_gpu:
-            torch.cuda.synchronize(device)
-        began = time.perf_counter()
+    if device.type != "cuda":
         call()
-        if on_gpu:
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
-    peak = f", {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB" if on_gpu else ""
-    return min(times), peak
+        return own_process.quickest(call, repeats=repeats)[0], ""
+
+    def finished() -> None:
+        call()
+        torch.cuda.synchronize(device)
+
+    finished()
+    torch.cuda.reset_peak_memory_stats(device)
+    seconds, _ = own_process.quickest(finished, repeats=repeats)
+    return seconds, f", {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB"
 
 
 def score_arrays(

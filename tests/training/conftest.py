@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from urgentmos.config import from_dict, save_config, to_dict
 from urgentmos.data.dataset import Batch
@@ -38,6 +39,24 @@ trainer = Trainer(load_config(RunConfig, sys.argv[1]), resume=sys.argv[3] == "re
 trainer.train(until=int(sys.argv[2]))
 trainer.close()
 """
+
+
+def train_whole_and_in_parts(
+    make_run: MakeRun, folder: Path
+) -> tuple[RunConfig, RunConfig, dict[str, torch.Tensor]]:
+    """Train four steps, and two and two more after a restart; give both, and weights halfway."""
+    options = {
+        "dropout": 0.2, "objectives": ALL_OBJECTIVES, "data": {"min_share": 0.6},
+        "optimizer": {"schedule": "cosine", "warmup_steps": 1, "ema_decay": 0.9, "accumulate": 2},
+    }  # fmt: skip
+    whole = make_run(output=str(folder / "whole"), **options)
+    parts = make_run(output=str(folder / "parts"), **options)
+    Trainer(whole).train()
+    Trainer(parts).train(until=2)
+    halfway = load_file(Path(parts.output) / "last" / "model.safetensors")
+    torch.manual_seed(99)
+    assert Trainer(parts, resume=True).train().step == 4
+    return whole, parts, halfway
 
 
 def loss_around_training(trainer: Trainer, batch: Batch, term: str) -> tuple[float, float]:

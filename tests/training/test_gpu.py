@@ -17,7 +17,7 @@ from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
 from urgentmos.training.trainer import Trainer
 
-from .conftest import ALL_OBJECTIVES, MakeRun, loss_around_training
+from .conftest import ALL_OBJECTIVES, MakeRun, loss_around_training, train_whole_and_in_parts
 
 
 @pytest.fixture(autouse=True)
@@ -43,17 +43,7 @@ def test_two_steps_and_two_after_a_restart_are_nearly_four(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     """Sums come in no fixed order, and AdamW makes whole steps of gradients that are noise."""
-    options = {
-        "dropout": 0.2, "objectives": ALL_OBJECTIVES, "data": {"min_share": 0.6},
-        "optimizer": {"schedule": "cosine", "warmup_steps": 1, "ema_decay": 0.9, "accumulate": 2},
-    }  # fmt: skip
-    whole = make_run(output=str(tmp_path / "whole"), **options)
-    parts = make_run(output=str(tmp_path / "parts"), **options)
-    Trainer(whole).train()
-    Trainer(parts).train(until=2)
-    halfway = last(parts, "model")
-    torch.manual_seed(99)
-    assert Trainer(parts, resume=True).train().step == 4
+    whole, parts, halfway = train_whole_and_in_parts(make_run, tmp_path)
     moved = distance(last(whole, "model"), halfway)
     # 0.02 if each gradient is off by 1e-6 of its largest, 0.07 if dropout is not as it was.
     assert distance(last(whole, "model"), last(parts, "model")) < 0.05 * moved

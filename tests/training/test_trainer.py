@@ -25,7 +25,13 @@ from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError
 from urgentmos.training.trainer import Trainer, TrainingError
 
-from .conftest import ALL_OBJECTIVES, MakeRun, TrainInTwoProcesses, loss_around_training
+from .conftest import (
+    ALL_OBJECTIVES,
+    MakeRun,
+    TrainInTwoProcesses,
+    loss_around_training,
+    train_whole_and_in_parts,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,17 +48,7 @@ def weights(run: RunConfig) -> dict[str, torch.Tensor]:
 def test_four_steps_equal_two_and_two_after_a_restart_to_the_bit(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
-    options = {
-        "dropout": 0.2, "objectives": ALL_OBJECTIVES, "data": {"min_share": 0.6},
-        "optimizer": {"schedule": "cosine", "warmup_steps": 1, "ema_decay": 0.9, "accumulate": 2},
-    }  # fmt: skip
-    whole = make_run(output=str(tmp_path / "whole"), **options)
-    parts = make_run(output=str(tmp_path / "parts"), **options)
-    Trainer(whole).train()
-    Trainer(parts).train(until=2)
-    torch.manual_seed(99)
-    state = Trainer(parts, resume=True).train()
-    assert state.step == 4
+    whole, parts, _ = train_whole_and_in_parts(make_run, tmp_path)
     for file in ("model", "optimizer", "average", "random_0"):
         once, twice = (
             load_file(Path(run.output) / "last" / f"{file}.safetensors") for run in (whole, parts)
