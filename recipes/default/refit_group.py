@@ -210,7 +210,10 @@ def main() -> None:
     parser.add_argument("model", help="name, folder or Hub id")
     parser.add_argument("manifest", type=Path)
     parser.add_argument("group", help="as model.groups names it")
-    parser.add_argument("--labels", type=Path, help="table of labels laid over the manifest's")
+    parser.add_argument("--labels", type=Path, help="table of labels in place of the manifest's")
+    parser.add_argument(
+        "--more-labels", type=Path, nargs="*", default=[], help="tables beside them"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=5e-4)
@@ -234,7 +237,9 @@ def main() -> None:
     if arguments.labels:
         for recording in recordings:
             recording.metrics = {}
-        merge_labels(recordings, arguments.labels)
+    for table in [arguments.labels, *arguments.more_labels]:
+        if table is not None:
+            merge_labels(recordings, table)
     sides = {}
     for split in ("train", "validation"):
         labelled = choose(

@@ -73,7 +73,13 @@ class Follower:
 
         A recording does not fit into the pipe that it comes through, so that the next one is there
         a moment after the last was taken.
+
+        Raises:
+            RuntimeError: A process that reads has ended; what ended it is on stderr.
         """
+        ended = [process.exitcode for process in self._processes if process.exitcode is not None]
+        if ended:
+            raise RuntimeError(f"a process that reads recordings ended with status {ended[0]}")
         arrived: list[Arrival] = []
         with contextlib.suppress(queue.Empty):
             while len(arrived) < at_most:
