@@ -514,6 +514,10 @@ class TestFindAudio:
         assert find_audio(str(tmp_path)) == find_audio(tmp_path) == [tmp_path / "a.wav"]
         assert find_audio("x.wav") == [Path("x.wav")]
 
+    def test_an_empty_name_is_not_the_current_folder(self) -> None:
+        with pytest.raises(AudioError, match="an empty name is no file or folder"):
+            find_audio(["x.wav", ""])
+
     def test_a_path_is_listed_once(self, tmp_path: Path) -> None:
         (tmp_path / "a.wav").touch()
         assert find_audio([tmp_path / "a.wav", tmp_path, tmp_path]) == [tmp_path / "a.wav"]

@@ -97,14 +97,23 @@ def test_gain_without_clipping_changes_no_score(
 
 
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 48000])
 def test_digital_silence_before_and_after_changes_no_score(
-    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray, seconds: float
+    assessor: Assessor, clean: np.ndarray, noisy: np.ndarray, seconds: float, rate: int
 ) -> None:
-    silence = round(seconds * 16000)
-    for waveform in (clean, noisy):
-        scores = assessor.score(waveform, 16000)
+    silence = round(seconds * rate)
+    loss = urgentmos.QualityLoss(model=assessor)
+    for recording in (clean, noisy):
+        waveform = soxr.resample(recording, 16000, rate)
+        scores = assessor.score(waveform, rate)
         for edges in ((silence, 0), (0, silence)):
-            assert _largest_change(scores, assessor.score(np.pad(waveform, edges), 16000)) <= 1e-4
+            padded = np.pad(waveform, edges)
+            assert _largest_change(scores, assessor.score(padded, rate)) <= 1e-4
+            assert assessor.compare(waveform, padded, rate).cmos == pytest.approx(0, abs=1e-3)
+            heard = loss.scores(
+                torch.from_numpy(padded)[None], sample_rate=rate, metrics=assessor.metrics
+            )
+            assert _largest_change(scores, heard) <= (1e-4 if rate == 16000 else 2e-3)
 
 
 @pytest.mark.parametrize("metric", ["mos", "pesq"])

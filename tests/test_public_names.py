@@ -24,6 +24,18 @@ def test_all_names_can_be_imported_at_once_without_optional_packages() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_what_goes_through_all_names_meets_none_that_is_not_there() -> None:
+    code = (
+        "import importlib.util, inspect\n"
+        "importlib.util.find_spec = lambda name: None\n"
+        "import sys; sys.modules['torchmetrics'] = None\n"
+        "import urgentmos; print(dict(inspect.getmembers(urgentmos)).keys())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "QualityLoss" in run.stdout
+    assert "UrgentMOSMetric" not in run.stdout
+
+
 def test_other_names_are_not() -> None:
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         _ = urgentmos.laod

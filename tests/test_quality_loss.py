@@ -185,6 +185,45 @@ def test_silence_has_its_loss_and_no_gradient(
     assert not batch.grad[1].any()
 
 
+def test_a_recording_that_diverged_has_no_loss_and_leaves_the_others_theirs(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor, reduction="none")
+    batch = enhanced.detach().clone()
+    batch[1, 100] = 1e20
+    losses = loss(batch.requires_grad_())
+    assert losses.isnan().tolist() == [row == 1 for row in range(len(batch))]
+    torch.testing.assert_close(losses[0], loss(enhanced)[0], atol=1e-5, rtol=0)
+    (gradient,) = torch.autograd.grad(losses[0], batch)
+    assert gradient[0].any()
+    assert gradient[0].isfinite().all()
+
+
+def test_what_lies_in_the_padding_does_not_matter(
+    tiny_assessor: Assessor, enhanced: torch.Tensor
+) -> None:
+    loss = QualityLoss(model=tiny_assessor)
+    lengths = [enhanced.shape[1]] * len(enhanced)
+    for beyond in (float("nan"), 1e20):
+        padded = torch.nn.functional.pad(enhanced, (0, 500), value=beyond)
+        torch.testing.assert_close(loss(padded, lengths=lengths), loss(enhanced), atol=1e-5, rtol=0)
+
+
+def test_a_long_recording_may_be_changed_between_loss_and_gradient(
+    tiny_assessor: Assessor, speech: Speech
+) -> None:
+    network_output = torch.from_numpy(np.resize(speech(2.0), 17 * 16000))[None].requires_grad_()
+    gradients = []
+    for is_changed in (False, True):
+        enhanced = 1.0 * network_output
+        value = QualityLoss(model=tiny_assessor)(enhanced)
+        if is_changed:
+            with torch.no_grad():
+                enhanced.clamp_(-0.01, 0.01)
+        gradients += torch.autograd.grad(value, network_output)
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
 def test_padding_does_not_ring_into_a_resampled_recording(
     tiny_assessor: Assessor, speech: Speech
 ) -> None:
@@ -201,7 +240,7 @@ def test_padding_does_not_ring_into_a_resampled_recording(
 
 def test_the_last_sample_of_a_resampled_recording_is_heard(tiny_assessor: Assessor) -> None:
     # At 16 kHz, sample 6400 is the last one; without it the click would be half as loud.
-    recording = 0.001 * torch.sin(torch.arange(19201.0) / 20)[None]
+    recording = 0.001 * torch.cos(torch.arange(19201.0) / 20)[None]
     recording[0, -1] = 0.9
     expected = tiny_assessor.score(resample(recording, from_rate=48000, to_rate=16000), 16000)
     scores = QualityLoss(model=tiny_assessor).scores(recording, sample_rate=48000)

@@ -14,6 +14,8 @@ from urgentmos.model.assessor import Assessor
 
 pytest.importorskip("torchmetrics")
 
+from torchmetrics import MetricCollection
+
 from urgentmos.quality_metric import UrgentMOSMetric
 
 Speech = Callable[..., np.ndarray]
@@ -55,6 +57,35 @@ def test_the_assessor_that_it_was_given_stays_where_it_is(
         metric.update(batch.to("meta"))
     assert metric._assessor.device == torch.device("meta")
     assert tiny_assessor.device == torch.device("cpu")
+
+
+def test_metrics_whose_first_means_agree_are_not_taken_for_one(
+    tiny_assessor: Assessor, batch: torch.Tensor
+) -> None:
+    other = Assessor(
+        tiny_assessor.network, tiny_assessor.config, model_hash="other", precision="bfloat16"
+    )
+    metrics = {"a": UrgentMOSMetric(["mos"], model=tiny_assessor)}
+    metrics |= {"b": UrgentMOSMetric(["mos"], model=other)}
+    together = MetricCollection(metrics)
+    assert not together._equal_metric_states(metrics["a"], metrics["b"])
+    assert together._equal_metric_states(metrics["a"], metrics["a"].clone())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_mean_has_32_bits_whatever_torchs_default(
+    tiny_assessor: Assessor, batch: torch.Tensor, dtype: torch.dtype
+) -> None:
+    metric = UrgentMOSMetric(["mos"], model=tiny_assessor)
+    metric.update(batch)
+    expected = metric.compute()["mos"]
+    metric.update(batch)
+    torch.set_default_dtype(dtype)
+    try:
+        given = metric.compute()["mos"]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(given, expected)
 
 
 def test_processes_are_weighted_by_their_recordings(

@@ -26,6 +26,7 @@ True
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,5 +77,9 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the public names."""
-    return sorted({*__all__, *_PLACES})
+    """List the public names; that which needs torchmetrics, where it is installed.
+
+    What goes through them, ``help`` say, takes them all.
+    """
+    absent = set() if importlib.util.find_spec("torchmetrics") else {"UrgentMOSMetric"}
+    return sorted({*__all__, *_PLACES} - absent)

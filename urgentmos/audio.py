@@ -5,7 +5,7 @@ import re
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -177,8 +177,15 @@ class AudioReader:
         }
         return tuple(name for name, is_set in flags.items() if is_set)
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(
+        self,
+        *,
+        cut: Callable[[Iterator[NDArray[np.float32]]], Iterator[NDArray[np.float32]]] = iter,
+    ) -> Iterator[NDArray[np.float32]]:
         """Decode, average the channels and resample, one block after the other.
+
+        Args:
+            cut: What is done to the blocks, at the recording's own rate, before they are resampled.
 
         Raises:
             AudioError: A sample is NaN or infinite, or the whole file turns out to be too short.
@@ -190,7 +197,7 @@ class AudioReader:
             if self.resampled
             else None
         )
-        for mono in self._decode():
+        for mono in cut(self._decode()):
             yield mono if resampler is None else resampler.resample_chunk(mono)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -307,14 +314,17 @@ def find_audio(
         paths: Files and folders, or one of them.
 
     Raises:
-        AudioError: A folder holds no audio.
+        AudioError: A folder holds no audio, or a name is empty.
     """
     # A string is a sequence of strings, and its dots would be folders.
     given: Iterable[str | os.PathLike[str]] = (
         [paths] if isinstance(paths, str | os.PathLike) else paths
     )
     found: dict[Path, None] = {}
-    for path in map(Path, given):
+    for name in given:
+        if not os.fspath(name):
+            raise AudioError("an empty name is no file or folder; the current folder is '.'")
+        path = Path(name)
         # Not path.is_dir(), which raises what open() will tell: too long a name, a closed folder.
         if os.path.isdir(path):
             closed: list[OSError] = []

@@ -195,5 +195,5 @@ class LossMonitor:
 
 
 def _distance(name: str, scores: Mapping[str, float]) -> float:
-    score = torch.tensor([scores[name]], device="cpu")
+    score = torch.tensor([scores[name]], dtype=torch.float64, device="cpu")
     return float(distance_from_best(METRICS[name], score))

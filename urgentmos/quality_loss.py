@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
 from urgentmos.model.assessor import Assessor, as_lengths, channel_hint, has_channels_last
@@ -17,6 +18,7 @@ from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.rates import check_rate
 from urgentmos.resampling import resample
+from urgentmos.silence import drop_edge_silence
 
 Reduction = Literal["mean", "none", "sum"]
 
@@ -72,7 +74,11 @@ class QualityLoss(nn.Module):
         super().__init__()
         self.reduction = reduction
         wanted = {"mos": 1.0} if weights is None else as_numbers(weights)
-        assessor = model if isinstance(model, Assessor) else load_model(model or "default")
+        assessor = (
+            model
+            if isinstance(model, Assessor)
+            else load_model("default" if model is None else model)
+        )
         names = check_metrics(wanted, assessor.metrics)
         if len(names) != len(wanted):
             raise ValueError(f"a metric is named twice, under other names: {', '.join(wanted)}")
@@ -106,7 +112,7 @@ class QualityLoss(nn.Module):
         self,
         enhanced: Float[Tensor, "... samples"],
         *,
-        sample_rate: int = 16000,
+        sample_rate: SupportsIndex = 16000,
         lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
     ) -> Float[Tensor, "*batch"]:
         """Give the loss of each recording, or their mean or sum.
@@ -118,8 +124,9 @@ class QualityLoss(nn.Module):
         gradient of a network that begins with near silence. Within a recording, too, it is largest
         where there is least: in bands and pauses that are almost empty. What peaks below -70 dB of
         full scale, a recording or a window of a long one, has its loss but no gradient. A recording
-        with NaN has a loss of NaN and leaves those of the others as they are. One under 25 ms,
-        which is refused as a file, has its loss, too; it says little.
+        with NaN, or with samples beyond 2^31 of full scale, has a loss of NaN and leaves those of
+        the others as they are. One under 25 ms, which is refused as a file, has its loss, too; it
+        says little.
 
         Samples beyond full scale cost nothing here, but are clipped where they are written to a
         file: let another loss hold the level. Gradient passes once: attention on CPU has no second
@@ -152,7 +159,7 @@ class QualityLoss(nn.Module):
         self,
         enhanced: Float[Tensor, "... samples"],
         *,
-        sample_rate: int = 16000,
+        sample_rate: SupportsIndex = 16000,
         lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
         metrics: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
@@ -160,14 +167,17 @@ class QualityLoss(nn.Module):
         (network,) = self._frozen
         weight = next(network.parameters())
         _check_waveform(enhanced, device=weight.device)
-        check_rate(sample_rate)
+        sample_rate = check_rate(sample_rate)
         lengths = as_lengths(lengths, enhanced)
         with torch.autocast(enhanced.device.type, enabled=False):
-            waveform = enhanced.to(weight.dtype)
+            padding = ~lengths_to_mask(lengths, enhanced.shape[1])
+            waveform = enhanced.to(weight.dtype).masked_fill(padding, 0.0)
+            # Its power would overflow: a loss that says nothing, and no gradient.
+            diverged = waveform.detach().abs().amax(dim=1) > MAX_LEVEL
+            waveform = waveform.masked_fill(diverged[:, None], torch.nan)
             if sample_rate != self.sample_rate:
-                # Before resampling, which would let padding ring into the recording.
-                mask = lengths_to_mask(lengths, enhanced.shape[1])
-                waveform = waveform.masked_fill(~mask, 0.0)
+                # Before resampling, which would let the first sound ring into the silence.
+                waveform, lengths = drop_edge_silence(waveform, lengths)
                 waveform = resample(waveform, from_rate=sample_rate, to_rate=self.sample_rate)
                 lengths = torch.div(
                     lengths * self.sample_rate + sample_rate - 1,

@@ -1,12 +1,13 @@
 """Mean scores over a data set as a torchmetrics metric."""
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from urgentmos.extras import require
@@ -59,7 +60,11 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         super().__init__(**options)
         if metrics is not None and not metrics:
             raise ValueError("expected at least one metric, or None for all of them, got none")
-        self._assessor = model if isinstance(model, Assessor) else load_model(model or "default")
+        self._assessor = (
+            model
+            if isinstance(model, Assessor)
+            else load_model("default" if model is None else model)
+        )
         self._metrics = check_metrics(
             self._assessor.metrics if metrics is None else metrics, self._assessor.metrics
         )
@@ -68,12 +73,15 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         zeros = torch.zeros(len(self._metrics), dtype=torch.int64)
         self.add_state("totals", default=zeros, dist_reduce_fx="sum")
         self.add_state("num_recordings", default=torch.tensor(0), dist_reduce_fx="sum")
+        # MetricCollection takes two metrics whose states agree once for one metric.
+        identity = _identity(self._assessor, self._metrics)
+        self.add_state("identity", default=identity, dist_reduce_fx="max")
 
     def update(
         self,
         waveform: Float[Tensor, "batch samples"] | Float[Tensor, " samples"],
         *,
-        sample_rate: int = 16000,
+        sample_rate: SupportsIndex = 16000,
         lengths: Integer[Tensor, " batch"] | None = None,
     ) -> None:
         """Score recordings and add them to the mean.
@@ -86,7 +94,7 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         Raises:
             ValueError: The waveform cannot be scored; see ``Assessor.score``.
         """
-        if self._assessor.device != waveform.device:
+        if isinstance(waveform, Tensor) and self._assessor.device != waveform.device:
             # A copy: whoever gave the assessor, a loss say, may need it where it is.
             self._assessor = copy.deepcopy(self._assessor).to(waveform.device)
         scores = self._assessor.score(waveform, sample_rate, lengths=lengths, metrics=self._metrics)
@@ -96,5 +104,13 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """Give the mean of each metric over all recordings; NaN when there were none."""
-        means = (self.totals / self.num_recordings).float() / _STEPS
+        # Not as torch divides integers: in its default dtype, of which 16 bits would overflow.
+        means = self.totals.to(torch.float32) / self.num_recordings / _STEPS
         return dict(zip(self._metrics, means.unbind(), strict=True))
+
+
+def _identity(assessor: Assessor, metrics: Sequence[str]) -> Int[Tensor, " bytes"]:
+    # Of a network that was never saved nothing else tells it from others.
+    model = assessor.model_hash or str(id(assessor.network))
+    text = " ".join([model, assessor.precision, *metrics])
+    return torch.tensor(list(hashlib.sha256(text.encode()).digest()))

@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -288,6 +289,29 @@ def test_what_is_no_name_is_refused_in_words() -> None:
     assert (
         "CheckpointError: expected a model's name, its folder or a Hub id, got None" in run.stderr
     )
+
+
+def test_an_empty_name_is_no_name() -> None:
+    with pytest.raises(CheckpointError, match="expected a model's name, its folder or a Hub id"):
+        find_model("")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_in_place_of_a_file_is_told(tiny_model_dir: Path, name: str) -> None:
+    (tiny_model_dir / name).unlink()
+    (tiny_model_dir / name).mkdir()
+    with pytest.raises(CheckpointError, match=f"is not a model: it has no {name}"):
+        load_model(tiny_model_dir)
+
+
+def test_threads_that_load_at_once_leave_the_default_dtype(tiny_model_dir: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(load_model, [tiny_model_dir] * 12))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_a_model_on_another_device_is_moved(tiny_model_dir: Path) -> None:

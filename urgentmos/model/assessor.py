@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
+from urgentmos.model.device import find_device
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.tf32 import without_tf32
 from urgentmos.model.windowed import windowed_scores
@@ -114,14 +115,18 @@ class Assessor:
         return next(self.network.parameters()).device
 
     def to(self, device: str | torch.device) -> "Assessor":
-        """Move the weights; returns the assessor itself."""
-        self.network.to(device)
+        """Move the weights; returns the assessor itself.
+
+        Raises:
+            DeviceError: There is no such device here.
+        """
+        self.network.to(find_device(device))
         return self
 
     def score(
         self,
         waveform: Waveform,
-        sample_rate: int,
+        sample_rate: SupportsIndex,
         *,
         lengths: Sequence[int] | Waveform | None = None,
         metrics: Collection[str] | None = None,
@@ -156,7 +161,7 @@ class Assessor:
         # What was made in inference mode may not enter a computation with gradient; copies may.
         return {metric: score.clone() for metric, score in scores.items()}
 
-    def compare(self, a: Waveform, b: Waveform, sample_rate: int) -> Preference:
+    def compare(self, a: Waveform, b: Waveform, sample_rate: SupportsIndex) -> Preference:
         """Compare two recordings; comparing them in the other order gives the exact mirror.
 
         Recordings beyond one window meet window by window, like parts in time; where one has fewer
@@ -223,7 +228,7 @@ class Assessor:
             yield
 
     def windows(
-        self, waveform: Waveform, sample_rate: int
+        self, waveform: Waveform, sample_rate: SupportsIndex
     ) -> list[tuple[Float[Tensor, "1 samples"], float]]:
         """Cut one recording into the windows that are compared.
 
@@ -271,10 +276,10 @@ class Assessor:
     def _prepare(
         self,
         waveform: Waveform,
-        sample_rate: int,
+        sample_rate: SupportsIndex,
         lengths: Sequence[int] | Waveform | None,
     ) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
-        check_rate(sample_rate)
+        sample_rate = check_rate(sample_rate)
         batch = _as_batch(waveform).to(self.device)
         batch_lengths = as_lengths(lengths, batch)
         if lengths is not None:
@@ -288,8 +293,11 @@ class Assessor:
                 f"the waveform of shape {shape} has samples of {peak:.1e}: full scale is 1"
             )
         if sample_rate != self.sample_rate:
+            # Silence first: resampling would let the first sound ring into it.
             batch, batch_lengths = resample_as_files(
-                batch, batch_lengths, from_rate=sample_rate, to_rate=self.sample_rate
+                *drop_edge_silence(batch, batch_lengths),
+                from_rate=sample_rate,
+                to_rate=self.sample_rate,
             )
         return batch, batch_lengths
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,9 @@ _BUILD_ERRORS = (
     TypeError,
     ValueError,
 )
+
+
+_loading = threading.Lock()
 
 
 class CheckpointError(ValueError):
@@ -91,16 +95,21 @@ def _own_defaults() -> Iterator[None]:
     Around a module that holds a model, as ``QualityLoss`` does, others are set: by transformers'
     ``from_pretrained`` the meta device and 16 bits.
     """
-    dtype = torch.get_default_dtype()
-    elsewhere = torch.empty(0).device.type != "cpu"
-    torch.set_default_dtype(torch.float32)
-    try:
-        # Stating a device costs a third of the time of loading: only where another one is set.
-        device = torch.device("cpu") if elsewhere else contextlib.nullcontext()
-        with torch.inference_mode(False), device:
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    # The default dtype is one for the whole process: two threads that load must not take each
+    # other's for the one to go back to.
+    with _loading:
+        dtype = torch.get_default_dtype()
+        elsewhere = torch.empty(0).device.type != "cpu"
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+        try:
+            # Stating a device costs a third of the time of loading: only where another one is set.
+            device = torch.device("cpu") if elsewhere else contextlib.nullcontext()
+            with torch.inference_mode(False), device:
+                yield
+        finally:
+            if dtype != torch.float32:
+                torch.set_default_dtype(dtype)
 
 
 def save_model(
@@ -180,7 +189,7 @@ def _way_in(file: Path) -> str:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str | os.PathLike):
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
         raise CheckpointError(
             f"expected a model's name, its folder or a Hub id, got {name!r}; "
             "leave it out for the default model"
@@ -233,7 +242,7 @@ def _fetch(hub_id: str) -> Path:
 
 
 def _read_config(path: Path) -> ModelConfig:
-    if not path.exists():
+    if not path.is_file():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
         return from_dict(ModelConfig, _read_object(path), where=str(path))
@@ -263,7 +272,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
+    if not path.is_file():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
         return load_file(path)

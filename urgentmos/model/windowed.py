@@ -34,9 +34,14 @@ def windowed_scores(
         metrics: Metrics wanted; all when None.
         sample_rate: The network's rate in Hz.
     """
+    if metrics is not None:
+        metrics = list(metrics)  # asked for once per window
     waveform, lengths = drop_edge_silence(waveform, lengths)
     if int(lengths.max()) <= round(WINDOW_S * sample_rate):
         return _scores(network, waveform, lengths, metrics)
+    if torch.is_grad_enabled() and waveform.requires_grad:
+        # Windows are computed again on the way back, when the caller may have changed the samples.
+        waveform = waveform.clone()
     each = [
         _long(network, recording[None, :length], metrics, sample_rate)
         for recording, length in zip(waveform, lengths.tolist(), strict=True)

@@ -60,11 +60,12 @@ class Recording:
                 self.sample_rate, self.channels = reader.sample_rate, reader.channels
                 edges = EdgeSilence()
                 try:
-                    blocks = edges.drop(reader.blocks())
+                    # Before resampling, which would let the first sound ring into the silence.
+                    blocks = reader.blocks(cut=edges.drop)
                     for window in cut_windows(blocks, sample_rate=sample_rate):
-                        yield _later(window, edges.num_before / sample_rate)
+                        yield _later(window, edges.num_before / reader.sample_rate)
                 finally:
-                    silence_s = (edges.num_before + edges.num_after) / sample_rate
+                    silence_s = (edges.num_before + edges.num_after) / reader.sample_rate
                     self._describe(reader, silence_s=silence_s)
         except AudioError as error:
             self.error = str(error)

@@ -38,7 +38,7 @@ def score_files(
 
     Args:
         assessor: Model.
-        paths: Files and folders, see ``find_audio``.
+        paths: Files, each with a row however often it is named, and folders, see ``find_audio``.
         metrics: Metrics to give; all that the model predicts when None.
         batch_seconds: Bound on a batch in padded seconds; ``BATCH_SECONDS`` when None.
         workers: Threads that decode ahead of the model.
@@ -56,11 +56,19 @@ def score_files(
     check_workers(workers)
     names = check_metrics(assessor.metrics if metrics is None else metrics, assessor.metrics)
     scorer = WindowScorer(assessor, names, batch_seconds=batch_seconds)
-    decoded = decode_recordings(
-        find_audio(paths), sample_rate=assessor.sample_rate, workers=workers
-    )
+    decoded = decode_recordings(_listed(paths), sample_rate=assessor.sample_rate, workers=workers)
     pool = _Pool(scorer, model=model_id(assessor), max_seconds=_BATCHES_AHEAD * batch_seconds)
     return _rows(decoded, pool)
+
+
+def _listed(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[str | os.PathLike[str]]:
+    """List the files of the rows: by the names that were given, and what was found in folders."""
+    listed: list[str | os.PathLike[str]] = []
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        listed += find_audio(path) if os.path.isdir(path) else [path]
+    return listed
 
 
 def _rows(decoded: Iterator[Decoded], pool: "_Pool") -> Iterator[Row]:

@@ -1,4 +1,6 @@
+import copy
 import importlib.util
+import pickle  # noqa: TID251 - as spawned processes do
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +124,21 @@ def test_frozen_trunk_is_read_from_the_package_not_from_the_model(tmp_path: Path
         expected = network(waveform, lengths).scores["mos"]
         loaded = load_model(tmp_path).network(waveform, lengths).scores["mos"]
     torch.testing.assert_close(loaded, expected)
+
+
+def test_a_model_with_a_frozen_trunk_can_be_pickled_and_copied(recordings):
+    network = build_assessor(model_config()).eval()
+    waveform, lengths = recordings([8000])
+    with torch.no_grad():
+        expected = network(waveform, lengths).scores["mos"]
+        for again in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+            torch.testing.assert_close(again(waveform, lengths).scores["mos"], expected)
+            assert again.state_dict().keys() == network.state_dict().keys()
+            tower = again.encoders[0].tower
+            tower.projection.bias += 1.0
+            again.load_state_dict(network.state_dict())
+            # Its own is kept, not that of the network it is a copy of.
+            assert not tower.projection.bias.equal(network.encoders[0].tower.projection.bias)
 
 
 def test_trained_trunk_is_stored_with_the_model(tmp_path: Path, recordings):

@@ -187,7 +187,8 @@ def build_distill_mos(config: DistillMosConfig) -> DistillMosEncoder:
     encoder.head.load_package(stored)
     if encoder.frozen:
         encoder.stored_options = {"digest": digest}
-        _leave_out_of_state(encoder)
+        encoder.register_state_dict_post_hook(_leave_out_of_state)  # type: ignore[no-untyped-call]
+        encoder.register_load_state_dict_pre_hook(_keep_own)  # type: ignore[no-untyped-call]
     else:
         encoder.stored_options = {"pretrained": False}
     return encoder
@@ -230,18 +231,20 @@ def _mean(scores: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " b
     return totals / counts
 
 
-def _leave_out_of_state(encoder: DistillMosEncoder) -> None:
-    parts = {"tower": encoder.tower, "head": encoder.head}
+_PACKAGE_PARTS = ("tower", "head")
 
-    def drop(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
-        begins = tuple(f"{prefix}{part}." for part in parts)
-        for name in [name for name in state if name.startswith(begins)]:
-            del state[name]
 
-    def keep(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-        for part, module in parts.items():
-            for name, tensor in module.state_dict().items():
-                state[f"{prefix}{part}.{name}"] = tensor
+# Functions of the module, which know an encoder by what they are given: it can be pickled, and its
+# copies keep their own weights.
+def _leave_out_of_state(
+    _: nn.Module, state: dict[str, Any], prefix: str, __: dict[str, Any]
+) -> None:
+    begins = tuple(f"{prefix}{part}." for part in _PACKAGE_PARTS)
+    for name in [name for name in state if name.startswith(begins)]:
+        del state[name]
 
-    encoder.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
-    encoder.register_load_state_dict_pre_hook(keep)  # type: ignore[no-untyped-call]
+
+def _keep_own(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for part in _PACKAGE_PARTS:
+        for name, tensor in encoder.get_submodule(part).state_dict().items():
+            state[f"{prefix}{part}.{name}"] = tensor
