@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from scipy.signal import butter, sosfilt
 
 from .conftest import load_script
+
+pytest.importorskip("scipy", exc_type=ImportError)
+
+from scipy.signal import butter, sosfilt
 
 
 @pytest.fixture

@@ -9,13 +9,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from urgentmos.extras import MissingExtraError
 from urgentmos.model.encoders.pretrained import PretrainedEncoder
 from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.objective import Objective
+
+try:
+    from torch.distributed.fsdp import fully_shard
+except ImportError as error:
+    raise MissingExtraError(
+        f"training needs PyTorch 2.6 or later, and this is {torch.__version__}; "
+        "install it with: pip install 'urgentmos[train]'"
+    ) from error
 
 
 def divide(objective: Objective, *, device: torch.device, num_processes: int) -> None:

@@ -161,7 +161,7 @@ def test_another_version_of_the_weights_is_refused():
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="pip install distillmos"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'urgentmos\[accurate\]'"):
         build_encoder(EncoderConfig("distill_mos"))
 
 

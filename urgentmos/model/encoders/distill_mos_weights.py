@@ -23,7 +23,7 @@ def find_package_weights() -> Path:
     if spec is None or spec.origin is None:
         raise MissingExtraError(
             "the weights of Distill-MOS come with the package distillmos, which is not installed; "
-            "install it with: pip install distillmos"
+            "install it with: pip install 'urgentmos[accurate]'"
         )
     return Path(spec.origin).parent / _WEIGHTS
 
