@@ -14,6 +14,7 @@ from urgentmos.correlation import srcc
 from urgentmos.data.manifest import Pair, read_manifest, write_manifest, write_pairs
 from urgentmos.data.pairs import make_pairs
 from urgentmos.evaluation.ratings import read_rated_corpora
+from urgentmos.evaluation.tables import Table, write_tables
 from urgentmos.labels.summary import LabelSummary, summarise
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
@@ -40,6 +41,8 @@ def test_command_prints_and_writes_what_the_parts_compute(
         "uid,good\n" + "".join(f"{r.uid},{r.metrics['mos'] / 20}\n" for r in recordings)
     )
     out = tmp_path / "out"
+    write_tables([Table("Of an earlier run", rows=[{"a": 1}])], out)
+    (out / "scatter.png").write_bytes(b"urgentmos evaluate: scatter.png")
     result = _evaluate(
         rated, "--model", tiny_model_dir, "--scores", f"{table}:good", "-o", out,
         "--metric", "mos_overall", "--bootstrap", 20,
@@ -63,6 +66,9 @@ def test_command_prints_and_writes_what_the_parts_compute(
     assert as_json["Models"][0]["model"].startswith(load_model(tiny_model_dir).model_hash)
     assert len(as_json["Confusion"]) == 9
     assert (out / "results.md").read_text().count("###") == len(as_json)
+    assert {path.name for path in out.iterdir()} == {
+        "results.md", "results.json", *(f"{Table(title).file_name}.csv" for title in as_json)
+    }  # fmt: skip
 
 
 def test_labelled_manifest_gives_one_row_per_metric(

@@ -315,6 +315,48 @@ class TestWrongUsage:
             self._assert_refused(result, told)
         assert not rows.exists()
 
+    def test_a_timeline_that_cannot_be_written_leaves_the_output_that_was_to_be_replaced(
+        self,
+        invoke: Invoke,
+        recordings: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        rows, folder = tmp_path / "rows.csv", tmp_path / "folder.csv"
+        rows.write_text("precious")
+        folder.mkdir()
+        arguments = ["score", recordings, "-o", rows, "--overwrite", "--timeline"]
+        result = invoke(*arguments, tmp_path / "nowhere" / "t.csv")
+        self._assert_refused(result, "does not exist: make it first")
+        self._assert_refused(invoke(*arguments, folder), "is a folder")
+        # Root may write everything, so the operating system's answer is made up.
+        access = os.access
+        monkeypatch.setattr(
+            os,
+            "access",
+            lambda path, mode, **options: mode != os.W_OK and access(path, mode, **options),
+        )
+        self._assert_refused(invoke(*arguments, tmp_path / "t.csv"), "may not be written")
+        assert rows.read_text() == "precious"
+
+    @pytest.mark.parametrize("way", ["path", "list", "listed", "linked"])
+    def test_an_output_that_is_read(
+        self, invoke: Invoke, recordings: Path, tmp_path: Path, way: str
+    ) -> None:
+        manifest, link = tmp_path / "m.jsonl", tmp_path / "link.jsonl"
+        manifest.write_text(json.dumps({"audio_path": str(recordings / "00.wav")}) + "\n")
+        link.symlink_to(manifest)
+        names = tmp_path / "names.txt"
+        names.write_text(f"{recordings / '01.wav'}\n{link if way == 'linked' else manifest}\n")
+        given = {"path": [manifest], "list": ["--files-from", manifest]}
+        before = manifest.read_bytes()
+        for output in (["-o", manifest], ["--timeline", manifest]):
+            result = invoke(
+                "score", *given.get(way, ["--files-from", names]), *output, "--overwrite"
+            )
+            self._assert_refused(result, "is what is to be read; name another output")
+        assert manifest.read_bytes() == before
+
     def test_no_such_device(self, invoke: Invoke, recordings: Path) -> None:
         result = invoke("score", recordings, "--device", "abacus")
         self._assert_refused(result, "no such device 'abacus'")
@@ -447,12 +489,11 @@ def test_a_stopped_run_says_where_its_rows_are_and_that_resume_goes_on(
     assert f"5 rows are in {str(part)!r}; --resume goes on\n" in stderr.decode()
     assert "resuming: 4 rows kept" in invoke(*args, "--resume").stderr
     assert part.exists() == (part == output)
-    if suffix == "html":
-        with spawn(*args, "--overwrite", signum=signal.SIGINT, row=5) as process:
-            _, stderr = process.communicate()
-        assert f"{str(part)!r}; without {str(output)!r}, --resume goes on\n" in stderr.decode()
-        output.unlink()
-        assert "resuming: 4 rows kept" in invoke(*args, "--resume").stderr
+    # What is there whole is to be replaced: its rows are none of this run's.
+    with spawn(*args, "--overwrite", signum=signal.SIGINT, row=5) as process:
+        _, stderr = process.communicate()
+    assert f"5 rows are in {str(part)!r}; --resume goes on\n" in stderr.decode()
+    assert "resuming: 4 rows kept" in invoke(*args, "--resume").stderr
 
 
 def test_a_reader_that_closes_the_pipe_ends_the_run_with_a_message(

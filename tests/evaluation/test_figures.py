@@ -53,6 +53,20 @@ def test_every_figure_is_drawn(
     assert all(_has_ink(tmp_path / f"{n}.png") for n in ("scatter", "sweep", "bins", "matrix"))
 
 
+def test_figures_of_an_earlier_run_are_removed_and_no_other_file(
+    corpus: RatedCorpus, predictors: list[ScorePredictor], tmp_path: Path
+) -> None:
+    named = [replace(corpus, name=name) for name in ("noisy", "Café", "ψ")]
+    figures.draw_figures(named, predictors, [], tmp_path)
+    drawn = [path.name for path in tmp_path.iterdir()]
+    assert len(drawn) == 4
+    kept = tmp_path / "of_monday.png"
+    kept.write_bytes((tmp_path / "scatter.png").read_bytes())
+    (tmp_path / "sweep.png").write_bytes(b"of another program")
+    figures.remove_figures(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "sweep.png"]
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
     """Figures, kept as they are saved."""

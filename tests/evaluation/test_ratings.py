@@ -69,6 +69,12 @@ def test_public_manifest_gives_ratings_and_labels_named_after_the_file(tmp_path:
     np.testing.assert_array_equal(corpus.labels("pesq"), [2.0, 3.0])
 
 
+def test_a_corpus_that_is_null_is_named_after_the_file(tmp_path: Path) -> None:
+    for record in ({**RATED, "corpus": None}, {**PUBLIC, "meta": {"corpus": None}}):
+        (corpus,) = read_rated_corpora(_write(tmp_path, record))
+        assert corpus.name == "rated"
+
+
 def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
     path = _write(tmp_path, PUBLIC)
     assert len(read_rated_corpora(path, split="validation")[0].recordings) == 1

@@ -45,6 +45,7 @@ def test_a_table_from_a_spreadsheet_is_read(rated: Path) -> None:
         ("s0:r0,\ns0:r0,2\n", "got 's0:r0' again: first nan, then 2"),
         ("s0:r0,inf\n", "expected a finite number or nothing, got 'inf'"),
         ("s0:r0,good\n", "expected a number or nothing, got 'good'"),
+        (f"s0:r0,{'1' * 140_000}\n", r"scores\.csv: not a table of scores: field larger"),
         ("other,1\n", "no row matches a recording by 'uid'"),
     ],
 )

@@ -3,6 +3,8 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
 from urgentmos.evaluation.bootstrap import Difference, Interval
 from urgentmos.evaluation.tables import Table, file_name, to_markdown, write_tables
 
@@ -37,6 +39,27 @@ def test_a_name_cannot_end_its_cell() -> None:
 def test_a_file_name_holds_letters_and_digits_only() -> None:
     assert file_name("ours/p835: FB") == "ours_p835_FB"
     assert TABLE.file_name == "ratings_per_file"
+
+
+def test_tables_of_an_earlier_run_are_removed_and_no_other_file(tmp_path: Path) -> None:
+    other = Table("Other", rows=[{"a": 1}])
+    write_tables([TABLE, other, Table("Models", rows=[{"a": 1}])], tmp_path)
+    copy = tmp_path / "ratings_of_monday.csv"
+    copy.write_bytes((tmp_path / "ratings_per_file.csv").read_bytes())
+    # Of the name that a table had, but none of it.
+    (tmp_path / "models.csv").write_text("path,mos\na.wav,3\n")
+    write_tables([other], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "models.csv", "other.csv", copy.name, "results.json", "results.md",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"Other": 3}', '{"Other": [3]}', "\ud800"])
+def test_results_of_another_program_list_no_table(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content, errors="surrogatepass")
+    (tmp_path / "other.csv").write_text("a\n1\n")
+    write_tables([TABLE], tmp_path)
+    assert (tmp_path / "other.csv").exists()
 
 
 def test_csv_and_json_hold_the_plain_numbers(tmp_path: Path) -> None:

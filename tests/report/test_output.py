@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -197,6 +198,44 @@ def test_an_existing_output_is_not_written_over(run: Run) -> None:
     assert [row["status"] for row in run.rows()].count("failed") == 1
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Killed])
+def test_an_interrupted_overwrite_goes_on_with_its_own_rows(
+    run: Run, error: type[BaseException]
+) -> None:
+    run(mode="new", inputs=[*INPUTS, "x.wav"])
+    with contextlib.suppress(KeyboardInterrupt):
+        run(mode="overwrite", model="n+1", failing="a", stop_after=3, error=error)
+    # Killed once more while what was overwritten is still there.
+    run(mode="resume", model="n+1", failing="a", stop_after=1, error=Killed)
+    run(mode="resume", model="n+1")
+    assert run.scored == ["a.wav", *INPUTS[3:]]
+    assert run.rows() == [_row(path, model="n+1") for path in INPUTS]
+
+
+@pytest.mark.parametrize("num_removed", [0, 1])
+def test_a_run_that_is_killed_while_it_tidies_up_leaves_every_row(
+    tmp_path: Path, columns: dict[str, type], monkeypatch: pytest.MonkeyPatch, num_removed: int
+) -> None:
+    pytest.importorskip("pyarrow", exc_type=ImportError)
+    run, unlink, removed = Run(tmp_path / "rows.parquet", columns), Path.unlink, []
+
+    def remove_or_die(path: Path, **options: bool) -> None:
+        if path.suffix == ".jsonl":
+            if len(removed) == num_removed:
+                raise Killed
+            removed.append(path)
+        unlink(path, **options)
+
+    run(failing="b")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", remove_or_die)
+        with pytest.raises(Killed):
+            run(mode="resume")
+    run(mode="resume")
+    assert run.scored == []
+    assert run.rows() == WHOLE
+
+
 def test_the_rows_of_a_killed_run_are_not_written_over(run: Run) -> None:
     run(stop_after=2, error=Killed)
     with pytest.raises(OutputError, match="exists: go on with --resume"):
@@ -287,6 +326,18 @@ def test_a_disk_that_is_full_when_the_page_is_made_is_told_and_costs_no_row(
 def test_an_unknown_suffix_is_refused(tmp_path: Path, columns: dict[str, type]) -> None:
     with pytest.raises(OutputError, match=r"one of \.csv, \.jsonl, \.parquet, \.html"):
         RowOutput(tmp_path / "rows.xls", columns=columns, inputs=[], model="m")
+
+
+def test_a_page_that_was_to_be_replaced_is_not_in_the_way(
+    tmp_path: Path, columns: dict[str, type]
+) -> None:
+    run = Run(tmp_path / "rows.html", columns)
+    run()
+    with pytest.raises(KeyboardInterrupt):
+        run(mode="overwrite", stop_after=2)
+    run(mode="resume")
+    assert run.scored == INPUTS[2:]
+    assert list(tmp_path.iterdir()) == [run.path]
 
 
 def test_a_complete_page_cannot_be_resumed(tmp_path: Path, columns: dict[str, type]) -> None:

@@ -243,6 +243,20 @@ def test_the_command_says_that_a_resumed_run_begins_anew(make_run: MakeRun, tmp_
     assert "begins anew" not in result.stderr
 
 
+def test_the_command_says_of_which_weights_it_starts_only_where_it_uses_them(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    first = make_run(steps=1, output=str(tmp_path / "first"))
+    Trainer(first).train()
+    save_config(make_run(steps=1, start_from=f"{first.output}/final"), tmp_path / "run.yaml")
+    arguments = ["train", str(tmp_path / "run.yaml"), "--resume"]
+    begun = CliRunner().invoke(build_app(["train"]), arguments)
+    resumed = CliRunner().invoke(build_app(["train"]), [*arguments, "steps=2"])
+    assert (begun.exit_code, resumed.exit_code) == (0, 0)
+    assert "started from" in begun.stderr
+    assert "started from" not in resumed.stderr
+
+
 def test_resuming_in_a_folder_of_other_files_writes_over_none(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
@@ -357,6 +371,29 @@ def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
 ) -> None:
     with pytest.raises(ConfigError, match=r"best_by: .* got 'lcc/peqs'; .* compare_acc.*lcc/pesq"):
         Trainer(make_run(steps=1, best_by="lcc/peqs"))
+
+
+def test_another_criterion_forgets_the_best_of_the_first(make_run: MakeRun) -> None:
+    run = make_run(steps=2, validate_every=1)
+    Trainer(run).train()
+    path = Path(run.output) / "last" / "state.json"
+    # More than any correlation can be: compared with it, no later model would be the best.
+    state = {**json.loads(path.read_text()), "best": 2.0}
+    path.write_text(json.dumps(state))
+    assert state["best_by"] == "lcc/mean"
+    assert Trainer(make_run(steps=4), resume=True).state.best == 2.0
+    resumed = Trainer(make_run(steps=4, best_by="lcc/mos"), resume=True)
+    assert (resumed.state.best, resumed.state.best_step) == (None, 0)
+    assert any("best_by" in change for change in resumed.changes)
+    resumed.train()
+    history = (Path(run.output) / "history.jsonl").read_text().splitlines()
+    assert resumed.state.best == max(json.loads(line)["lcc/mos"] for line in history[2:])
+    assert load_model(Path(run.output) / "best").card["step"] == resumed.state.best_step > 2
+    # As written by versions that did not say which figure it was.
+    state = json.loads(path.read_text())
+    del state["best_by"]
+    path.write_text(json.dumps(state))
+    assert Trainer(make_run(steps=4), resume=True).state.best == state["best"]
 
 
 def test_a_run_that_has_more_steps_than_asked_for_is_not_resumed_in_silence(

@@ -91,7 +91,7 @@ def evaluate(
     or a peer could not score a recording, 2 for wrong usage.
     """
     from urgentmos.evaluation.bootstrap import Resampling
-    from urgentmos.evaluation.figures import draw_figures
+    from urgentmos.evaluation.figures import draw_figures, remove_figures
     from urgentmos.evaluation.judges import gather_judges
     from urgentmos.evaluation.material import read_material
     from urgentmos.evaluation.mos_rmbench_report import benchmark_tables
@@ -141,6 +141,8 @@ def evaluate(
     if benchmark == "urgentmos":
         tables.insert(0, count_table(pair_sets))
     _show([*tables, model_table(assessors)], output)
+    if output is not None:
+        remove_figures(output)
     if figures and output is not None:
         draw_figures(material.corpora, judges.scorers, answers, output)
     failures.tell(len(recordings) * (len(assessors) + len(peers)))

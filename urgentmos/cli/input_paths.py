@@ -12,19 +12,22 @@ import typer
 _MANIFEST = ".jsonl"
 
 
-def gather_paths(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
+def gather_paths(
+    paths: Sequence[Path], files_from: Path | None, *, outputs: Sequence[Path | None] = ()
+) -> list[Path]:
     """Put together what a command was given to read.
 
     Args:
         paths: Files, folders and manifests.
         files_from: A list of such paths, one per line or ended by NUL; ``-`` for stdin.
+        outputs: What it will write.
 
     Returns:
         Files and folders; the recordings that a manifest names stand in its place.
 
     Raises:
-        BadParameter: Nothing is given, the list is empty, in UTF-16 or JSON, or a manifest names
-            no recording.
+        BadParameter: Nothing is given, the list is empty, in UTF-16 or JSON, a manifest names no
+            recording, or an output is among what is read.
         ManifestError: A manifest is broken.
     """
     given = [*paths, *(_listed(files_from) if files_from is not None else ())]
@@ -32,6 +35,7 @@ def gather_paths(paths: Sequence[Path], files_from: Path | None) -> list[Path]:
         raise typer.BadParameter(f"--files-from: {str(files_from)!r} lists no path")
     if not given:
         raise typer.BadParameter("expected files or folders, or --files-from with a list of them")
+    check_not_read([*given, files_from], outputs)
     return list(_without_manifests(given))
 
 
@@ -87,7 +91,9 @@ def check_not_read(inputs: Sequence[Path | None], outputs: Sequence[Path | None]
         BadParameter: One is.
     """
     # Not path.resolve(), which raises where links go in circles.
-    read = {os.path.realpath(path) for path in inputs if path is not None}
-    for path in outputs:
-        if path is not None and os.path.realpath(path) in read:
-            raise typer.BadParameter(f"{str(path)!r} is what is to be scored; name another output")
+    written = {os.path.realpath(path): path for path in outputs if path is not None}
+    # It asks for every link of every path: seconds for a list of 100,000.
+    for path in inputs if written else ():
+        output = None if path is None else written.get(os.path.realpath(path))
+        if output is not None:
+            raise typer.BadParameter(f"{str(output)!r} is what is to be read; name another output")

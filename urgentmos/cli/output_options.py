@@ -108,12 +108,6 @@ def open_rows(
             yield rows
     except BaseException:
         if rows.num_written:
-            typer.echo(_where_rows_are(rows, output), err=True)
+            told = f"{rows.num_written} rows are in {str(rows.rows_path)!r}; --resume goes on"
+            typer.echo(told, err=True)
         raise
-
-
-def _where_rows_are(rows: "RowOutput[Key]", output: Path) -> str:
-    # A page that an interrupted --overwrite was to replace is whole, and cannot be read back.
-    in_the_way = output.suffix.lower() == ".html" and output.exists()
-    way_on = f"without {str(output)!r}, --resume goes on" if in_the_way else "--resume goes on"
-    return f"{rows.num_written} rows are in {str(rows.rows_path)!r}; {way_on}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
-from urgentmos.cli.input_paths import check_not_read, gather_paths
+from urgentmos.cli.input_paths import gather_paths
 from urgentmos.cli.model_options import (
     DecodersOption,
     DeviceOption,
@@ -85,8 +85,7 @@ def score(
     if timeline is not None:
         _check_timeline(timeline, output, mode)
     check_format(output, stdout_format)
-    check_not_read([*(paths or []), files_from], [output, timeline])
-    given = gather_paths(paths or [], files_from)
+    given = gather_paths(paths or [], files_from, outputs=[output, timeline])
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
     assessor = load_assessor(model, device, precision)
@@ -125,7 +124,7 @@ def score(
 
 def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> None:
     """Refuse a timeline before there is an output that it would leave empty."""
-    from urgentmos.report.row_file import OutputError, streamed_format
+    from urgentmos.report.row_file import OutputError, check_place, streamed_format
 
     streamed_format(timeline)
     if output is not None and os.path.realpath(timeline) == os.path.realpath(output):
@@ -134,6 +133,7 @@ def _check_timeline(timeline: Path, output: Path | None, mode: "WriteMode") -> N
         raise OutputError(
             f"{str(timeline)!r} exists: replace it with --overwrite, or write to another file"
         )
+    check_place(timeline)
 
 
 def _open_timeline(

@@ -22,6 +22,8 @@ SWEEP_DELTAS = tuple(np.linspace(0, 2, 41).tolist())
 """Tie thresholds of the sweep, on a five-point scale."""
 
 _PANEL_INCHES = 3.2
+# Bytes of a PNG within which its texts end.
+_TEXTS_END = 2048
 
 
 def draw_figures(
@@ -55,6 +57,17 @@ def draw_figures(
         columns = matrix_columns(corpus, predictors)
         path = folder / f"correlation_{file_name(corpus.name)}.png"
         draw_correlation_matrix(columns, path, title=corpus.name)
+
+
+def remove_figures(folder: Path) -> None:
+    """Remove the figures that an earlier ``draw_figures`` left in a folder, and no other file."""
+    for path in filter(Path.is_file, folder.glob("*.png")):
+        with path.open("rb") as file:
+            # Texts come before the image; those that Latin-1 cannot hold are in UTF-8.
+            head = file.read(_TEXTS_END)
+        source = _source(path)
+        if any(source.encode(code, "replace") in head for code in ("latin-1", "utf-8")):
+            path.unlink()
 
 
 def draw_scatter(
@@ -233,4 +246,9 @@ def _legend(figure: Any, panels: Iterable[Any]) -> None:
 
 
 def _save(figure: Any, path: str | Path) -> None:
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Source": _source(Path(path))})
+
+
+def _source(path: Path) -> str:
+    """Give what a figure says of itself; a copy under another name is no longer ours to remove."""
+    return f"urgentmos evaluate: {path.name}"

@@ -108,7 +108,8 @@ def read_rated_corpora(
         raise RatingError(f"{path}: expected recordings of split {split!r}; {found}")
     by_corpus: dict[str, list[Rated]] = {}
     for row in chosen:
-        by_corpus.setdefault(str(row[0].meta.get("corpus", path.stem)), []).append(row)
+        name = row[0].meta.get("corpus")
+        by_corpus.setdefault(path.stem if name is None else str(name), []).append(row)
     return [_build_corpus(name, rows, path) for name, rows in by_corpus.items()]
 
 

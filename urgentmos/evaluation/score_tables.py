@@ -34,21 +34,15 @@ def read_score_column(
         recordings: Recordings that scores are wanted for.
 
     Raises:
-        ScoreTableError: The column or a key is missing, a cell is no number, a recording has two
-            different scores, a uid stands for several recordings, or no row matches.
+        ScoreTableError: It is no CSV, the column or a key is missing, a cell is no number, a
+            recording has two different scores, a uid stands for several recordings, or no row
+            matches.
     """
     path = Path(path)
-    # Spreadsheets put a byte order mark first; names of files need not be Unicode.
-    with path.open(encoding="utf-8-sig", errors=CSV_ERRORS, newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        key = next((name for name in (*_PATH_COLUMNS, "uid") if name in columns), None)
-        if key is None or column not in columns:
-            raise ScoreTableError(
-                f"{path}: expected a column {column!r} and one of path, audio_path or uid; "
-                f"it has {', '.join(columns) or 'none'}"
-            )
-        rows = [(reader.line_num, row[key] or "", row[column]) for row in reader]
+    try:
+        key, rows = _read_rows(path, column)
+    except csv.Error as error:
+        raise ScoreTableError(f"{path}: not a table of scores: {error}") from error
     places = _places_by_uid(recordings) if key == "uid" else _places_by_path(recordings)
     scores: dict[Path, float] = {}
     for number, name, cell in rows:
@@ -92,6 +86,21 @@ def read_score_columns(
     if len({predictor.name for predictor in predictors.values()}) == len(predictors):
         return list(predictors.values())
     return [replace(predictor, name=stated) for stated, predictor in predictors.items()]
+
+
+def _read_rows(path: Path, column: str) -> tuple[str, list[tuple[int, str, str]]]:
+    """Read the column that says what a row is about; and of each row its line, that and a cell."""
+    # Spreadsheets put a byte order mark first; names of files need not be Unicode.
+    with path.open(encoding="utf-8-sig", errors=CSV_ERRORS, newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        key = next((name for name in (*_PATH_COLUMNS, "uid") if name in columns), None)
+        if key is None or column not in columns:
+            raise ScoreTableError(
+                f"{path}: expected a column {column!r} and one of path, audio_path or uid; "
+                f"it has {', '.join(columns) or 'none'}"
+            )
+        return key, [(reader.line_num, row[key] or "", row[column]) for row in reader]
 
 
 def _places_by_path(recordings: Sequence[Recording]) -> Mapping[str, Path]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from urgentmos.evaluation.bootstrap import Difference, Interval
 
@@ -73,12 +74,16 @@ def to_records(table: Table) -> list[dict[str, str | int | float | None]]:
 def write_tables(tables: Sequence[Table], folder: str | Path) -> list[Path]:
     """Write tables into a folder: ``results.md``, ``results.json``, one CSV each.
 
+    CSVs that the ``results.json`` of an earlier run lists are removed first.
+
     Returns:
         The files written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     markdown, as_json = folder / "results.md", folder / "results.json"
+    for path in _written_before(as_json):
+        path.unlink()
     markdown.write_text("\n".join(to_markdown(table) for table in tables), encoding="utf-8")
     records = {table.title: to_records(table) for table in tables}
     as_json.write_text(
@@ -92,8 +97,34 @@ def write_tables(tables: Sequence[Table], folder: str | Path) -> list[Path]:
     return written
 
 
+def _written_before(as_json: Path) -> list[Path]:
+    """Name the CSVs of the run that wrote a ``results.json``: those that still hold its columns."""
+    try:
+        tables = json.loads(as_json.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    written = []
+    for title, records in tables.items() if isinstance(tables, dict) else ():
+        path = as_json.with_name(f"{Table(title).file_name}.csv")
+        if not path.is_file() or not _are_records(records):
+            continue
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            header = next(csv.reader(file), [])
+        if header == _columns(records):
+            written.append(path)
+    return written
+
+
+def _are_records(records: object) -> TypeGuard[list[dict[str, object]]]:
+    return isinstance(records, list) and all(isinstance(record, dict) for record in records)
+
+
+def _columns(records: Sequence[Mapping[str, object]]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
 def _write_csv(path: Path, records: Sequence[Mapping[str, object]]) -> None:
-    columns = list(dict.fromkeys(name for record in records for name in record))
+    columns = _columns(records)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

@@ -5,7 +5,8 @@ CSV and JSON lines are written row by row. Parquet and HTML cannot be: their row
 
 On resume the rows of the earlier run are first put aside in ``OUTPUT.kept.jsonl``; then the
 output is written anew, kept rows copied, missing and failed ones made. Whenever a run is killed,
-the two files together hold every finished row.
+the two files together hold every finished row; a whole Parquet file or page beside them is one that
+they are to replace.
 """
 
 import itertools
@@ -145,11 +146,12 @@ class RowOutput(Generic[Key]):
             for about in itertools.islice(self._inputs, num_done, None):
                 if about in self._kept:
                     self._file.write(self._kept.read(about))
+            # Its rows are in the output's own now; left alone, it would pass for all that there is.
+            self._kept.path.unlink(missing_ok=True)
             if self._render is not None and error is None:
                 rows = read_records(self._file.path, self._columns, "jsonl")
                 self._render(self._path, self._columns, rows)
                 self._file.path.unlink()
-            self._kept.path.unlink(missing_ok=True)
         except OSError:
             # The rows are safe in the files beside the output. What stopped the run comes first.
             if error is None:
@@ -188,18 +190,25 @@ class RowOutput(Generic[Key]):
         return kept
 
     def _earlier_rows(self, kept_path: Path) -> Iterator[dict[str, Value]]:
-        if kept_path.exists():
+        has_kept = kept_path.exists()
+        if has_kept:
             yield from read_records(kept_path, self._columns, "jsonl")
-        if self._render is not None and self._path.exists():
-            if self._path.suffix.lower() != ".parquet":
-                raise OutputError(
-                    f"{str(self._path)!r} is complete and cannot be read back; "
-                    "start again with --overwrite"
-                )
-            parts = ([about] if isinstance(about, str) else about for about in self._inputs)
-            names = {as_written(name): name for name in itertools.chain.from_iterable(parts)}
-            for row in read_parquet(self._path, self._columns):
-                yield row | {
-                    column: names.get(str(row[column]), row[column]) for column in self._key_columns
-                }
+        # Rows beside it are newer: an interrupted --overwrite was to replace it by them.
+        is_newest = not has_kept and not self._file.path.stat().st_size
+        if self._render is not None and self._path.exists() and is_newest:
+            yield from self._whole_rows()
         yield from read_records(self._file.path, self._columns, self._format)
+
+    def _whole_rows(self) -> Iterator[dict[str, Value]]:
+        """Read back an output that was made when its last row was there."""
+        if self._path.suffix.lower() != ".parquet":
+            raise OutputError(
+                f"{str(self._path)!r} is complete and cannot be read back; "
+                "start again with --overwrite"
+            )
+        parts = ([about] if isinstance(about, str) else about for about in self._inputs)
+        names = {as_written(name): name for name in itertools.chain.from_iterable(parts)}
+        for row in read_parquet(self._path, self._columns):
+            yield row | {
+                column: names.get(str(row[column]), row[column]) for column in self._key_columns
+            }

@@ -43,18 +43,27 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
         columns: Columns it must have, with the type of their values.
 
     Raises:
-        OutputError: The columns differ.
+        OutputError: The columns differ, or the file is damaged.
         MissingExtraError: pyarrow is not installed.
     """
+    pyarrow = require("pyarrow", extra="parquet")
     parquet = require("pyarrow.parquet", extra="parquet")
-    with parquet.ParquetFile(path) as file:
-        if file.schema_arrow.names != list(columns):
-            raise OutputError(
-                f"{str(path)!r} has other columns than this run: resume with the same metrics, or "
-                "start again with --overwrite"
-            )
-        for batch in file.iter_batches(_ROWS_PER_GROUP):
-            yield from batch.to_pylist()
+    try:
+        with parquet.ParquetFile(path) as file:
+            if file.schema_arrow.names != list(columns):
+                raise OutputError(
+                    f"{str(path)!r} has other columns than this run: resume with the same metrics, "
+                    "or start again with --overwrite"
+                )
+            for batch in file.iter_batches(_ROWS_PER_GROUP):
+                yield from batch.to_pylist()
+    # Damaged pages are an OSError there, damaged names no Unicode.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        # Several lines, some with bytes of the file.
+        reason = "".join(each if each.isprintable() else " " for each in str(error)).strip()
+        raise OutputError(
+            f"{str(path)!r} cannot be read back: {reason}; start again with --overwrite"
+        ) from error
 
 
 def as_written(text: str) -> str:

@@ -73,6 +73,20 @@ def streamed_format(path: Path, *, others: Iterable[str] = ()) -> RowFormat:
     return row_format
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file that could not be written, before anything else is lost for it.
+
+    Raises:
+        OutputError: Its folder does not exist, it is a folder itself, or it may not be written.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder of {str(path)!r} does not exist: make it first")
+    if path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder: name a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{str(path)!r} may not be written")
+
+
 def encode_header(columns: Columns, row_format: RowFormat) -> bytes:
     """Give what a row file starts with: the column names in CSV, nothing in JSON lines."""
     return _csv_line(list(columns)) if row_format == "csv" else b""
@@ -172,8 +186,7 @@ class RowFile:
 
 
 def _open_for_writing(path: Path, *, must_be_new: bool) -> int:
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder of {str(path)!r} does not exist: make it first")
+    check_place(path)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if must_be_new else 0), 0o666)
     except FileExistsError as error:

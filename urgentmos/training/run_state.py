@@ -51,6 +51,7 @@ class RunState:
         batch: Batches used of this epoch.
         best: Best validation figure so far; None before the first validation.
         best_step: Step it was reached at.
+        best_by: Which figure that is; None in states of versions that did not say.
     """
 
     step: int = 0
@@ -58,6 +59,7 @@ class RunState:
     batch: int = 0
     best: float | None = None
     best_step: int = 0
+    best_by: str | None = None
 
     @property
     def progress(self) -> Progress:

@@ -63,7 +63,8 @@ class Trainer:
     Attributes:
         state: Where the run stands.
         begins_anew: Whether it begins at the first step, as ``resume`` does without a checkpoint.
-        started_from: What became of the weights of ``start_from``; None without it.
+        started_from: What became of the weights of ``start_from``; None without it, and where
+            those of a checkpoint took their place.
         changes: Settings in which a resumed run differs from what it began with.
 
     Raises:
@@ -128,6 +129,8 @@ class Trainer:
         with self.folder.alone():
             self.state = self._start(resume=resume)
         self.changes = [] if self.begins_anew else self.folder.changes(config)
+        if not self.begins_anew:
+            self.started_from = None
 
     @property
     def is_main(self) -> bool:
@@ -325,7 +328,7 @@ class Trainer:
             self._accelerator.wait_for_everyone()
             self.folder.start(self._config, digest=digest, num_processes=num_processes)
             self._accelerator.wait_for_everyone()
-            return RunState()
+            return RunState(best_by=self._config.best_by)
         state = load_run_state(
             self.folder.last,
             module=self._module,
@@ -339,6 +342,10 @@ class Trainer:
                 f"{self.folder.path} has done {state.step} steps and is to have {steps}: "
                 f"nothing is left to do; state steps={state.step} or more, or name another output"
             )
+        if state.best_by not in (None, self._config.best_by):
+            # Two figures cannot be compared: the next validation sets the best of the new one.
+            state.best, state.best_step = None, 0
+        state.best_by = self._config.best_by
         self.folder.cut_history(state.step)
         return state
 
