@@ -470,10 +470,21 @@ def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, materia
         ({"family_versions": [3, 9]}, "family_versions: expected 1 to 8"),
         ({"family_versions": [0, 2]}, "family_versions: expected 1 to 8"),
         ({"crops": 0}, "crops: expected at least 1"),
-        ({"shares": SourceShares(0.0, 0.0, 0.0)}, "shares: expected none below 0 and one above"),
+        ({"crop_seconds": [-5.0, -4.0]}, r"crop_seconds: expected above 0, got \[-5.0, -4.0\]"),
+        ({"crop_seconds": [4.0, np.inf]}, r"crop_seconds: expected \[lowest, highest\]"),
+        ({"level_dbfs": [np.nan, -20.0]}, r"level_dbfs: expected \[lowest, highest\]"),
+        ({"min_seconds": -1.0}, "min_seconds: expected at least 0, got -1.0"),
+        ({"num_recordings": -5}, "num_recordings: expected at least 1, got -5"),
+        ({"shares": SourceShares(0.0, 0.0, 0.0)}, "shares: expected one above 0"),
+        ({"shares": SourceShares(1.0, -0.5, 0.0)}, "shares.processed: expected .*, got -0.5"),
+        ({"num_distortions": [0.0, 0.0, 0.0, 0.0]}, "num_distortions: expected 4 weights"),
+        ({"num_distortions": [-1.0, 1.0, 1.0, 1.0]}, "num_distortions.0: expected .*, got -1.0"),
+        ({"weights": {"room": -1.0}}, "weights.room: expected a finite weight of at least 0"),
+        ({"extra_weights": {"room": np.inf}}, "extra_weights.room: expected .*, got inf"),
+        ({"extra_weights": {"room": np.nan}}, "extra_weights.room: expected .*, got nan"),
     ],
 )
-def test_settings_that_make_nothing_are_refused(settings, told):
+def test_settings_that_make_nothing_or_cannot_be_drawn_by_are_refused(settings, told):
     with pytest.raises(ConfigError, match=told):
         SimulationConfig(**settings)
 
