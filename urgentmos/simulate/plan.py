@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -253,6 +254,34 @@ def _simulation_id(
     settings["engines"] = sorted({voice.engine for voice in voices})
     text = json.dumps({"seed": seed, **settings}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def material_digest(plan: Plan) -> str:
+    """Digest what the split and the draws depend on beside seed and configuration.
+
+    Of noises and responses their names alone: one that was missing may be put in its place.
+    """
+    material = plan.material
+    spoken = any(plan.voices.values())
+    content = {
+        "speech": [_stated(utterance) for utterance in (*material.clean, *material.processed)],
+        "sources": [
+            [kind, name, material.groups[name], material.splits.get(name)]
+            for kind, files in (("noise", material.noises), ("rir", material.responses))
+            for name in files
+        ],
+        "voices": {
+            split: {engine: [voice.name for voice in voices] for engine, voices in side.items()}
+            for split, side in plan.voices.items()
+        },
+        "sentences": {language: list(said) for language, said in plan.sentences.items() if spoken},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stated(utterance: Utterance) -> dict[str, Any]:
+    """Return what is known of an utterance, wherever it lies."""
+    return {name: value for name, value in vars(utterance).items() if not isinstance(value, Path)}
 
 
 def utterance_key(utterance: Utterance) -> str:
