@@ -311,9 +311,10 @@ def test_a_failed_recording_is_told_and_tried_again(config, tmp_path):
     assert not again.failed
 
 
-def test_an_unknown_kind_is_named(config, tmp_path):
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_an_unknown_kind_is_named(weight, config, tmp_path):
     with pytest.raises(ConfigError, match="opuss"):
-        make(replace(config, extra_weights={"opuss": 1.0}), tmp_path)
+        make(replace(config, extra_weights={"opuss": weight}), tmp_path)
 
 
 def test_a_kind_without_its_tool_is_refused_or_left_out(config, tmp_path):

@@ -88,7 +88,8 @@ class SimulationConfig:
         as_they_are: Whether each processed recording and each reference also comes undistorted.
         num_distortions: Weights of 0, 1, 2 and 3 distortions on clean speech.
         distorted_share: Share of processed and synthesised speech that is distorted further.
-        weights: Kind → weight, 0 for never; replaces the default weights as a whole.
+        weights: Kind → weight, 0 for never. A file's replace the default weights as a whole; on the
+            command line ``weights.opus=3`` changes one of them.
         extra_weights: Kind → weight, on top of ``weights``.
         severest: Largest strength of a distortion, above 0 (barely audible) and at most 1.
         family_share: Share of distorted utterances that come in several strengths.

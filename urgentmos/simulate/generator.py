@@ -187,7 +187,7 @@ def _runnable(
     config: SimulationConfig, kinds: Mapping[str, DistortionKind]
 ) -> tuple[SimulationConfig, dict[str, list[str]]]:
     """Check the kinds and engines asked for; leave out what cannot run, if that is allowed."""
-    unknown = sorted(set(config.all_weights) - set(kinds))
+    unknown = sorted({*config.weights, *config.extra_weights} - set(kinds))
     if unknown:
         raise ConfigError(f"weights: unknown kinds {unknown}; known are {sorted(kinds)}")
     lacking = unavailable_kinds({name: kinds[name] for name in config.all_weights})

@@ -356,7 +356,8 @@ def _usable_weights(
         named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
         raise MissingMaterialError(
             f"{named}. A part of each is kept for validation: give at least two, of speech four "
-            "speakers, or state skip_missing=true, or weight 0"
+            "speakers, or state skip_missing=true to do without, or a weight of 0, as "
+            f"extra_weights.{next(iter(lacking))}=0"
         )
     usable = {name: w for name, w in config.all_weights.items() if name not in lacking}
     if not usable and sum(config.num_distortions[1:]) > 0:
