@@ -125,6 +125,38 @@ def test_overrides_reach_into_mappings_and_lists(tmp_path: Path) -> None:
     assert whole.by_name == {"left": Part(4)}
 
 
+@dataclass
+class Mixture:
+    inner: Part
+    weights: dict[str, float] = field(default_factory=lambda: {"a": 1.0, "b": 2.0})
+    shares: tuple[float, ...] = (0.25, 0.75)
+
+
+@dataclass
+class Outer:
+    mixture: Mixture
+    size: int = 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "weights"),
+    [
+        ("", {"a": 1.0, "b": 3.0}),
+        ("  weights: {c: 5.0}", {"c": 5.0, "b": 3.0}),
+        ("  weights: {}", {"b": 3.0}),
+    ],
+)
+def test_an_override_of_a_part_leaves_the_rest_as_stated_or_as_by_default(
+    tmp_path: Path, stated: str, weights: dict[str, float]
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f"mixture:\n  inner: {{size: 1}}\n{stated}\n")
+    overrides = ["mixture.weights.b=3.0", "mixture.shares.1=0.5", "mixture.inner.rate=2.0"]
+    mixture = load_config(Outer, path, overrides).mixture
+    assert mixture == Mixture(Part(1, 2.0), weights, (0.25, 0.5))
+    assert load_config(Outer, path, ["mixture.weights={b: 3.0}"]).mixture.weights == {"b": 3.0}
+
+
 def test_differences_are_named_by_their_keys() -> None:
     before = from_dict(Whole, FULL, where="run")
     after = from_dict(Whole, {**FULL, "limit": None, "part": {"size": 3}}, where="run")

@@ -90,7 +90,8 @@ def load_config(
     Args:
         cls: Dataclass to build.
         path: ``.yaml``, ``.yml`` or ``.json``; None starts from the defaults.
-        overrides: ``a.b.c=value`` each; the value is read as YAML and numbers count list items.
+        overrides: ``a.b.c=value`` each; the value is read as YAML and numbers count list items. The
+            rest of ``a.b`` is what the file states, or the default where it states none.
 
     Raises:
         ConfigError: The file or an override does not describe a ``cls``.
@@ -103,7 +104,7 @@ def load_config(
         except _YAML_ERRORS as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from error
     for override in overrides:
-        data = _override(data, override)
+        data = _override(cls, data, override)
     return from_dict(cls, data, where="defaults" if path is None else Path(path).name)
 
 
@@ -274,7 +275,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _override(data: Any, override: str) -> Any:
+def _override(cls: type, data: Any, override: str) -> Any:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"override {override!r}: expected a.b.c=value")
@@ -284,10 +285,10 @@ def _override(data: Any, override: str) -> Any:
         raise ConfigError(f"override {override!r}: {error}") from error
     except _YAML_ERRORS as error:
         raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
-    return _replaced(data, dotted.split("."), value, override=override)
+    return _replaced(data, dotted.split("."), value, hint=cls, override=override)
 
 
-def _replaced(data: Any, keys: list[str], value: Any, *, override: str) -> Any:
+def _replaced(data: Any, keys: list[str], value: Any, *, hint: Any, override: str) -> Any:
     if not keys:
         return value
     key, rest = keys[0], keys[1:]
@@ -297,14 +298,28 @@ def _replaced(data: Any, keys: list[str], value: Any, *, override: str) -> Any:
                 f"override {override!r}: expected an index below {len(data)}, got {key!r}"
             )
         items = list(data)
-        items[int(key)] = _replaced(items[int(key)], rest, value, override=override)
+        items[int(key)] = _replaced(items[int(key)], rest, value, hint=None, override=override)
         return items
     if data is not None and not isinstance(data, Mapping):
         inside = _shown.repr(data)
         raise ConfigError(f"override {override!r}: {key!r} is inside {inside}, which has no keys")
     mapping = dict(data or {})
-    mapping[key] = _replaced(mapping.get(key), rest, value, override=override)
+    default, inner = _field(hint, key)
+    inside = mapping.get(key, default)
+    mapping[key] = _replaced(inside, rest, value, hint=inner, override=override)
     return mapping
+
+
+def _field(hint: Any, key: str) -> tuple[Any, Any]:
+    """Return the default of a dataclass's field as plain data, and its type; None without one."""
+    for field in dataclasses.fields(hint) if dataclasses.is_dataclass(hint) else ():
+        if field.name == key:
+            made = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                made = field.default_factory()
+            default = None if made is dataclasses.MISSING else _plain(made)
+            return default, typing.get_type_hints(hint)[key]
+    return None, None
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:

@@ -5,6 +5,7 @@ import yaml
 from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
+from urgentmos.simulate.config import DEFAULT_WEIGHTS
 from urgentmos.simulate.kinds import DISTORTIONS
 
 
@@ -61,6 +62,21 @@ def test_a_flat_folder_is_split_file_by_file_and_this_is_said(run, material, tmp
     assert "that of one speaker (flat), so it is split file by file" in result.stderr
 
 
+def test_the_folder_one_is_in_has_its_name(run, material, tmp_path, monkeypatch):
+    monkeypatch.chdir(material / "speech" / "speaker0")
+    rows = []
+    for number, folder in enumerate((".", "../speaker0", "..")):
+        out = tmp_path / str(number)
+        given = ["--speech", folder, "-o", out, "--recordings", 1]
+        result = run("weights={mnru: 1.0}", "shares.synthesised=0.0", *given)
+        assert result.exit_code == 0, result.output
+        assert ("that of one speaker (speaker0)" in result.stderr) == (number < 2)
+        rows.append(json.loads((out / "manifest.jsonl").read_text())["meta"])
+    assert (rows[0]["speaker"], rows[0]["source"]) == ("speaker0", "speaker0")
+    assert rows[0]["utterance"] == rows[1]["utterance"]
+    assert rows[2]["utterance"].startswith("speech/speaker")
+
+
 def test_what_is_too_short_or_cannot_be_split_is_told(run, material, tmp_path):
     (tmp_path / "speech").mkdir()
     for take in range(2):
@@ -81,6 +97,28 @@ def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_pa
     settings = json.loads((tmp_path / "out" / "simulation.json").read_text())
     assert (settings["weights"], settings["crops"]) == ({"mnru": 1.0}, 1)
     assert run("no.yaml", *options).exit_code == 2
+
+
+def test_a_single_weight_is_changed_among_the_default_ones(run, material, tmp_path):
+    options = ["--speech", material / "speech", "-o", tmp_path / "out", "--recordings", 1]
+    given = ["skip_missing=true", "shares.synthesised=0.0", "weights.mnru=3"]
+    result = run(*given, "weights.hum=0", *options)
+    assert result.exit_code == 0, result.output
+    weights = json.loads((tmp_path / "out" / "simulation.json").read_text())["weights"]
+    assert (weights["mnru"], weights["echo"]) == (3.0, DEFAULT_WEIGHTS["echo"])
+    assert "hum" not in weights
+
+
+def test_kinds_without_material_can_be_left_out_as_the_message_says(run, material, tmp_path):
+    options = ["--speech", material / "speech", "-o", tmp_path / "out", "--recordings", 1]
+    config = tmp_path / "config.yaml"
+    config.write_text("weights: {recorded_noise: 1, mnru: 1}\nshares: {synthesised: 0}\n")
+    result = run(config, *options)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("or a weight of 0, as extra_weights.recorded_noise=0\n")
+    for key in ("extra_weights", "weights"):
+        result = run(config, f"{key}.recorded_noise=0", *options)
+        assert result.exit_code == 0, result.output
 
 
 def test_missing_speech_is_wrong_usage(run, tmp_path):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos.evaluation.peer_cache import PeerCache, PeerCacheError, file_key
+from urgentmos.evaluation.peer_cache import PeerCache, PeerCacheError
 
 
 def test_scores_are_added_to_those_that_others_added_meanwhile(tmp_path: Path) -> None:
@@ -44,12 +44,3 @@ def test_where_no_folder_can_be_made_another_table_is_asked_for(tmp_path: Path) 
     cache = PeerCache(tmp_path / "file" / "peers.csv")
     with pytest.raises(PeerCacheError, match="--peer-cache"), cache.workplace(["a"]):
         pass
-
-
-def test_a_file_that_changed_is_another(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"1")
-    first = file_key(path)
-    assert file_key(path) == first
-    path.write_bytes(b"12")
-    assert file_key(path) != first

@@ -58,6 +58,13 @@ def test_another_version_of_a_tool_is_refused(path: Path) -> None:
         PartFile(path, tools={"lsd": "two"})
 
 
+def test_what_is_known_of_other_inputs_is_replaced(path: Path) -> None:
+    new = Outcome("a", {"lsd": 2.0}, inputs="b.wav 7")
+    _write(path, Outcome("a", {"lsd": 1.0, "mcd": 3.0}, inputs="a.wav 5"), new)
+    with PartFile(path, tools=TOOLS) as part:
+        assert part.outcomes["a"] == new
+
+
 def test_another_label_may_join(path: Path) -> None:
     _write(path, Outcome("a", {"lsd": 1.0}))
     with PartFile(path, tools={"mcd": "three"}) as part:

@@ -1,8 +1,10 @@
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from urgentmos.labels.lsd import Lsd
 from urgentmos.labels.part_file import PartFile, PartFileError
 from urgentmos.labels.runner import ShareError, in_share, label_manifest
 from urgentmos.labels.worker import Outcome, Task, label_chunk
+from urgentmos.precision import Precision
 
 NUM_GOOD = 6
 LITTLE = 1600
@@ -185,6 +188,84 @@ def test_a_killed_run_goes_on_where_it_stopped(
     assert not part.exists()
     manifest.with_name("out.jsonl").unlink()
     assert _label(manifest) == labelled
+
+
+def _stop_after(
+    count: int, manifest: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> None:
+    """Label until so many recordings are done."""
+    seen: list[str] = []
+
+    def label_until_killed(tasks: Sequence[Task], precision: Precision) -> list[Outcome]:
+        if len(seen) == count:
+            raise KeyboardInterrupt
+        seen.extend(task.uid for task in tasks)
+        return label_chunk(tasks, precision)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "label_chunk", label_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            _label(manifest, **options)
+
+
+def _with_other_audio(recording: Recording) -> Recording:
+    return replace(recording, audio_path=recording.audio_path.with_name("5.wav"))
+
+
+def _with_other_reference(recording: Recording) -> Recording:
+    reference = str(recording.audio_path.with_name("3.wav"))
+    return replace(recording, meta={**recording.meta, "reference_path": reference})
+
+
+@pytest.mark.parametrize("correct", [_with_other_audio, _with_other_reference])
+def test_a_corrected_manifest_gets_labels_of_its_own_files(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, correct: Callable[[Recording], Recording]
+) -> None:
+    wrong = read_manifest(manifest)
+    _stop_after(4, manifest, monkeypatch)
+    write_manifest(manifest, [wrong[0], *map(correct, wrong[1:4]), *wrong[4:]])
+    seen: list[str] = []
+    monkeypatch.setattr(processes, "label_chunk", _recorder(seen))
+    labelled = _label(manifest)
+    assert seen[:4] == ["1", "2", "3", "4"]
+    manifest.with_name("out.jsonl").unlink()
+    assert _label(manifest) == labelled
+
+
+def test_a_file_that_was_replaced_is_labelled_again(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_after(4, manifest, monkeypatch)
+    shutil.copy(manifest.with_name("4.wav"), manifest.with_name("1.wav"))
+    labelled = _label(manifest)
+    assert labelled["1"].metrics == labelled["4"].metrics
+
+
+def test_a_part_file_that_does_not_say_what_its_labels_are_of_is_redone(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_after(4, manifest, monkeypatch)
+    part = manifest.with_name("out.jsonl.part.jsonl")
+    lines = [json.loads(line) for line in part.read_text().splitlines()]
+    assert all(line.pop("inputs") for line in lines[1:])
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    seen: list[str] = []
+    monkeypatch.setattr(processes, "label_chunk", _recorder(seen))
+    _label(manifest)
+    assert seen[:4] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"labels": ["mcd"]}, {"where": lambda row: row.uid == "4"}, {"shares": {"lsd": 0.0}}]
+)
+def test_labels_that_are_no_longer_asked_for_are_not_written(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    _stop_after(4, manifest, monkeypatch)
+    labelled = _label(manifest, **other)
+    manifest.with_name("out.jsonl").unlink()
+    assert labelled == _label(manifest, **other)
+    assert "lsd" not in labelled["0"].metrics
 
 
 def test_what_failed_is_tried_again(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import re
 import select
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 
 from urgentmos.config import ConfigError
-from urgentmos.data.manifest import read_manifest
+from urgentmos.data.manifest import ManifestError, read_manifest
 from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.distortion import DistortionKind
@@ -21,7 +22,7 @@ from urgentmos.simulate.generator import WorkerDiedError, generate, plan_simulat
 from urgentmos.simulate.kinds import DISTORTIONS
 from urgentmos.simulate.levels import speech_level_db
 from urgentmos.simulate.material import read_material
-from urgentmos.simulate.plan import make_plan
+from urgentmos.simulate.plan import make_plan, material_digest
 from urgentmos.simulate.probe import probe
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sources import MissingMaterialError
@@ -228,6 +229,69 @@ def test_a_folder_of_another_simulation_is_refused(config, tmp_path):
         make(replace(small, crops=2), tmp_path)
 
 
+def take_out_material_digest(folder):
+    """Leave a simulation as earlier versions began it."""
+    path = folder / "simulation.json"
+    settings = json.loads(path.read_text())
+    del settings["material"]
+    path.write_text(json.dumps(settings))
+
+
+def add(path, speech):
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, speech(2.2, seed=9), 16000)
+
+
+@pytest.mark.parametrize("place", ["speech/new/0.wav", "speech/speaker0/9.wav", "noise/9.wav"])
+def test_a_simulation_whose_folders_changed_is_refused(place, config, material, tmp_path, speech):
+    home = tmp_path / "material"
+    shutil.copytree(material, home)
+    folders = {"speech": [str(home / "speech")], "noise": [str(home / "noise")]}
+    small = replace(config, num_recordings=2, **folders)
+    make(small, tmp_path / "out")
+    add(home / place, speech)
+    with pytest.raises(ConfigError, match=r"simulation of other material: .* were added"):
+        make(small, tmp_path / "out")
+    (home / place).unlink()
+    assert make(small, tmp_path / "out").num_made == 2
+
+
+def test_a_simulation_whose_sentences_or_voices_changed_is_another(config, tmp_path):
+    plans = [plan_synthesised(config, num_voices=number) for number in (4, 5)]
+    other = replace(plans[0], sentences={"en": ("One.", "Three.")})
+    assert len({material_digest(plan) for plan in [*plans, other]}) == 3
+    assert material_digest(plan_synthesised(config, num_voices=4)) == material_digest(plans[0])
+
+
+def test_a_simulation_begun_without_a_digest_goes_on_and_gets_one(config, tmp_path):
+    small = replace(config, num_recordings=2)
+    make(small, tmp_path)
+    before = (tmp_path / "simulation.json").read_text()
+    take_out_material_digest(tmp_path)
+    make(small, tmp_path)
+    assert (tmp_path / "simulation.json").read_text() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
+def test_damaged_settings_of_a_simulation_are_told(config, tmp_path, content):
+    (tmp_path / "simulation.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"simulation\.json: .*; it tells which simulation"):
+        make(config, tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"{broken", b"1", b'{"meta": {}}', b"\x00\x00", b"\xff"])
+def test_a_damaged_row_of_an_earlier_run_is_told_and_can_be_taken_out(config, tmp_path, line):
+    small = replace(config, num_recordings=2)
+    make(small, tmp_path)
+    part = tmp_path / "rows.part.jsonl"
+    whole = part.read_bytes()
+    part.write_bytes(line + b"\n" + whole)
+    with pytest.raises(ManifestError, match=r"rows\.part\.jsonl.*: .*take out what is damaged"):
+        make(small, tmp_path)
+    part.write_bytes(whole)
+    assert make(small, tmp_path).num_made == 2
+
+
 def failing(waveform, params, rng, sources):
     raise ValueError("out of order")
 
@@ -247,9 +311,10 @@ def test_a_failed_recording_is_told_and_tried_again(config, tmp_path):
     assert not again.failed
 
 
-def test_an_unknown_kind_is_named(config, tmp_path):
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_an_unknown_kind_is_named(weight, config, tmp_path):
     with pytest.raises(ConfigError, match="opuss"):
-        make(replace(config, extra_weights={"opuss": 1.0}), tmp_path)
+        make(replace(config, extra_weights={"opuss": weight}), tmp_path)
 
 
 def test_a_kind_without_its_tool_is_refused_or_left_out(config, tmp_path):
@@ -470,10 +535,21 @@ def test_names_with_line_breaks_of_unicode_survive_a_second_call(config, materia
         ({"family_versions": [3, 9]}, "family_versions: expected 1 to 8"),
         ({"family_versions": [0, 2]}, "family_versions: expected 1 to 8"),
         ({"crops": 0}, "crops: expected at least 1"),
-        ({"shares": SourceShares(0.0, 0.0, 0.0)}, "shares: expected none below 0 and one above"),
+        ({"crop_seconds": [-5.0, -4.0]}, r"crop_seconds: expected above 0, got \[-5.0, -4.0\]"),
+        ({"crop_seconds": [4.0, np.inf]}, r"crop_seconds: expected \[lowest, highest\]"),
+        ({"level_dbfs": [np.nan, -20.0]}, r"level_dbfs: expected \[lowest, highest\]"),
+        ({"min_seconds": -1.0}, "min_seconds: expected at least 0, got -1.0"),
+        ({"num_recordings": -5}, "num_recordings: expected at least 1, got -5"),
+        ({"shares": SourceShares(0.0, 0.0, 0.0)}, "shares: expected one above 0"),
+        ({"shares": SourceShares(1.0, -0.5, 0.0)}, "shares.processed: expected .*, got -0.5"),
+        ({"num_distortions": [0.0, 0.0, 0.0, 0.0]}, "num_distortions: expected 4 weights"),
+        ({"num_distortions": [-1.0, 1.0, 1.0, 1.0]}, "num_distortions.0: expected .*, got -1.0"),
+        ({"weights": {"room": -1.0}}, "weights.room: expected a finite weight of at least 0"),
+        ({"extra_weights": {"room": np.inf}}, "extra_weights.room: expected .*, got inf"),
+        ({"extra_weights": {"room": np.nan}}, "extra_weights.room: expected .*, got nan"),
     ],
 )
-def test_settings_that_make_nothing_are_refused(settings, told):
+def test_settings_that_make_nothing_or_cannot_be_drawn_by_are_refused(settings, told):
     with pytest.raises(ConfigError, match=told):
         SimulationConfig(**settings)
 

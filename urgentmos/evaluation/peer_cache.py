@@ -21,12 +21,6 @@ class PeerCacheError(ValueError):
     """There is no place for the table."""
 
 
-def file_key(path: Path) -> str:
-    """Name a file and its state: another size or time of change is another file."""
-    state = path.stat()
-    return f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
-
-
 class PeerCache:
     """A label table that several runs may read and add to at once.
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from urgentmos.data.file_key import file_key
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
-from urgentmos.evaluation.peer_cache import Labels, PeerCache, file_key
+from urgentmos.evaluation.peer_cache import Labels, PeerCache
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.labeller import NO_REFERENCE

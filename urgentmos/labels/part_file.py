@@ -20,8 +20,8 @@ class PartFileError(ValueError):
 class PartFile:
     """Outcomes on disk as soon as they are known.
 
-    Lines are ``{"tools": {label: version}}`` at each start and ``{"uid", "metrics", "errors"}`` per
-    recording. A line cut off by a kill is dropped at the next start.
+    Lines are ``{"tools": {label: version}}`` at each start and ``{"uid", "metrics", "errors",
+    "inputs"}`` per recording. A line cut off by a kill is dropped at the next start.
     """
 
     def __init__(self, path: Path, *, tools: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ class PartFile:
         """
         self._path = path
         self.outcomes: dict[str, Outcome] = {}
-        """What earlier runs found, by uid."""
+        """What earlier runs found, by uid; of other inputs, the last."""
         self._file: IO[str] = path.open("a", encoding="utf-8", errors=JSON_ERRORS)
         try:
             lock_file(self._file.fileno(), path)
@@ -69,13 +69,16 @@ class PartFile:
         self._file.flush()
 
     def _merge(self, new: Outcome) -> None:
-        old = self.outcomes.get(new.uid, Outcome(new.uid))
+        old = self.outcomes.get(new.uid)
+        if old is None or old.inputs != new.inputs:
+            old = Outcome(new.uid)
         metrics = {**old.metrics, **new.metrics}
         errors = {**old.errors, **new.errors}
         self.outcomes[new.uid] = Outcome(
             new.uid,
             metrics=metrics,
             errors={name: why for name, why in errors.items() if name not in metrics},
+            inputs=new.inputs,
         )
 
     def _read(self, tools: Mapping[str, str]) -> None:

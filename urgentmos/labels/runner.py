@@ -1,6 +1,7 @@
 """Label every recording of a manifest: in parallel, and resumable at any moment."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,7 +14,7 @@ from urgentmos.labels.lateness import late_systems
 from urgentmos.labels.part_file import PartFile
 from urgentmos.labels.processes import label_tasks
 from urgentmos.labels.summary import LabelSummary, read_summary, summarise, write_summary
-from urgentmos.labels.worker import Outcome, Task
+from urgentmos.labels.worker import Outcome, Task, file_state
 from urgentmos.precision import Precision
 from urgentmos.terminal_size import bar_size
 from urgentmos.whole_file import whole_file
@@ -38,8 +39,9 @@ def label_manifest(
 
     Labels that the manifest already holds are kept. Finished recordings go to
     ``OUTPUT.part.jsonl`` at once; the same call after a kill goes on from there and tries again
-    what had failed. At the end ``output`` holds every recording in input order, with the reason
-    for each missing label in ``meta.label_errors``, and ``OUTPUT.labels.json`` the tools.
+    what had failed, or was computed of other files. At the end ``output`` holds every recording in
+    input order, with the reason for each missing label in ``meta.label_errors``, and
+    ``OUTPUT.labels.json`` the tools.
 
     Args:
         manifest: Recordings; intrusive labels read ``meta.reference_path``.
@@ -85,7 +87,9 @@ def label_manifest(
         )
     part_path = output.with_name(output.name + ".part.jsonl")
     with PartFile(part_path, tools=tools) as part:
-        tasks = _plan(chosen, names, share_by_label, part.outcomes)
+        wanted = _plan(chosen, names, share_by_label)
+        left = [_left(task, part.outcomes) for task in wanted.values()]
+        tasks = [task for task in left if task.labels]
         outcomes = label_tasks(tasks, workers=workers, precision=precision)
         for outcome in tqdm(
             outcomes,
@@ -98,8 +102,8 @@ def label_manifest(
         ):
             part.append(outcome)
         for recording in recordings:
-            if recording.uid in part.outcomes:
-                _apply(recording, part.outcomes[recording.uid])
+            if recording.uid in wanted:
+                _apply(recording, _found(wanted[recording.uid], part.outcomes))
         metrics = dict.fromkeys(metric for name in names for metric in LABELLERS[name].metrics)
         aligned = any(LABELLERS[name].needs_reference and LABELLERS[name].aligned for name in names)
         summary = summarise(
@@ -145,23 +149,40 @@ def _plan(
     recordings: Sequence[Recording],
     names: Sequence[str],
     shares: Mapping[str, float],
-    known: Mapping[str, Outcome],
-) -> list[Task]:
-    tasks = []
+) -> dict[str, Task]:
+    """State by uid what is wanted of recordings that lack some of it."""
+    wanted = {}
     for recording in recordings:
-        have = set(recording.metrics)
-        if recording.uid in known:
-            have |= set(known[recording.uid].metrics)
-        todo = tuple(
+        labels = tuple(
             name
             for name in names
-            if not have.issuperset(LABELLERS[name].metrics)
+            if not recording.metrics.keys() >= set(LABELLERS[name].metrics)
             and in_share(recording.uid, shares.get(name, 1.0))
         )
-        if todo:
-            reference = recording.meta.get("reference_path")
-            tasks.append(Task(recording.uid, str(recording.audio_path), reference, todo))
-    return tasks
+        if labels:
+            audio, reference = str(recording.audio_path), recording.meta.get("reference_path")
+            inputs = " ".join(file_state(path) for path in (audio, reference) if path is not None)
+            wanted[recording.uid] = Task(recording.uid, audio, reference, labels, inputs)
+    return wanted
+
+
+def _left(task: Task, outcomes: Mapping[str, Outcome]) -> Task:
+    have = _found(task, outcomes).metrics.keys()
+    labels = (name for name in task.labels if not have >= set(LABELLERS[name].metrics))
+    return replace(task, labels=tuple(labels))
+
+
+def _found(task: Task, outcomes: Mapping[str, Outcome]) -> Outcome:
+    """Take what is known of a task: computed of these files, by the tools asked for now."""
+    found = outcomes.get(task.uid)
+    if found is None or found.inputs != task.inputs:
+        return Outcome(task.uid)
+    asked = {metric for label in task.labels for metric in LABELLERS[label].metrics}
+    return replace(
+        found,
+        metrics={name: value for name, value in found.metrics.items() if name in asked},
+        errors={name: why for name, why in found.errors.items() if name in asked},
+    )
 
 
 def _apply(recording: Recording, outcome: Outcome) -> None:

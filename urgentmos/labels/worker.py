@@ -8,10 +8,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from pathlib import Path
 
 import torch
 
 from urgentmos.audio import Audio, AudioError, read_audio
+from urgentmos.data.file_key import file_key
 from urgentmos.labels.catalogue import LABELLERS
 from urgentmos.labels.labeller import NO_REFERENCE, SAMPLE_RATE, LabelError, Labeller, cut_alike
 from urgentmos.labels.pesq import NARROW_BAND_RATE, narrow_band_pesq
@@ -24,21 +26,26 @@ _TOOL_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class Task:
-    """One recording and the labels still wanted of it."""
+    """One recording, the labels wanted of it, and the state of its files (``inputs``)."""
 
     uid: str
     audio_path: str
     reference_path: str | None
     labels: tuple[str, ...]
+    inputs: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Labels of one recording, and the reason for each that is missing, by metric."""
+    """Labels of one recording, and the reason for each that is missing, by metric.
+
+    ``inputs`` are those of its task; lines of part files from before there were any have none.
+    """
 
     uid: str
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    inputs: str = ""
 
 
 def start_worker() -> None:
@@ -60,7 +67,7 @@ def label_chunk(tasks: Sequence[Task], precision: Precision) -> list[Outcome]:
 
 def label_task(task: Task, precision: Precision) -> Outcome:
     """Label one recording with every tool its task names."""
-    outcome = Outcome(task.uid)
+    outcome = Outcome(task.uid, inputs=task.inputs)
     try:
         audio = _read(task.audio_path)
     except AudioError as error:
@@ -84,7 +91,7 @@ def label_task(task: Task, precision: Precision) -> Outcome:
 def failed(task: Task, reason: str) -> Outcome:
     """Give every label of a task the same reason for being missing."""
     metrics = [metric for label in task.labels for metric in LABELLERS[label].metrics]
-    return Outcome(task.uid, errors=dict.fromkeys(metrics, reason))
+    return Outcome(task.uid, errors=dict.fromkeys(metrics, reason), inputs=task.inputs)
 
 
 def _compute(
@@ -120,9 +127,22 @@ def _read_reference(task: Task) -> tuple[Audio | None, str]:
         return None, f"reference: {error}"
 
 
-# Recordings of one reference usually follow each other.
-@lru_cache(maxsize=8)
+def file_state(path: str) -> str:
+    """Name a file and its state, or that it has none that can be read."""
+    try:
+        return file_key(Path(path))
+    except (OSError, ValueError):  # ValueError: no file can have this name
+        return f"{path} unreadable"
+
+
 def _read(path: str) -> Audio:
+    return _read_state(path, file_state(path))
+
+
+# Recordings of one reference usually follow each other. A later run in this process may find
+# another file by the name.
+@lru_cache(maxsize=8)
+def _read_state(path: str, state: str) -> Audio:
     return read_audio(path, sample_rate=SAMPLE_RATE)
 
 

@@ -1,8 +1,11 @@
 """The configuration of a simulation: material, shares, weights."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from urgentmos.config import ConfigError
+from urgentmos.config import ConfigError, to_dict
 from urgentmos.simulate.kinds import DISTORTIONS
 
 MAX_VERSIONS = 8
@@ -85,7 +88,8 @@ class SimulationConfig:
         as_they_are: Whether each processed recording and each reference also comes undistorted.
         num_distortions: Weights of 0, 1, 2 and 3 distortions on clean speech.
         distorted_share: Share of processed and synthesised speech that is distorted further.
-        weights: Kind → weight; replaces the default weights as a whole.
+        weights: Kind → weight, 0 for never. A file's replace the default weights as a whole; on the
+            command line ``weights.opus=3`` changes one of them.
         extra_weights: Kind → weight, on top of ``weights``.
         severest: Largest strength of a distortion, above 0 (barely audible) and at most 1.
         family_share: Share of distorted utterances that come in several strengths.
@@ -125,30 +129,47 @@ class SimulationConfig:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.num_distortions) != 4 or sum(self.num_distortions) <= 0:
-            raise ConfigError(
-                "num_distortions: expected 4 weights, for 0 to 3 distortions, got "
-                f"{self.num_distortions}"
-            )
+        self._check_weights()
+        self._check_pairs()
+        for name in ("num_recordings", "crops"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_seconds < math.inf:
+            raise ConfigError(f"min_seconds: expected at least 0, got {self.min_seconds}")
         for name in ("distorted_share", "family_share", "validation_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
         if not 0 < self.severest <= 1:
             raise ConfigError(f"severest: expected above 0 and at most 1, got {self.severest}")
+
+    def _check_weights(self) -> None:
+        if len(self.num_distortions) != 4 or sum(self.num_distortions) == 0:
+            raise ConfigError(
+                "num_distortions: expected 4 weights, for 0 to 3 distortions, got "
+                f"{self.num_distortions}"
+            )
+        shares = to_dict(self.shares)
+        if sum(shares.values()) == 0:
+            raise ConfigError(f"shares: expected one above 0, got {shares}")
+        _check_weights("num_distortions", dict(enumerate(self.num_distortions)))
+        _check_weights("shares", shares)
+        _check_weights("weights", self.weights)
+        _check_weights("extra_weights", self.extra_weights)
+
+    def _check_pairs(self) -> None:
         for name in ("crop_seconds", "family_versions", "level_dbfs"):
             pair = getattr(self, name)
-            if pair is not None and (len(pair) != 2 or pair[0] > pair[1]):
-                raise ConfigError(f"{name}: expected [lowest, highest], got {pair}")
+            if pair is None:
+                continue
+            if len(pair) != 2 or not -math.inf < pair[0] <= pair[1] < math.inf:
+                raise ConfigError(f"{name}: expected [lowest, highest], finite, got {pair}")
+        if self.crop_seconds[0] <= 0:
+            raise ConfigError(f"crop_seconds: expected above 0, got {self.crop_seconds}")
         fewest, most = self.family_versions
         if fewest < 1 or most > MAX_VERSIONS:
             raise ConfigError(
                 f"family_versions: expected 1 to {MAX_VERSIONS}, got {self.family_versions}"
             )
-        if self.crops < 1:
-            raise ConfigError(f"crops: expected at least 1, got {self.crops}")
-        shares = [self.shares.clean, self.shares.processed, self.shares.synthesised]
-        if min(shares) < 0 or sum(shares) <= 0:
-            raise ConfigError(f"shares: expected none below 0 and one above, got {shares}")
 
     @property
     def all_weights(self) -> dict[str, float]:
@@ -156,3 +177,10 @@ class SimulationConfig:
         if not any(self.num_distortions[1:]):
             return {}
         return {k: w for k, w in (self.weights | self.extra_weights).items() if w > 0}
+
+
+def _check_weights(key: str, weights: Mapping[Any, float]) -> None:
+    """Refuse what cannot be drawn by; 0 is never drawn."""
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"{key}.{name}: expected a finite weight of at least 0, got {weight}")

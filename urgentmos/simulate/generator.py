@@ -14,13 +14,14 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from urgentmos.config import ConfigError, to_dict
+from urgentmos.data.manifest import ManifestError
 from urgentmos.file_lock import lock_folder
 from urgentmos.name_bytes import JSON_ERRORS
 from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
 from urgentmos.simulate.material import read_material, tell_split
-from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan
+from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan, material_digest
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sentences import SENTENCES
 from urgentmos.simulate.speech_synthesis import (
@@ -35,6 +36,7 @@ from urgentmos.whole_file import whole_file
 from urgentmos.whole_lines import read_whole_lines
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
+_ROW_REMEDY = "take out what is damaged, and its recordings are made again"
 Row: TypeAlias = dict[str, Any]
 Attempt: TypeAlias = tuple[str, Row | None, str]
 """Identifier, row or None, and the reason there is none."""
@@ -86,7 +88,9 @@ def generate(
         progress: Show a bar on standard error.
 
     Raises:
-        ConfigError: A weight names an unknown kind, or the folder holds another simulation.
+        ConfigError: A weight names an unknown kind, or the folder holds another simulation, or one
+            of other material.
+        ManifestError: A row of an earlier run is damaged.
         MissingToolError: A kind needs a tool that is not installed.
         MissingMaterialError: A kind needs recordings that were not given.
         WorkerDiedError: A process was killed, or met an error that is not a recording's fault; what
@@ -97,7 +101,7 @@ def generate(
     plan = plan_simulation(config, seed=seed, kinds=kinds)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output) as lock:
-        _check_same(output, config, seed)
+        _check_same(output, plan)
         manifest, made, failed = _make(plan, output, workers=workers, progress=progress, lock=lock)
     return Outcome(
         manifest=manifest,
@@ -128,8 +132,7 @@ def _make(
 ) -> tuple[Path, list[Row], dict[str, str]]:
     """Make what is not made yet; give the manifest, its rows and what failed."""
     part = output / "rows.part.jsonl"
-    rows = [json.loads(line) for line in read_whole_lines(part)]
-    done = {row["meta"]["id"]: row for row in rows}
+    done = _read_rows(part)
     _write_lines(part, list(done.values()))
     recordings = list(plan.recordings())
     todo = [recording for recording in recordings if recording.id not in done]
@@ -184,7 +187,7 @@ def _runnable(
     config: SimulationConfig, kinds: Mapping[str, DistortionKind]
 ) -> tuple[SimulationConfig, dict[str, list[str]]]:
     """Check the kinds and engines asked for; leave out what cannot run, if that is allowed."""
-    unknown = sorted(set(config.all_weights) - set(kinds))
+    unknown = sorted({*config.weights, *config.extra_weights} - set(kinds))
     if unknown:
         raise ConfigError(f"weights: unknown kinds {unknown}; known are {sorted(kinds)}")
     lacking = unavailable_kinds({name: kinds[name] for name in config.all_weights})
@@ -208,11 +211,14 @@ def _runnable(
     return SimulationConfig(**{**data, "shares": config.shares}), lacking
 
 
-def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
-    settings = {"seed": seed, **to_dict(config)}
+def _check_same(output: Path, plan: Plan) -> None:
+    settings = {"seed": plan.seed, **to_dict(plan.config)}
+    material = material_digest(plan)
     path = output / "simulation.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read_settings(path)
+        # Simulations begun by earlier versions do not have it.
+        material_before = before.pop("material", material)
         now = json.loads(json.dumps(settings))
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         if changed:
@@ -220,8 +226,43 @@ def _check_same(output: Path, config: SimulationConfig, seed: int) -> None:
                 f"{output} holds a simulation with other settings ({', '.join(changed)}); "
                 "choose another folder, or remove this one"
             )
-    text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
+        if material != material_before:
+            raise ConfigError(
+                f"{output} holds a simulation of other material: speech, noise, responses, voices "
+                "or sentences were added, removed or changed since, which moves what is for "
+                "validation; choose another folder, or remove this one"
+            )
+    text = json.dumps({**settings, "material": material}, indent=1, ensure_ascii=False) + "\n"
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    remedy = "it tells which simulation its folder holds: choose another folder, or remove this one"
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}; {remedy}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected keys and values; {remedy}")
+    return settings
+
+
+def _read_rows(path: Path) -> dict[str, Row]:
+    """Read what earlier runs made, by identifier; nothing where there is no file."""
+    try:
+        lines = read_whole_lines(path)
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8: {error}; {_ROW_REMEDY}") from error
+    return dict(_read_row(line, where=f"{path}:{n}") for n, line in enumerate(lines, start=1))
+
+
+def _read_row(line: str, *, where: str) -> tuple[str, Row]:
+    try:
+        row = json.loads(line)
+        return str(row["meta"]["id"]), row
+    except (ValueError, LookupError, TypeError) as error:
+        raise ManifestError(f"{where}: expected the row of a recording; {_ROW_REMEDY}") from error
 
 
 def _run(

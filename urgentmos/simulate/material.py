@@ -1,6 +1,7 @@
 """What a simulation starts from: speech, noise and responses, split before anything else."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -192,8 +193,14 @@ def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
 def _collections(folders: Iterable[str]) -> list[tuple[str, Path]]:
     """Name each folder: by its last part, or by its path where another one ends alike."""
     paths = list(map(Path, folders))
-    alike = Counter(path.name for path in set(paths))
-    return [(path.name if alike[path.name] == 1 else path.as_posix(), path) for path in paths]
+    names = {path: _name(path) for path in paths}
+    alike = Counter(names.values())
+    return [(names[path] if alike[names[path]] == 1 else path.as_posix(), path) for path in paths]
+
+
+def _name(folder: Path) -> str:
+    """Return the name of a folder, also of one given as ``.`` or ``..``; links keep theirs."""
+    return Path(os.path.abspath(folder)).name
 
 
 def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
@@ -203,9 +210,9 @@ def _folder_utterances(folder: Path, collection: str) -> list[Utterance]:
         Utterance(
             name=name,
             path=path,
-            speaker=path.parent.name,
-            group=path.parent.name,
-            source=folder.name,
+            speaker=_name(path.parent),
+            group=_name(path.parent),
+            source=_name(folder),
             language=None,
             seconds=durations[path],
         )

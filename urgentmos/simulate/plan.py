@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -255,6 +256,34 @@ def _simulation_id(
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def material_digest(plan: Plan) -> str:
+    """Digest what the split and the draws depend on beside seed and configuration.
+
+    Of noises and responses their names alone: one that was missing may be put in its place.
+    """
+    material = plan.material
+    spoken = any(plan.voices.values())
+    content = {
+        "speech": [_stated(utterance) for utterance in (*material.clean, *material.processed)],
+        "sources": [
+            [kind, name, material.groups[name], material.splits.get(name)]
+            for kind, files in (("noise", material.noises), ("rir", material.responses))
+            for name in files
+        ],
+        "voices": {
+            split: {engine: [voice.name for voice in voices] for engine, voices in side.items()}
+            for split, side in plan.voices.items()
+        },
+        "sentences": {language: list(said) for language, said in plan.sentences.items() if spoken},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stated(utterance: Utterance) -> dict[str, Any]:
+    """Return what is known of an utterance, wherever it lies."""
+    return {name: value for name, value in vars(utterance).items() if not isinstance(value, Path)}
+
+
 def utterance_key(utterance: Utterance) -> str:
     """Return what decides an utterance's crops: systems with one reference are cut alike."""
     return utterance.reference_name or utterance.name
@@ -327,7 +356,8 @@ def _usable_weights(
         named = "; ".join(f"{name} needs {', '.join(m)}" for name, m in lacking.items())
         raise MissingMaterialError(
             f"{named}. A part of each is kept for validation: give at least two, of speech four "
-            "speakers, or state skip_missing=true, or weight 0"
+            "speakers, or state skip_missing=true to do without, or a weight of 0, as "
+            f"extra_weights.{next(iter(lacking))}=0"
         )
     usable = {name: w for name, w in config.all_weights.items() if name not in lacking}
     if not usable and sum(config.num_distortions[1:]) > 0:
