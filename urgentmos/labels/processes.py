@@ -75,12 +75,17 @@ def _label_until_crash(waiting: deque[Task], precision: Precision) -> Iterator[O
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned, not forked: a forked child of a process with torch threads can hang.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with _environment(_ONE_THREAD):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
+            # Interrupted while it started one, the pool does not end it: Python would wait for it.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+                process.join()
 
 
 @contextlib.contextmanager
