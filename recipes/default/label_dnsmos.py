@@ -1,8 +1,8 @@
 """Label recordings with all of DNSMOS: hundreds a second on a GPU, and several on a processor.
 
 ``python recipes/default/label_dnsmos.py MANIFEST... --output TABLE.csv.gz``. The table, by uid, is
-for ``refit_group.py --labels`` or ``data.labels`` in training. Recordings whose manifest or table
-has all four outputs already are left out, so that a killed run goes on.
+for ``refit_group.py --more-labels`` or ``data.labels`` in training. Recordings whose manifest or
+table has all four outputs already are left out, so that a killed run goes on.
 
 DNSMOS hears what is not 4.51 to 5.49 s long in several windows: it takes up to seven times as long.
 ``--one-window`` leaves it out.
@@ -86,6 +86,8 @@ def main() -> None:
         order = np.random.default_rng(arguments.seed).permutation(len(chosen))
         chosen = [chosen[place] for place in sorted(order[: arguments.recordings])]
     done = read_labels(arguments.output) if arguments.output.exists() else {}
+    if not done.keys() <= {recording.uid for recording in chosen}:
+        parser.error(f"{arguments.output} has labels of other recordings: name another table")
 
     def save() -> None:
         for recording in chosen:

@@ -68,3 +68,14 @@ def test_a_second_run_labels_what_has_none(manifest: Path) -> None:
     (first,) = read_labels(table)
     soundfile.write(manifest.parent / f"{first}.wav", np.zeros(8), 16000)
     assert set(label(manifest)) == set(DURATIONS)
+
+
+def test_a_table_of_other_recordings_is_left_as_it_is(manifest: Path) -> None:
+    labels = label(manifest, "--one-window")
+    table = manifest.parent / "labels.csv.gz"
+    done = run_script(
+        "default/label_dnsmos.py", manifest, "--output", table, "--split", "validation"
+    )
+    assert done.returncode == 2
+    assert "has labels of other recordings: name another table" in done.stderr
+    assert read_labels(table) == labels
