@@ -18,6 +18,7 @@ from urgentmos.audio import (
     AudioError,
     AudioReader,
     find_audio,
+    measure_duration_s,
     read_audio,
     tell_undecoded,
 )
@@ -182,6 +183,53 @@ def test_a_file_that_breaks_off_is_used_and_flagged(tmp_path: Path) -> None:
         audio = read_audio(half)
         assert audio.flags[0] == "truncated"
         assert 0.5 < audio.duration_s < 2.5
+
+
+def _flac_without_length(path: Path, samples: np.ndarray) -> Path:
+    """FLAC as it is written to a pipe: STREAMINFO has 0 for the number of samples."""
+    content = bytearray(_write(path, samples, SAMPLE_RATE).read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 3.3])
+def test_flac_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, seconds: float) -> None:
+    samples = _noise(seconds, SAMPLE_RATE)
+    path = _flac_without_length(tmp_path / "a.flac", samples)
+    audio = read_audio(path)
+    np.testing.assert_allclose(audio.waveform, samples[:, 0], atol=1e-4)
+    assert audio.flags == ()
+    assert measure_duration_s(path) == seconds
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    if seconds > 1:
+        assert read_audio(path).flags == ("truncated",)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_that_goes_on_with_a_further_stream_is_flagged(tmp_path: Path, subtype: str) -> None:
+    path = tmp_path / "a.ogg"
+    _write(path, _noise(2.0, SAMPLE_RATE), SAMPLE_RATE, format="OGG", subtype=subtype)
+    assert read_audio(path).flags == ()
+    path.write_bytes(2 * path.read_bytes())
+    assert read_audio(path).flags == ("truncated",)
+
+
+@pytest.mark.parametrize("between", [b"", b"TAG".ljust(128, b"\0"), b"ID3\4" + bytes(6)])
+def test_joined_mp3_is_read_to_its_end_although_its_beginning_states_a_length(
+    tmp_path: Path, between: bytes
+) -> None:
+    options = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    path = _write(tmp_path / "a.mp3", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, **options)
+    one = path.read_bytes()
+    assert read_audio(path).duration_s == 4.0
+    path.write_bytes(one + between + one)
+    audio = read_audio(path)
+    assert audio.duration_s == pytest.approx(8.0, abs=0.3)
+    assert audio.flags == ()
+    assert measure_duration_s(path) == audio.duration_s
 
 
 def test_mp3_that_states_a_length_and_lacks_its_last_tenth_is_flagged(tmp_path: Path) -> None:

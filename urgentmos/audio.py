@@ -16,6 +16,7 @@ import soxr
 
 from urgentmos.mpeg_stream import MpegStream, states_length
 from urgentmos.ndarray import NDArray
+from urgentmos.ogg_pages import has_further_streams
 from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
 
@@ -59,6 +60,8 @@ _CLIPPED_SHARE = 1e-4
 # Programs that write to a pipe cannot know the length and write a huge one: SoX 0x7F000000 or so
 # into AIFF, others more.
 _UNKNOWN_LENGTH = 0x7EFF0000
+# libsndfile's SF_COUNT_MAX: of a FLAC that was written to a pipe.
+_UNKNOWN_FRAMES = (1 << 63) - 1
 # As libsndfile tells them of WAV, AIFF, Wave64, AU and RF64.
 _LENGTHS = re.compile(
     r"^ *(?:data|SSND|riff|Data Size|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
@@ -161,8 +164,9 @@ class AudioReader:
     def flags(self) -> tuple[str, ...]:
         """What a reader of this recording's score should know.
 
-        ``truncated``: the file breaks off before its header or container says, or within a frame;
-        what is there is used. ``multichannel``: channels were averaged. ``resampled``. ``silent``:
+        ``truncated``: the file breaks off before its header or container says, or within a frame,
+        or an Ogg goes on with a further stream, which is not decoded; what is there is used.
+        ``multichannel``: channels were averaged. ``resampled``. ``silent``:
         nothing above -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 %
         of the samples are, like both their neighbours, at or beyond 0.999 of full scale.
         """
@@ -176,6 +180,11 @@ class AudioReader:
             "clipped": clipped,
         }
         return tuple(name for name, is_set in flags.items() if is_set)
+
+    @property
+    def stated_duration_s(self) -> float | None:
+        """Seconds by the file's header; None where it does not say."""
+        return self._file.frames / self.sample_rate if self._states_length else None
 
     def blocks(
         self,
@@ -213,7 +222,10 @@ class AudioReader:
 
     def _open(self, *, suffix: str) -> soundfile.SoundFile:
         file = _open_decoder(self._descriptor, suffix=suffix)
-        if file.format != "MP3" or states_length(self._descriptor):
+        if file.format != "MP3":
+            self._states_length = file.frames < _UNKNOWN_FRAMES
+            return file
+        if states_length(self._descriptor):
             return file
         self._states_length = False
         if sys.platform == "win32":
@@ -269,6 +281,8 @@ class AudioReader:
             return present < claimed < _UNKNOWN_LENGTH
         if _OGG_BROKEN_OFF in log:
             return True
+        if self._file.format == "OGG" and has_further_streams(self._descriptor):
+            return True
         return self._states_length and 0 < self.num_samples < 0.98 * self._file.frames
 
 
@@ -298,6 +312,26 @@ def read_audio(
             resampled=reader.resampled,
             flags=reader.flags,
         )
+
+
+def measure_duration_s(path: str | os.PathLike[str]) -> float:
+    """Tell how long a recording is: by its header, or by decoding it where that does not say.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Seconds; 0 for a header without audio.
+
+    Raises:
+        AudioError: The recording cannot be used; the message is the reason.
+    """
+    with AudioReader(path, min_duration_s=0.0) as reader:
+        if reader.stated_duration_s is not None:
+            return reader.stated_duration_s
+        for _ in reader.blocks():
+            pass
+        return reader.duration_s
 
 
 def find_audio(
@@ -421,4 +455,8 @@ def _open_decoder(descriptor: int, *, suffix: str) -> soundfile.SoundFile:
     except ValueError as error:
         file.close()
         raise AudioError(str(error)) from error
+    if file.frames >= _UNKNOWN_FRAMES:
+        # Behind each block soundfile seeks to where it is. At an end that the header does not state
+        # libsndfile cannot, and the last block would be lost.
+        file.seekable = lambda: False
     return file

@@ -3,7 +3,7 @@
 Of a file, libsndfile guesses the length by the bit rate of the first frame, and decodes no more
 than that: of a variable bit rate it may be a tenth of what is there. A stream it decodes to its
 end. The length is stated in a first frame of Xing or LAME (``Info``); Fraunhofer's (``VBRI``)
-libsndfile does not read.
+libsndfile does not read. And where files were joined, it is that of the first alone.
 """
 
 import contextlib
@@ -20,22 +20,53 @@ _LONGEST_LYRICS = 5120
 
 
 def states_length(descriptor: int) -> bool:
-    """Whether an MP3 states its length.
+    """Whether an MP3 states its length, that of all of it: behind it no further file begins.
 
     Args:
         descriptor: The open file; its position stays.
     """
     position = os.lseek(descriptor, 0, os.SEEK_CUR)
     try:
-        os.lseek(descriptor, _audio_start(descriptor), os.SEEK_SET)
+        start = _audio_start(descriptor)
+        os.lseek(descriptor, start, os.SEEK_SET)
         beginning = os.read(descriptor, _SEARCHED_BYTES)
+        tags = [tag for tag in _LENGTH_TAGS if tag in beginning]
+        if not tags:
+            return False
+        stated = _stated_bytes(beginning[beginning.index(tags[0]) :])
+        end = _audio_end(descriptor, start)
+        return not (stated and _begins_again(descriptor, start + stated, end=end))
     finally:
         os.lseek(descriptor, position, os.SEEK_SET)
-    return any(tag in beginning for tag in _LENGTH_TAGS)
+
+
+def _stated_bytes(tag: bytes) -> int:
+    """Read from the tag how many bytes of audio there are, those of its frame too; 0: not said."""
+    flags = int.from_bytes(tag[4:8], "big")
+    has_frames, has_bytes = flags & 1, flags & 2
+    if not has_bytes:
+        return 0
+    first = 8 + 4 * has_frames
+    return int.from_bytes(tag[first : first + 4], "big")
+
+
+def _begins_again(descriptor: int, position: int, *, end: int) -> bool:
+    """Whether a further file begins here, or behind the ID3v1 tag that the first one ends in."""
+    # Some encoders do not count the first frame: what is left then is the last.
+    if end - position < _SEARCHED_BYTES:
+        return False
+    os.lseek(descriptor, position, os.SEEK_SET)
+    head = os.read(descriptor, 128 + 3)
+    if head[:3] == b"TAG":
+        head = head[128:]
+    is_frame = len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0
+    return is_frame or head[:3] == b"ID3"
 
 
 class MpegStream:
     """A file's audio as a stream, without the tags around it, which a thread fills as it is read.
+
+    Nor does it state its length: a decoder would end there.
 
     Args:
         descriptor: The open file, whose position moves until the stream is closed.
@@ -67,6 +98,11 @@ class MpegStream:
     def _fill(self, descriptor: int, num_bytes: int) -> None:
         # An error of the reader, or of the disk, ends the stream.
         with contextlib.suppress(OSError):
+            beginning = os.read(descriptor, min(_SEARCHED_BYTES, num_bytes))
+            num_bytes -= len(beginning)
+            for tag in _LENGTH_TAGS:
+                beginning = beginning.replace(tag, bytes(len(tag)), 1)
+            self._writer.sendall(beginning)
             while chunk := os.read(descriptor, min(_CHUNK_BYTES, num_bytes)):
                 num_bytes -= len(chunk)
                 self._writer.sendall(chunk)

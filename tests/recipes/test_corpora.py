@@ -415,6 +415,20 @@ def test_nothing_is_dropped_silently(write, audio, corpus: Path, prepare_corpus:
     assert all(f"{name}.wav" in lines for name in ("none", "high", "text", "twin", "broken"))
 
 
+def test_a_file_that_does_not_state_its_length_has_a_duration(
+    write, corpus: Path, prepare_corpus: Prepare
+) -> None:
+    write("ratings.csv", "path,rating\na.flac,4\n")
+    soundfile.write(corpus / "a.flac", np.zeros(4000) + 0.1, 8000)
+    content = bytearray((corpus / "a.flac").read_bytes())
+    # As written to a pipe: STREAMINFO has 0 for the number of samples.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    (corpus / "a.flac").write_bytes(content)
+    (recording,) = prepare_corpus("own_folder").recordings["own_folder"]
+    assert recording.duration == 0.5
+
+
 @pytest.mark.parametrize(
     "name", ["bvcc", "nisqa", "pstn", "somos", "tencent", "tmhint_qi", "tcd_voip", "ttsds2",
              "chime7_udase", "singmos", "vmc23", "own_folder"],

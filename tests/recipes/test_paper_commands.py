@@ -52,6 +52,7 @@ def _is_prepared(manifest: Path) -> bool:
 def test_every_command_could_be_run(recipe: str, tmp_path: Path) -> None:
     calls = _called(RECIPES / recipe / "README.md", tmp_path)
     trained: set[str] = set()
+    made: set[Path] = set()
     commands = []
     for program, first, *rest in calls:
         if program == "python":
@@ -59,6 +60,8 @@ def test_every_command_could_be_run(recipe: str, tmp_path: Path) -> None:
             code = (file / "__main__.py" if file.is_dir() else file).read_text()
             long_options = [option for option in rest if option.startswith("--")]
             assert all(f'"{option}"' in code for option in long_options), (first, rest)
+            if file.name == "prepare.py":
+                made.add(Path(rest[rest.index("-o") + 1]))
             continue
         commands.append(first)
         given = _parsed(first, rest)
@@ -67,6 +70,8 @@ def test_every_command_could_be_run(recipe: str, tmp_path: Path) -> None:
             trained.add(run.output)
         elif first == "label":
             assert resolve_labels(str(given["labels"]).split(","))
+            folder = Path(str(given["output"])).parent
+            assert folder in made or (tmp_path / folder).is_dir()
         else:
             resolve_labels(given["peer"] or [])
             assert all(str(Path(model).parent) in trained for model in given["model"] or [])

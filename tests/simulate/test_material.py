@@ -1,6 +1,8 @@
 import json
 
+import numpy as np
 import pytest
+import soundfile
 
 from urgentmos.data.manifest import ManifestError
 from urgentmos.simulate.config import SimulationConfig
@@ -24,7 +26,7 @@ def test_a_row_without_a_path_or_a_known_kind_is_named(tmp_path, row):
 def test_speech_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.wav").write_text("none")
     with pytest.raises(
-        MissingMaterialError, match=r"a\.wav cannot be read as audio: .*take it out"
+        MissingMaterialError, match=r"a\.wav cannot be used: not readable as audio: .*take it out"
     ):
         read_material(SimulationConfig(speech=[str(tmp_path)]))
 
@@ -36,6 +38,18 @@ def test_all_speech_that_cannot_be_read_is_named_at_once(tmp_path):
         MissingMaterialError, match=r"/00\.wav cannot be .* 11 more: .*/01\.wav, .*/09\.wav, …$"
     ):
         read_material(SimulationConfig(speech=[str(tmp_path)]))
+
+
+def test_speech_that_does_not_state_its_length_is_measured(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(40000) + 0.1, 16000)
+    content = bytearray(path.read_bytes())
+    # As written to a pipe: STREAMINFO has 0 for the number of samples.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    (utterance,) = read_material(SimulationConfig(speech=[str(tmp_path)])).clean
+    assert utterance.seconds == 2.5
 
 
 def material_of(tmp_path, *rows):

@@ -85,7 +85,10 @@ class Row:
         """Flatten the timeline: path, start and end in seconds, then the metrics."""
         records: list[dict[str, Value]] = []
         for window in self.timeline:
-            times: dict[str, Value] = {"start_s": window.start_s, "end_s": window.end_s}
+            times: dict[str, Value] = {
+                "start_s": round(window.start_s, _DECIMALS),
+                "end_s": round(window.end_s, _DECIMALS),
+            }
             records.append({"path": self.path} | times | _rounded(window.scores, metrics))
         return records
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import soundfile
-
-from urgentmos.audio import AudioError, find_audio
+from urgentmos.audio import AudioError, find_audio, measure_duration_s
 from urgentmos.data.manifest import ManifestError, read_lines
 from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.config import SimulationConfig
@@ -232,7 +230,7 @@ def _durations_s(paths: Iterable[Path]) -> dict[Path, float]:
         first, *others = unreadable
         more = f"; nor can {len(others)} more: {', '.join(map(str, others[:9]))}" if others else ""
         raise MissingMaterialError(
-            f"{first} cannot be read as audio: {found[first]}; repair it or take it out"
+            f"{first} cannot be used: {found[first]}; repair it or take it out"
             f"{more}{', …' if len(others) > 9 else ''}"
         )
     return {path: what for path, what in found.items() if isinstance(what, float)}
@@ -240,13 +238,9 @@ def _durations_s(paths: Iterable[Path]) -> dict[Path, float]:
 
 def _duration_or_reason(path: Path) -> float | str:
     try:
-        # Opened here, since soundfile cannot encode a name that is not Unicode.
-        with path.open("rb") as file:
-            return float(soundfile.info(file).duration)
-    except OSError as error:
-        return str(error.strerror)
-    except soundfile.LibsndfileError as error:
-        return str(error.error_string).strip().rstrip(".")
+        return measure_duration_s(path)
+    except AudioError as error:
+        return str(error)
 
 
 def _audio_files(folder: Path, collection: str) -> dict[str, Path]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
+from urgentmos.audio import AudioError, measure_duration_s
 from urgentmos.data.corpora.recipe import (
     FIVE_POINT,
     NO_SYSTEM,
@@ -118,10 +117,8 @@ class _Durations:
             self._problems.add("missing file", path)
             return None
         try:
-            # Opened here, since soundfile cannot encode a name that is not Unicode.
-            with path.open("rb") as file:
-                duration = float(soundfile.info(file).duration)
-        except soundfile.LibsndfileError as error:
+            duration = measure_duration_s(path)
+        except AudioError as error:
             self._problems.add("unreadable audio", f"{path}: {error}")
             return None
         if not duration > 0:
