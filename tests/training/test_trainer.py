@@ -428,22 +428,45 @@ def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
     two = make_run(output=str(tmp_path / "two"), data={"batch_seconds": 1.6}, **options)
     Trainer(one).train()
     train_in_two_processes(two)
-    # After one step AdamW's first moment is a tenth of the gradient. The weights would not do: Adam
-    # divides by the size of a gradient, so the rounding of one near zero moves its weight fully.
-    alone, together = (
-        {
-            name: 10 * moment
-            for name, moment in load_file(
-                Path(run.output) / "last" / "optimizer.safetensors"
-            ).items()
-            if name.endswith("/exp_avg")
-        }
-        for run in (one, two)
-    )
+    alone, together = gradients(one), gradients(two)
     largest = max(float(gradient.abs().max()) for gradient in alone.values())
     assert largest > 1e-2
     for name in alone:
         torch.testing.assert_close(alone[name], together[name], rtol=0, atol=1e-5 * largest)
+
+
+def gradients(run: RunConfig) -> dict[str, torch.Tensor]:
+    """Gradients of a run of one step.
+
+    AdamW's first moment is then a tenth of them. The weights would not do: Adam divides by the size
+    of a gradient, so the rounding of one near zero moves its weight fully.
+    """
+    moments = load_file(Path(run.output) / "last" / "optimizer.safetensors")
+    return {name: 10 * each for name, each in moments.items() if name.endswith("/exp_avg")}
+
+
+def test_accumulated_batches_have_the_gradient_of_one_that_holds_them(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    # Some of the recordings have labels of two metrics, the others of six.
+    options = {"steps": 1, "objectives": {**ALL_OBJECTIVES, "qamro": 0.0, "reference_spectra": 0.0}}
+    one = make_run(
+        output=str(tmp_path / "one"),
+        data={"batch_seconds": 7.2},
+        optimizer={"clip": 1e6},
+        **options,
+    )
+    three = make_run(
+        output=str(tmp_path / "three"),
+        data={"batch_seconds": 2.4},
+        optimizer={"clip": 1e6, "accumulate": 3},
+        **options,
+    )
+    assert Trainer(one).train().progress == Trainer(three).train().progress == (1, 0)
+    whole, accumulated = gradients(one), gradients(three)
+    largest = max(float(gradient.abs().max()) for gradient in whole.values())
+    for name in whole:
+        torch.testing.assert_close(whole[name], accumulated[name], rtol=0, atol=1e-5 * largest)
 
 
 def test_a_preference_head_that_no_pair_would_train_is_refused(
