@@ -196,6 +196,9 @@ def test_a_folder_with_a_run_is_not_written_over(make_run: MakeRun) -> None:
     Trainer(run).train()
     with pytest.raises(RunStateError, match="already holds a run"):
         Trainer(run)
+    shutil.rmtree(Path(run.output) / "last")
+    with pytest.raises(RunStateError, match="already holds a final model"):
+        Trainer(run)
 
 
 def test_resuming_before_anything_was_saved_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
@@ -364,6 +367,16 @@ def test_spoilt_weights_do_not_replace_the_last_checkpoint(make_run: MakeRun) ->
     with pytest.raises(TrainingError, match="loss nan"):
         trainer.train(until=2)
     assert all(bool(weight.isfinite().all()) for weight in weights(run).values())
+
+
+def test_spoilt_weights_are_not_validated(make_run: MakeRun) -> None:
+    run = make_run(validate_every=1, log_every=100, best_by="pair_accuracy/ref")
+    trainer = Trainer(run)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1: loss nan"):
+        trainer.train()
+    assert not (Path(run.output) / "best").exists()
 
 
 def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
