@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
 from urgentmos.config import ConfigError, save_config
-from urgentmos.data.manifest import ManifestError
+from urgentmos.data.manifest import ManifestError, read_manifest, write_manifest
 from urgentmos.data.sampler import Progress
 from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.model.checkpoint import load_model
@@ -384,6 +384,16 @@ def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
 ) -> None:
     with pytest.raises(ConfigError, match=r"best_by: .* got 'lcc/peqs'; .* compare_acc.*lcc/pesq"):
         Trainer(make_run(steps=1, best_by="lcc/peqs"))
+
+
+def test_a_criterion_that_is_never_a_number_is_told_before_any_step(
+    make_run: MakeRun, manifest: Path, tmp_path: Path
+) -> None:
+    recordings = read_manifest(manifest)
+    held_out = [r for r in recordings if r.meta["split"] == "validation"]
+    write_manifest(tmp_path / "one.jsonl", [r for r in recordings if r not in held_out[1:]])
+    with pytest.raises(ConfigError, match=r"got 'lcc/mean'; it will have none\. A correlation"):
+        Trainer(make_run(data={"manifests": [str(tmp_path / "one.jsonl")]}))
 
 
 def test_another_criterion_forgets_the_best_of_the_first(make_run: MakeRun) -> None:

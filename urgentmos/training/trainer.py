@@ -373,7 +373,8 @@ class Trainer:
         if self._config.best_by not in known:
             raise ConfigError(
                 f"best_by: expected one of this run's figures, got {self._config.best_by!r}; it "
-                f"will have {', '.join(sorted(known))}"
+                f"will have {', '.join(sorted(known)) or 'none'}. A correlation needs two "
+                "validation recordings with different labels"
             )
 
     def _load_corpus(self) -> Corpus:
