@@ -251,3 +251,15 @@ def test_a_uid_need_not_be_valid_unicode() -> None:
     uids = ["sys:\udce9", "sys:\ud800"]
     sampler = BatchSampler(np.array([100, 100]), uids, batch_samples=400, window=window, seed=0)
     assert sorted(leads(next(sampler.plans()))) == [0, 1]
+
+
+def test_the_batches_of_a_step_know_of_each_other_across_epochs() -> None:
+    window = Window(max_samples=100)
+    sampler = BatchSampler(
+        np.full(9, 100), list("abcdefghi"), batch_samples=400, window=window, seed=0, accumulate=2
+    )
+    plans = list(islice(sampler.plans(), 6))
+    assert [plan.after for plan in plans] == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+    for first, second in zip(plans[::2], plans[1::2], strict=True):
+        both = [*first.recordings, *second.recordings]
+        assert first.all_recordings.tolist() == second.all_recordings.tolist() == both

@@ -253,6 +253,16 @@ def test_checkpoint_of_another_format_is_refused(change, tmp_path):
         run(changed(tmp_path, change), tmp_path / "out")
 
 
+@pytest.mark.parametrize(("option", "value"), [("norm_first", True), ("activation", "gelu")])
+def test_layers_that_weights_do_not_tell_apart_are_refused(option, value, tmp_path):
+    def change(checkpoint: dict[str, Any]) -> None:
+        encoder = checkpoint["config"]["model"]["category2encoder"]
+        encoder["encoder_cfg"]["encoder_layer"][option] = value
+
+    with pytest.raises(ImportCheckpointError, match=f"layers of {option}={value}, and those here"):
+        run(changed(tmp_path, change), tmp_path / "out")
+
+
 def test_range_that_is_no_number_is_refused(tmp_path):
     name = "metric2absolute_score_predictor.mos_overall.activation.min_value"
     source = changed(tmp_path, lambda c: c["model"].update({name: torch.tensor(torch.nan)}))

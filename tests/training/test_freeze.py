@@ -48,3 +48,14 @@ def test_a_run_changes_the_other_parts_alone(make_run: MakeRun, tmp_path: Path) 
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(name.startswith("encoders.0.") for name in changed)
     assert any(name.startswith("groups.") for name in changed)
+
+
+def test_what_start_from_lacks_is_not_frozen(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(steps=1)
+    wider = replace(run.model.groups["naturalness"], feedforward=24)
+    other = replace(run.model, groups={**run.model.groups, "naturalness": wider})
+    save_model(tmp_path / "model", build_assessor(other), other, {})
+    run = replace(run, start_from=str(tmp_path / "model"), freeze=["groups.naturalness"])
+    with pytest.raises(ConfigError, match=r"freeze: 3 of \d+ weights in 'groups.naturalness' are"):
+        Trainer(run)
+    Trainer(replace(run, freeze=["heads.mos"]))

@@ -58,3 +58,16 @@ def test_weights_that_cannot_be_read_are_refused_in_words(
     (tmp_path / "model.safetensors").write_bytes(b"none")
     with pytest.raises(ConfigError, match=r"start_from: .*model\.safetensors cannot be read"):
         start_from(network, tmp_path)
+
+
+def test_an_encoder_that_brings_its_weights_has_no_random_ones(
+    saved: Path, tiny_config: ModelConfig
+) -> None:
+    twice = replace(tiny_config, encoders=[*tiny_config.encoders, tiny_config.encoders[0]])
+    added = f"encoders.{len(tiny_config.encoders)}."
+    network = build_assessor(twice)
+    number = len(tiny_config.encoders)
+    assert any(name.startswith(added) for name in start_from(network, saved).random)
+    random = start_from(network, saved, bringing=[number]).random
+    assert random
+    assert not any(name.startswith(added) for name in random)

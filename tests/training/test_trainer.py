@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
 from urgentmos.config import ConfigError, save_config
-from urgentmos.data.manifest import ManifestError
+from urgentmos.data.manifest import ManifestError, read_manifest, write_manifest
 from urgentmos.data.sampler import Progress
 from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.model.checkpoint import load_model
@@ -196,6 +196,9 @@ def test_a_folder_with_a_run_is_not_written_over(make_run: MakeRun) -> None:
     Trainer(run).train()
     with pytest.raises(RunStateError, match="already holds a run"):
         Trainer(run)
+    shutil.rmtree(Path(run.output) / "last")
+    with pytest.raises(RunStateError, match="already holds a final model"):
+        Trainer(run)
 
 
 def test_resuming_before_anything_was_saved_begins_anew(make_run: MakeRun, tmp_path: Path) -> None:
@@ -366,11 +369,31 @@ def test_spoilt_weights_do_not_replace_the_last_checkpoint(make_run: MakeRun) ->
     assert all(bool(weight.isfinite().all()) for weight in weights(run).values())
 
 
+def test_spoilt_weights_are_not_validated(make_run: MakeRun) -> None:
+    run = make_run(validate_every=1, log_every=100, best_by="pair_accuracy/ref")
+    trainer = Trainer(run)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1: loss nan"):
+        trainer.train()
+    assert not (Path(run.output) / "best").exists()
+
+
 def test_an_unknown_criterion_is_told_with_the_known_ones_before_any_step(
     make_run: MakeRun,
 ) -> None:
     with pytest.raises(ConfigError, match=r"best_by: .* got 'lcc/peqs'; .* compare_acc.*lcc/pesq"):
         Trainer(make_run(steps=1, best_by="lcc/peqs"))
+
+
+def test_a_criterion_that_is_never_a_number_is_told_before_any_step(
+    make_run: MakeRun, manifest: Path, tmp_path: Path
+) -> None:
+    recordings = read_manifest(manifest)
+    held_out = [r for r in recordings if r.meta["split"] == "validation"]
+    write_manifest(tmp_path / "one.jsonl", [r for r in recordings if r not in held_out[1:]])
+    with pytest.raises(ConfigError, match=r"got 'lcc/mean'; it will have none\. A correlation"):
+        Trainer(make_run(data={"manifests": [str(tmp_path / "one.jsonl")]}))
 
 
 def test_another_criterion_forgets_the_best_of_the_first(make_run: MakeRun) -> None:
@@ -428,22 +451,45 @@ def test_two_processes_have_the_gradient_of_one_with_the_same_global_batch(
     two = make_run(output=str(tmp_path / "two"), data={"batch_seconds": 1.6}, **options)
     Trainer(one).train()
     train_in_two_processes(two)
-    # After one step AdamW's first moment is a tenth of the gradient. The weights would not do: Adam
-    # divides by the size of a gradient, so the rounding of one near zero moves its weight fully.
-    alone, together = (
-        {
-            name: 10 * moment
-            for name, moment in load_file(
-                Path(run.output) / "last" / "optimizer.safetensors"
-            ).items()
-            if name.endswith("/exp_avg")
-        }
-        for run in (one, two)
-    )
+    alone, together = gradients(one), gradients(two)
     largest = max(float(gradient.abs().max()) for gradient in alone.values())
     assert largest > 1e-2
     for name in alone:
         torch.testing.assert_close(alone[name], together[name], rtol=0, atol=1e-5 * largest)
+
+
+def gradients(run: RunConfig) -> dict[str, torch.Tensor]:
+    """Gradients of a run of one step.
+
+    AdamW's first moment is then a tenth of them. The weights would not do: Adam divides by the size
+    of a gradient, so the rounding of one near zero moves its weight fully.
+    """
+    moments = load_file(Path(run.output) / "last" / "optimizer.safetensors")
+    return {name: 10 * each for name, each in moments.items() if name.endswith("/exp_avg")}
+
+
+def test_accumulated_batches_have_the_gradient_of_one_that_holds_them(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    # Some of the recordings have labels of two metrics, the others of six.
+    options = {"steps": 1, "objectives": {**ALL_OBJECTIVES, "qamro": 0.0, "reference_spectra": 0.0}}
+    one = make_run(
+        output=str(tmp_path / "one"),
+        data={"batch_seconds": 7.2},
+        optimizer={"clip": 1e6},
+        **options,
+    )
+    three = make_run(
+        output=str(tmp_path / "three"),
+        data={"batch_seconds": 2.4},
+        optimizer={"clip": 1e6, "accumulate": 3},
+        **options,
+    )
+    assert Trainer(one).train().progress == Trainer(three).train().progress == (1, 0)
+    whole, accumulated = gradients(one), gradients(three)
+    largest = max(float(gradient.abs().max()) for gradient in whole.values())
+    for name in whole:
+        torch.testing.assert_close(whole[name], accumulated[name], rtol=0, atol=1e-5 * largest)
 
 
 def test_a_preference_head_that_no_pair_would_train_is_refused(

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
         pairs: Rows (A, B) that index the recordings.
         cmos: Comparison score of each pair; NaN where it is unknown.
         preference: +1 A better, 0 tie, -1 B better; 0 where it is unknown.
-        label_counts: Labels of each metric in the global batch.
+        label_counts: Labels of each metric in the global batch: all batches of the step.
         pair_count: Pairs with a target in the global batch.
         decided_count: Those of them that are not exact ties.
         after: Progress once this batch is used.

@@ -8,6 +8,7 @@ of workers changes nothing, and a run resumes from (epoch, batch).
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -59,8 +60,9 @@ class BatchPlan:
         lengths: Samples of each part.
         inverted: Whether each is heard with the opposite polarity.
         pairs: Rows (A, B) that index ``recordings``.
-        all_recordings: Positions of the recordings of the same step in all processes; a loss that
-            is a mean over the global batch divides by what is labelled among these.
+        all_recordings: Positions of the recordings of the same step, in all its batches and all
+            processes; a loss that is a mean over the global batch divides by what is labelled among
+            these.
         all_pairs: Rows (A, B) of positions of recordings, of the same step in all processes.
         weighted: False on a recording that only keeps a process busy in a step with fewer
             recordings than processes; it must not count.
@@ -95,6 +97,7 @@ class BatchSampler:
         matching: Weight of each pair matching.
         rank: This process.
         num_ranks: Processes that share each step.
+        accumulate: Batches of each step, of every process.
 
     Raises:
         ValueError: Two recordings of the longest part do not fit the bound.
@@ -113,6 +116,7 @@ class BatchSampler:
         matching: dict[Matching, float] | None = None,
         rank: int = 0,
         num_ranks: int = 1,
+        accumulate: int = 1,
     ) -> None:
         if 2 * window.max_samples > batch_samples:
             raise ValueError(
@@ -128,23 +132,41 @@ class BatchSampler:
         self._matching = matching or {}
         self._rank = rank
         self._num_ranks = num_ranks
+        self._accumulate = accumulate
         digests = (hashlib.blake2b(name_bytes(uid), digest_size=8).digest() for uid in uids)
         self._hashes = np.frombuffer(b"".join(digests), dtype=np.uint64)
 
     def plans(self, start: Progress = Progress()) -> Iterator[BatchPlan]:  # noqa: B008
-        """Plan batches without end, from a given progress on."""
+        """Plan batches without end, from a given progress on, with which a step begins."""
+        batches = self._batches(start)
+        while True:
+            step = list(islice(batches, self._accumulate))
+            recordings, pairs = zip(
+                *(_positions(draw, leads) for draw, leads, _ in step), strict=True
+            )
+            for draw, leads, after in step:
+                yield self._plan(
+                    draw,
+                    leads,
+                    all_recordings=np.concatenate(recordings),
+                    all_pairs=np.concatenate(pairs),
+                    after=after,
+                )
+
+    def num_batches(self, epoch: int) -> int:
+        """Count the batches of an epoch; it varies a little with the partners drawn."""
+        return len(self._draw(epoch).batches)
+
+    def _batches(self, start: Progress) -> Iterator[tuple["_EpochDraw", Positions, Progress]]:
+        """Give the leads of each batch, and the progress once it is used."""
         epoch, batch = start
         while True:
             draw = self._draw(epoch)
             for number in range(batch, len(draw.batches)):
                 last = number + 1 == len(draw.batches)
                 after = Progress(epoch + 1, 0) if last else Progress(epoch, number + 1)
-                yield self._plan(draw, draw.batches[number], after=after)
+                yield draw, draw.batches[number], after
             epoch, batch = epoch + 1, 0
-
-    def num_batches(self, epoch: int) -> int:
-        """Count the batches of an epoch; it varies a little with the partners drawn."""
-        return len(self._draw(epoch).batches)
 
     def _draw(self, epoch: int) -> "_EpochDraw":
         rng = np.random.default_rng([self._seed, epoch])
@@ -189,7 +211,15 @@ class BatchSampler:
         batches.append(order[begin:])
         return batches
 
-    def _plan(self, draw: "_EpochDraw", leads: Positions, *, after: Progress) -> BatchPlan:
+    def _plan(
+        self,
+        draw: "_EpochDraw",
+        leads: Positions,
+        *,
+        all_recordings: Positions,
+        all_pairs: Positions,
+        after: Progress,
+    ) -> BatchPlan:
         mine = leads[self._rank :: self._num_ranks]
         weighted = len(mine) > 0
         if not weighted:
@@ -201,15 +231,14 @@ class BatchSampler:
         parts = self._parts(recordings, draw.share[by_lead])
         starts = np.floor(draw.place[by_lead] * (self._lengths[recordings] - parts + 1))
         partner_rows = len(mine) + np.arange(len(paired))
-        all_paired = leads[draw.partners[leads] >= 0]
         return BatchPlan(
             recordings=recordings,
             starts=starts.astype(np.int64),
             lengths=parts,
             inverted=draw.inverted[by_lead],
             pairs=np.stack([paired, partner_rows], axis=1),
-            all_recordings=np.concatenate([leads, draw.partners[all_paired]]),
-            all_pairs=np.stack([all_paired, draw.partners[all_paired]], axis=1),
+            all_recordings=all_recordings,
+            all_pairs=all_pairs,
             weighted=weighted,
             after=after,
         )
@@ -246,6 +275,13 @@ class _EpochDraw:
     place: NDArray[np.float64]
     inverted: NDArray[np.bool_]
     batches: list[Positions]
+
+
+def _positions(draw: _EpochDraw, leads: Positions) -> tuple[Positions, Positions]:
+    """Positions of a batch's recordings, and of its pairs, in all processes."""
+    paired = leads[draw.partners[leads] >= 0]
+    partners = draw.partners[paired]
+    return np.concatenate([leads, partners]), np.stack([paired, partners], axis=1)
 
 
 def _uniform(state: NDArray[np.uint64]) -> NDArray[np.float64]:

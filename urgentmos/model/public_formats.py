@@ -49,6 +49,8 @@ _FAMILY_BY_TYPE = {
 _CLASS_ORDER = [0, 2, 1]
 _UNIVERSA_ENCODER, _UNIVERSA_HEADS = "microsoft/wavlm-base-plus", 8
 _UNIVERSA_GROUP = "naturalness"
+# What no weight tells of a group's layers: as `urgentmos.model.groups.GroupEncoder` has it.
+_LAYER = {"norm_first": "False", "activation": "relu"}
 _FUSION = {"0": "projection", "1": "norm"}
 _PREFERENCE = ("cross_attn", "regression_head", "classification_head")
 
@@ -121,6 +123,13 @@ def _describe_urgentmos(
 ) -> PublicModel:
     groups = described["category2metrics"]
     layer = described["category2encoder"]["encoder_cfg"]["encoder_layer"]
+    for option, ours in _LAYER.items():
+        stated = layer.get(option, ours)
+        if str(stated) != ours:
+            raise ImportCheckpointError(
+                f"{origin}: its groups have layers of {option}={stated}, and those here are of "
+                f"{option}={ours}: it would give other scores"
+            )
     config = ModelConfig(
         encoders=encoders,
         fusion=FusionConfig(len(state["feature_extractor.feat_proj.0.bias"])),

@@ -122,7 +122,7 @@ def compose_objective(
         student=student,
         reference_spectra=reference_spectra,
         corpus_bias=corpus_bias,
-        num_processes=num_processes,
+        num_batches=num_processes * config.optimizer.accumulate,
     )
 
 
@@ -166,6 +166,7 @@ def plan_training(
         matching=data.matching,
         rank=rank,
         num_ranks=num_ranks,
+        accumulate=config.optimizer.accumulate,
     )
     own = stores.select(train)
     dataset = BatchDataset(

@@ -188,7 +188,7 @@ class OptimizerConfig:
             to one-cycle, with a linear warm-up and constant momentum).
         warmup_steps: Steps in which the rate rises from 0.
         clip: Largest gradient norm.
-        accumulate: Batches per step.
+        accumulate: Batches per step and process; their labels count as those of one batch.
         ema_decay: Decay of the averaged weights that are validated and exported; 0 uses the
             weights as they are.
     """

@@ -1,8 +1,8 @@
 """Objectives: one function each, with its formula and source.
 
 An item without a label adds nothing, to the loss or to the gradient. Means can be taken over the
-global batch of several processes: each then passes the count of labels in all of them, and the sum
-of the processes' losses is the loss of the whole batch.
+global batch, of several processes or accumulated: each part then passes the count of labels in all
+of them, and the sum of the parts' losses is the loss of the whole batch.
 """
 
 import math

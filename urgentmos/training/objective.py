@@ -35,7 +35,7 @@ class Objective(nn.Module):
         student: Number of the encoder that becomes the teacher's copy.
         reference_spectra: Learns the spectra of the references; None where they are not predicted.
         corpus_bias: Learns what each corpus adds to its ``mos`` labels; None learns no offsets.
-        num_processes: Processes that share a step; their gradients are averaged.
+        num_batches: Batches of a step, of all processes; their gradients are averaged.
     """
 
     scales: Tensor
@@ -51,7 +51,7 @@ class Objective(nn.Module):
         student: int | None = None,
         reference_spectra: ReferenceSpectra | None = None,
         corpus_bias: CorpusBias | None = None,
-        num_processes: int = 1,
+        num_batches: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -61,7 +61,7 @@ class Objective(nn.Module):
         self.reference_spectra = reference_spectra
         self.corpus_bias = corpus_bias
         self._config = config
-        self._num_processes = num_processes
+        self._num_batches = num_batches
         metrics = network.metrics
         scales = [METRICS[name].scale for name in metrics]
         weights = [config.metric_weights.get(name, 1.0) for name in metrics]
@@ -72,10 +72,10 @@ class Objective(nn.Module):
         """Compute the loss of one batch.
 
         Returns:
-            The weighted sum, and each objective's own value, detached. Averaged over processes,
-            both are those of the global batch. QAMRO, both distillations and the spectra of
-            references are the exceptions: the one ranks within a process, the others are each
-            process's own mean.
+            The weighted sum, and each objective's own value, detached. Averaged over the batches of
+            a step, both are those of the global batch. QAMRO, both distillations and the spectra of
+            references are the exceptions: the one ranks within a batch, the others are each batch's
+            own mean.
         """
         encoded = {i: EncoderOutput(*states) for i, states in batch.encoded.items()}
         terms: dict[str, Tensor] = {}
@@ -98,7 +98,7 @@ class Objective(nn.Module):
         scores = {name: score.float() for name, score in output.scores.items()}
         if weights["absolute"]:
             as_rated = self._as_rated(scores, batch)
-            terms["absolute"] = self._num_processes * absolute_loss(
+            terms["absolute"] = self._num_batches * absolute_loss(
                 torch.stack([as_rated[name] for name in self.network.metrics], dim=1),
                 batch.labels,
                 scales=self.scales,
@@ -107,9 +107,9 @@ class Objective(nn.Module):
                 counts=batch.label_counts,
             )
         if weights["preference"]:
-            terms["preference"] = self._num_processes * self._preference(output, batch)
+            terms["preference"] = self._num_batches * self._preference(output, batch)
         if weights["bradley_terry"]:
-            terms["bradley_terry"] = self._num_processes * self._bradley_terry(scores["mos"], batch)
+            terms["bradley_terry"] = self._num_batches * self._bradley_terry(scores["mos"], batch)
         if weights["qamro"]:
             labels = batch.labels[:, self.network.metrics.index("mos")]
             terms["qamro"] = qamro_loss(scores["mos"], labels)

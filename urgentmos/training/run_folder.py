@@ -66,12 +66,14 @@ class RunFolder:
         """Begin a run.
 
         Raises:
-            RunStateError: The folder holds another run's checkpoint.
+            RunStateError: The folder holds another run's checkpoint or final model.
         """
         if self._has_checkpoint():
             raise RunStateError(
                 f"{self.path} already holds a run; resume it with --resume, or name another output"
             )
+        if (self.path / "final").exists():
+            raise RunStateError(f"{self.path} already holds a final model; name another output")
         if not self._write:
             return
         self.path.mkdir(parents=True, exist_ok=True)

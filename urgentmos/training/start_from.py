@@ -1,5 +1,6 @@
 """Start a run from the weights of a saved model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ class StartedFrom:
 
     Attributes:
         taken: Names of the weights that were taken.
-        random: Names of the model's weights that the saved model lacks or has in another shape.
+        random: Names of the model's weights that the saved model lacks or has in another shape,
+            without those of encoders that bring their own.
         unused: Names of the saved model's weights that were not taken.
     """
 
@@ -31,12 +33,15 @@ class StartedFrom:
         return f"{counts}; random: {', '.join(self.random) or 'none'}"
 
 
-def start_from(network: AssessorNetwork, model: str | Path) -> StartedFrom:
+def start_from(
+    network: AssessorNetwork, model: str | Path, *, bringing: Sequence[int] = ()
+) -> StartedFrom:
     """Take the weights of like name and shape.
 
     Args:
         network: Changed in place.
         model: Folder of a saved model, or a shipped model's name.
+        bringing: Numbers of the encoders that have been built with weights of their own.
 
     Raises:
         CheckpointError: There is no such model.
@@ -57,8 +62,9 @@ def start_from(network: AssessorNetwork, model: str | Path) -> StartedFrom:
         )
     for name in taken:
         own[name].copy_(saved[name])
+    brought = tuple(f"encoders.{number}." for number in bringing)
     return StartedFrom(
         taken=taken,
-        random=[name for name in own if name not in taken],
+        random=[name for name in own if name not in taken and not name.startswith(brought)],
         unused=[name for name in saved if name not in taken],
     )

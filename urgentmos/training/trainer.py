@@ -23,7 +23,8 @@ from urgentmos.config import ConfigError
 from urgentmos.data.dataset import Batch, label_matrix
 from urgentmos.data.sampler import Progress
 from urgentmos.extras import require
-from urgentmos.model.network import build_assessor
+from urgentmos.model.encoders import brings_weights
+from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.terminal_size import bar_size
 from urgentmos.training.assembly import (
     compose_objective,
@@ -41,7 +42,7 @@ from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunState, RunStateError, load_run_state, save_run_state
 from urgentmos.training.running_means import RunningMeans
 from urgentmos.training.sharding import copy_whole, divide, gather
-from urgentmos.training.start_from import start_from
+from urgentmos.training.start_from import StartedFrom, start_from
 from urgentmos.training.user_name import name_nameless_user
 
 # While one process decodes a corpus or runs a frozen encoder over it, the others wait.
@@ -70,7 +71,7 @@ class Trainer:
     Raises:
         ManifestError: The data cannot be used.
         ConfigError: ``best_by`` is no figure of this run, weights to start from do not fit, or the
-            model has no part that is to be frozen.
+            model has no part that is to be frozen, or random weights in it.
         RunStateError: The run folder holds another run, or cannot be resumed, as when it has more
             steps than are asked for.
         FileLockedError: Another run is writing the run folder.
@@ -100,10 +101,9 @@ class Trainer:
         self.folder = RunFolder(Path(config.output), write=self.is_main)
         torch.manual_seed(config.seed)
         network = build_assessor(config.model)
-        self.started_from = (
-            None if config.start_from is None else start_from(network, config.start_from)
-        )
-        freeze(network, config.freeze)
+        self.started_from = self._start_from(network)
+        random = [] if self.started_from is None else self.started_from.random
+        freeze(network, config.freeze, random=random)
         # One process makes them, the others then find them.
         with self._accelerator.main_process_first():
             stores = open_stores(config, self.corpus, network, device=self._accelerator.device)
@@ -172,10 +172,12 @@ class Trainer:
                 finished = self.state.step == self._config.steps
                 stop = finished or self.state.step == last or self._is_late(began)
                 saving = stop or self.state.step % self._config.save_every == 0
-                # A checkpoint is no place for weights that a loss without a number has spoilt.
-                if saving or self.state.step % self._config.log_every == 0:
+                validating = finished or self.state.step % self._config.validate_every == 0
+                # No model and no checkpoint is a place for weights that a loss without a number has
+                # spoilt.
+                if saving or validating or self.state.step % self._config.log_every == 0:
                     self._log(means, curves, bar)
-                if finished or self.state.step % self._config.validate_every == 0:
+                if validating:
                     self._validate(curves)
                 if saving:
                     self._save()
@@ -318,6 +320,13 @@ class Trainer:
             barrier=self._accelerator.wait_for_everyone,
         )
 
+    def _start_from(self, network: AssessorNetwork) -> StartedFrom | None:
+        if self._config.start_from is None:
+            return None
+        encoders = enumerate(self._config.model.encoders)
+        bringing = [number for number, encoder in encoders if brings_weights(encoder)]
+        return start_from(network, self._config.start_from, bringing=bringing)
+
     def _start(self, *, resume: bool) -> RunState:
         digest, num_processes = self.corpus.digest, self._num_ranks
         self.begins_anew = not resume or not self.folder.is_resumable(
@@ -364,7 +373,8 @@ class Trainer:
         if self._config.best_by not in known:
             raise ConfigError(
                 f"best_by: expected one of this run's figures, got {self._config.best_by!r}; it "
-                f"will have {', '.join(sorted(known))}"
+                f"will have {', '.join(sorted(known)) or 'none'}. A correlation needs two "
+                "validation recordings with different labels"
             )
 
     def _load_corpus(self) -> Corpus:

@@ -75,8 +75,13 @@ class Validation:
         self._pairs = {name: _choose_pairs(table, name, tie=delta) for name in _MATCHINGS}
 
     def names(self, network: AssessorNetwork) -> list[str]:
-        """Names of the figures that there will be for a network."""
-        names = list(self.figures(np.zeros(self._labels.shape)))
+        """Names of the figures that there will be for a network.
+
+        Not of those that are no number whatever it says: where fewer than two recordings have a
+        label, or all have the same.
+        """
+        of_the_best = self.figures(self._labels)
+        names = [name for name, value in of_the_best.items() if not np.isnan(value)]
         if network.preference is not None:
             names += [_compare_name(m) for m, pairs in self._pairs.items() if len(pairs.a)]
         return names

@@ -373,6 +373,19 @@ def test_last_layers_are_trained(
     assert [layer.training for layer in layers] == expected
 
 
+@pretrained
+@pytest.mark.parametrize("trainable", [1, "all"])
+def test_gradient_reaches_every_weight_that_is_trained(
+    build: Build, recordings: Recordings, trainable: int | str
+) -> None:
+    """Without one, DDP waits for it, and a checkpoint cannot be resumed from."""
+    encoder = build(trainable_layers=trainable).train()
+    states = encoder(*recordings([18_000])).hidden_states
+    states.sin().sum().backward()
+    weights = encoder.named_parameters()
+    assert not [name for name, each in weights if each.requires_grad and each.grad is None]
+
+
 @stored
 def test_a_loaded_encoder_hears_the_same(
     case: Case, options: dict[str, Any], encoder: Encoder, recordings: Recordings

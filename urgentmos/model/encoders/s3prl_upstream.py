@@ -111,12 +111,20 @@ class S3prlEncoder(PretrainedEncoder):
         return torch.stack([states[index] for index in self.kept], dim=1)
 
     def _gradient_arrives(self) -> bool:
+        """Tell whether gradient reaches the waveform; what it never reaches is not trained."""
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(1, SAMPLE_RATE // 4, generator=generator) * 0.1
         states = self._encode(noise.requires_grad_())
         if not states.requires_grad:
             return False
-        (gradient,) = torch.autograd.grad(states.square().sum(), noise, allow_unused=True)
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        gradient, *others = torch.autograd.grad(
+            states.square().sum(), [noise, *trained], allow_unused=True
+        )
+        for weight, found in zip(trained, others, strict=True):
+            # Parts for training objectives. DDP would wait for their gradient, and a checkpoint
+            # without their moments could not be resumed from.
+            weight.requires_grad_(found is not None)
         return gradient is not None and bool((gradient != 0).any())
 
 

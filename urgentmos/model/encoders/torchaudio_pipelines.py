@@ -48,6 +48,10 @@ class TorchaudioEncoder(PretrainedEncoder):
         """Wrap a model; ``normalise`` brings recordings to zero mean and unit variance."""
         layers = list(model.encoder.transformer.layers)
         super().__init__(model, layers, config=config)
+        if not model.encoder.transformer.layer_norm_first:
+            # Comes after the last layer, of which `extract_features` gives what is before it.
+            # Without a gradient, DDP would wait for one and no checkpoint could be resumed from.
+            model.encoder.transformer.layer_norm.requires_grad_(False)
         self.dim = model.encoder.transformer.layer_norm.normalized_shape[0]
         self.num_layers = len(layers)
         self.normalise = normalise
