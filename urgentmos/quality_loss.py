@@ -13,7 +13,7 @@ from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
 from urgentmos.model.assessor import Assessor, as_lengths, channel_hint, has_channels_last
-from urgentmos.model.checkpoint import load_model
+from urgentmos.model.checkpoint import as_assessor
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.rates import check_rate
@@ -74,11 +74,7 @@ class QualityLoss(nn.Module):
         super().__init__()
         self.reduction = reduction
         wanted = {"mos": 1.0} if weights is None else as_numbers(weights)
-        assessor = (
-            model
-            if isinstance(model, Assessor)
-            else load_model("default" if model is None else model)
-        )
+        assessor = as_assessor(model)
         names = check_metrics(wanted, assessor.metrics)
         if len(names) != len(wanted):
             raise ValueError(f"a metric is named twice, under other names: {', '.join(wanted)}")
@@ -171,6 +167,7 @@ class QualityLoss(nn.Module):
         lengths = as_lengths(lengths, enhanced)
         with torch.autocast(enhanced.device.type, enabled=False):
             padding = ~lengths_to_mask(lengths, enhanced.shape[1])
+            # A copy: the caller may change the samples before gradient is taken.
             waveform = enhanced.to(weight.dtype).masked_fill(padding, 0.0)
             # Its power would overflow: a loss that says nothing, and no gradient.
             diverged = waveform.detach().abs().amax(dim=1) > MAX_LEVEL

@@ -13,7 +13,7 @@ from torch import Tensor
 from urgentmos.extras import require
 from urgentmos.metrics import check_metrics
 from urgentmos.model.assessor import Assessor
-from urgentmos.model.checkpoint import load_model
+from urgentmos.model.checkpoint import as_assessor
 
 _torchmetrics = require("torchmetrics", extra="torchmetrics")
 
@@ -60,11 +60,7 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
         super().__init__(**options)
         if metrics is not None and not metrics:
             raise ValueError("expected at least one metric, or None for all of them, got none")
-        self._assessor = (
-            model
-            if isinstance(model, Assessor)
-            else load_model("default" if model is None else model)
-        )
+        self._assessor = as_assessor(model)
         self._metrics = check_metrics(
             self._assessor.metrics if metrics is None else metrics, self._assessor.metrics
         )

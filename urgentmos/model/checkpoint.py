@@ -88,6 +88,13 @@ def load_model(
         ).to(placed)
 
 
+def as_assessor(model: Assessor | str | Path | None) -> Assessor:
+    """Give an assessor as it is, load what ``load_model`` takes, or the default model for None."""
+    if isinstance(model, Assessor):
+        return model
+    return load_model() if model is None else load_model(model)
+
+
 @contextlib.contextmanager
 def _own_defaults() -> Iterator[None]:
     """Make tensors on the processor, in 32 bits, and such that gradient may pass them.

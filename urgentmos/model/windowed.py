@@ -29,7 +29,8 @@ def windowed_scores(
 
     Args:
         network: The network.
-        waveform: At the network's rate; what lies beyond a recording's length is ignored.
+        waveform: At the network's rate; what lies beyond a recording's length is ignored. With
+            gradient it must stay as it is until the way back.
         lengths: Samples of each recording.
         metrics: Metrics wanted; all when None.
         sample_rate: The network's rate in Hz.
@@ -39,9 +40,6 @@ def windowed_scores(
     waveform, lengths = drop_edge_silence(waveform, lengths)
     if int(lengths.max()) <= round(WINDOW_S * sample_rate):
         return _scores(network, waveform, lengths, metrics)
-    if torch.is_grad_enabled() and waveform.requires_grad:
-        # Windows are computed again on the way back, when the caller may have changed the samples.
-        waveform = waveform.clone()
     each = [
         _long(network, recording[None, :length], metrics, sample_rate)
         for recording, length in zip(waveform, lengths.tolist(), strict=True)
