@@ -11,6 +11,8 @@ import os
 import socket
 import threading
 
+from urgentmos.file_position import position_kept
+
 _LENGTH_TAGS = (b"Xing", b"Info")
 # Some encoders leave a gap behind the ID3 tag; in the first frame the name is 40 bytes in at most.
 _SEARCHED_BYTES = 4096
@@ -25,8 +27,7 @@ def states_length(descriptor: int) -> bool:
     Args:
         descriptor: The open file; its position stays.
     """
-    position = os.lseek(descriptor, 0, os.SEEK_CUR)
-    try:
+    with position_kept(descriptor):
         start = _audio_start(descriptor)
         os.lseek(descriptor, start, os.SEEK_SET)
         beginning = os.read(descriptor, _SEARCHED_BYTES)
@@ -36,8 +37,6 @@ def states_length(descriptor: int) -> bool:
         stated = _stated_bytes(beginning[beginning.index(tags[0]) :])
         end = _audio_end(descriptor, start)
         return not (stated and _begins_again(descriptor, start + stated, end=end))
-    finally:
-        os.lseek(descriptor, position, os.SEEK_SET)
 
 
 def _stated_bytes(tag: bytes) -> int:

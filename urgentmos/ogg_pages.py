@@ -6,6 +6,8 @@ and does not say that there are more.
 
 import os
 
+from urgentmos.file_position import position_kept
+
 _HEADER_BYTES = 27
 _BEGINS_STREAM = 0x02
 
@@ -16,11 +18,8 @@ def has_further_streams(descriptor: int) -> bool:
     Args:
         descriptor: The open file; its position stays.
     """
-    position = os.lseek(descriptor, 0, os.SEEK_CUR)
-    try:
+    with position_kept(descriptor):
         return _has_further_streams(descriptor)
-    finally:
-        os.lseek(descriptor, position, os.SEEK_SET)
 
 
 def _has_further_streams(descriptor: int) -> bool:
