@@ -92,7 +92,9 @@ def main() -> None:
     def save() -> None:
         for recording in chosen:
             recording.metrics = done.get(recording.uid, {})
-        with whole_file(arguments.output, suffix="".join(arguments.output.suffixes)) as unfinished:
+        # The suffix says whether the table is compressed.
+        suffix = f".unfinished{arguments.output.suffix}"
+        with whole_file(arguments.output, suffix=suffix) as unfinished:
             write_labels(unfinished, [each for each in chosen if each.uid in done])
 
     device = torch.device(arguments.device)

@@ -79,3 +79,12 @@ def test_a_table_of_other_recordings_is_left_as_it_is(manifest: Path) -> None:
     assert done.returncode == 2
     assert "has labels of other recordings: name another table" in done.stderr
     assert read_labels(table) == labels
+
+
+def test_a_table_needs_no_suffix(manifest: Path) -> None:
+    table = manifest.parent / "labels"
+    done = run_script(
+        "default/label_dnsmos.py", manifest, "--output", table, "--recordings", "1", "--one-window"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(read_labels(table)) == 1
