@@ -16,6 +16,7 @@ from urgentmos.evaluation.bootstrap import (
     Resampling,
     pair_weights,
     paired_difference,
+    weighted_mean,
 )
 from urgentmos.evaluation.comparer import PreferenceComparer
 from urgentmos.evaluation.pair_sets import PairSet, pair_rated_corpus
@@ -24,13 +25,11 @@ from urgentmos.evaluation.preference import DELTA, Preferences, correct_orders
 from urgentmos.evaluation.ratings import RatedCorpus, read_rated_corpora
 from urgentmos.evaluation.tables import Cell, Table, to_markdown, write_tables
 from urgentmos.ndarray import NDArray
+from urgentmos.report.intervals import t_quantile
 from urgentmos.scoring import score_files
 
 BASELINE = "mse"
 RESAMPLING = Resampling(2000)
-
-# 97.5 % quantile of Student's t by number of seeds.
-T_QUANTILE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 VALIDATION = {
     "LCC": "lcc/mos",
@@ -96,7 +95,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, float("nan"), float("nan"))
-    half = T_QUANTILE[len(values)] * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    half = t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
     return Interval(mean, mean - half, mean + half)
 
 
@@ -211,17 +210,12 @@ def _listening_gains(
     gains = given.correct.astype(float) - first.correct.astype(float)
     weights = pair_weights(strict, unit="recording", resampling=RESAMPLING)
     row["pairs"] = _bootstrap(
-        lambda seed, weight: _weighted_mean(gains[seed], weight),
+        lambda seed, weight: weighted_mean(gains[seed], weight),
         np.ones(len(strict)),
         list(weights),
         num_seeds=len(gains),
     )
     return row
-
-
-def _weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    total = weights.sum()
-    return float(values @ weights / total) if total else float("nan")
 
 
 def _correlation_gain(

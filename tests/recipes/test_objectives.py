@@ -122,6 +122,12 @@ def test_an_interval_over_three_seeds_is_students(report: ModuleType) -> None:
     assert interval.high - interval.value == pytest.approx(interval.value - interval.low)
 
 
+def test_as_many_seeds_as_one_likes_have_an_interval(report: ModuleType) -> None:
+    interval = report.over_seeds([1.0, 3.0] * 10)
+    # 97.5 % quantile of t with 19 degrees of freedom 2.093.
+    assert interval.high - 2.0 == pytest.approx(2.093 / 19**0.5, abs=1e-3)
+
+
 def test_the_last_validation_is_averaged_over_seeds(report: ModuleType, runs: Path) -> None:
     figures, gains = report.validation_tables(report.find_runs(runs))
     by_objective = {row["objective"]: row for row in figures.rows}

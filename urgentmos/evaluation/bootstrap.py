@@ -44,6 +44,9 @@ class Resampling:
 
 RESAMPLING = Resampling()
 
+# Share of the resamples that an interval holds.
+_LEVEL = 0.95
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -79,15 +82,14 @@ class Difference:
 
 
 def percentile_interval(
-    value: float, resampled: Float[NDArray[np.float64], " resamples"], *, level: float = 0.95
+    value: float, resampled: Float[NDArray[np.float64], " resamples"]
 ) -> Interval:
-    """Put the percentile interval of resampled statistics around a value.
+    """Put the 95 % percentile interval of resampled statistics around a value.
 
     Args:
         value: The statistic on the data as they are.
         resampled: The statistic on each resample; those where it is undefined (NaN, as the
             correlation of one file drawn over and over) are left out.
-        level: Share of the resamples that the interval holds.
 
     Returns:
         The interval; without a defined resample its ends are NaN.
@@ -95,21 +97,20 @@ def percentile_interval(
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Interval(value, float(low), float(high))
 
 
 def paired_difference(
-    value: float, resampled: Float[NDArray[np.float64], " resamples"], *, level: float = 0.95
+    value: float, resampled: Float[NDArray[np.float64], " resamples"]
 ) -> Difference:
     """Judge a difference by its resamples, made with the same draws for both predictors.
 
     Args:
         value: First minus second on the data as they are.
         resampled: The same on each resample; NaN where it is undefined.
-        level: Share of the resamples that the interval holds.
     """
-    interval = percentile_interval(value, resampled, level=level)
+    interval = percentile_interval(value, resampled)
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         return Difference(value, interval.low, interval.high, float("nan"))
@@ -216,7 +217,7 @@ def _resampled_means(
     resampling: Resampling,
 ) -> Float[NDArray[np.float64], " resamples"]:
     weights = pair_weights(pairs, unit=unit, resampling=resampling)
-    resampled = np.array([_weighted_mean(values, weight) for weight in weights], dtype=float)
+    resampled = np.array([weighted_mean(values, weight) for weight in weights], dtype=float)
     spread = _spread(values, pairs) if unit == "pair" else 1.0
     # Where no recording recurs, the means stay as they are to the bit: some are exactly 0.
     return resampled if spread == 1.0 else values.mean() + spread * (resampled - values.mean())
@@ -248,8 +249,9 @@ def _spread(
     return math.sqrt(max(1.0, shared / independent))
 
 
-def _weighted_mean(
+def weighted_mean(
     values: Float[NDArray[np.float64], " pairs"], weights: Float[NDArray[np.float64], " pairs"]
 ) -> float:
+    """Average values by weight; NaN where nothing weighs anything."""
     total = weights.sum()
     return float(values @ weights / total) if total else float("nan")
