@@ -10,6 +10,8 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
+_PATIENCE_S = 60.0
+
 
 class FileLockedError(ValueError):
     """Another run is writing the file."""
@@ -30,9 +32,11 @@ def lock_file(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another run may have finished and removed the file between our opening and locking it.
-        is_ours = path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
+        is_ours = os.path.samestat(os.fstat(descriptor), path.stat())
     except BlockingIOError as error:
         raise FileLockedError(f"another run is writing {str(path)!r}") from error
+    except FileNotFoundError:
+        is_ours = False
     if not is_ours:
         raise FileLockedError(f"another run has just finished writing {str(path)!r}")
 
@@ -60,20 +64,19 @@ def lock_folder(folder: Path) -> Iterator[int | None]:
 
 
 @contextlib.contextmanager
-def wait_for_lock(path: Path, *, patience_s: float = 60.0) -> Iterator[None]:
-    """Keep other runs from a file while it is read and written anew, and wait while one does so.
+def wait_for_lock(path: Path) -> Iterator[None]:
+    """Keep other runs from a file while it is read and written anew; a minute at most is waited.
 
     What is locked is ``PATH.lock`` beside it, since the file itself may be replaced.
 
     Args:
         path: The file, in a folder that exists.
-        patience_s: How long to wait.
 
     Raises:
         FileLockedError: Another run has held it all the time.
     """
     beside = path.with_name(path.name + ".lock")
-    give_up = time.monotonic() + patience_s
+    give_up = time.monotonic() + _PATIENCE_S
     while True:
         file = beside.open("a")
         try:
