@@ -409,8 +409,10 @@ def _walk(folder: Path, suffixes: frozenset[str], closed: list[OSError]) -> Iter
 
 def _open_file(path: str | os.PathLike[str]) -> int:
     try:
-        # O_NONBLOCK: opening a named pipe must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        # O_NONBLOCK: opening a named pipe must not wait for a writer. O_BINARY: on Windows some
+        # bytes would be taken for ends of lines, and one for the end of the file.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
     except FileNotFoundError as error:
         raise AudioError(f"no such file{_why_missing(os.fspath(path))}") from error
     except PermissionError as error:

@@ -287,7 +287,7 @@ def _stop_with_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     output = RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1", mode="resume")
     with output:
         next(output.merge(iter(WHOLE)))
-        monkeypatch.setattr(os, "pwrite", _refuse)
+        monkeypatch.setattr(os, "write", _refuse)
         raise KeyboardInterrupt
 
 

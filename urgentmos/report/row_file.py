@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from urgentmos.file_lock import FileLockedError, lock_file
+from urgentmos.name_bytes import CSV_ERRORS
 
 Value = str | int | float | None
 Record = Mapping[str, Value]
@@ -20,8 +21,6 @@ RowFormat = Literal["csv", "jsonl"]
 Key = TypeVar("Key", str, tuple[str, str])
 """What a row is about: one name, or one in each of two columns."""
 
-# Names of files need not be valid Unicode: their bytes go through unchanged.
-_ENCODING, _ENCODING_ERRORS = "utf-8", "surrogateescape"
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
 NO_ROOM = {
@@ -175,8 +174,9 @@ class RowFile:
     def _append(self, line: bytes, *, num_rows: int) -> None:
         written = 0
         try:
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
             while written < len(line):
-                written += os.pwrite(self._descriptor, line[written:], self._size + written)
+                written += os.write(self._descriptor, line[written:])
             # Side by side: an interrupt comes before or after both.
             self._size += written
             self.num_rows += num_rows
@@ -187,8 +187,10 @@ class RowFile:
 
 def _open_for_writing(path: Path, *, must_be_new: bool) -> int:
     check_place(path)
+    flags = os.O_RDWR | os.O_CREAT | (os.O_EXCL if must_be_new else 0)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if must_be_new else 0), 0o666)
+        # O_BINARY: on Windows line feeds would become two bytes each.
+        return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
     except FileExistsError as error:
         raise OutputError(
             f"{str(path)!r} exists: replace it with --overwrite, or write to another file"
@@ -200,7 +202,7 @@ def _csv_line(values: list[str]) -> bytes:
         '"' + value.replace('"', '""') + '"' if _NEEDS_QUOTES.search(value) else value
         for value in values
     )
-    return (",".join(fields) + "\n").encode(_ENCODING, _ENCODING_ERRORS)
+    return (",".join(fields) + "\n").encode("utf-8", CSV_ERRORS)
 
 
 def _read_csv(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
@@ -210,10 +212,10 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
     if header != expected:
         if expected.startswith(header):
             return  # The run ended before its first row.
-        names = header.decode(_ENCODING, _ENCODING_ERRORS).strip().split(",")
+        names = header.decode("utf-8", CSV_ERRORS).strip().split(",")
         raise OutputError(_differ(path, names, columns))
     is_whole = _ends_with_newline(path)
-    with path.open(newline="", encoding=_ENCODING, errors=_ENCODING_ERRORS) as text:
+    with path.open(newline="", encoding="utf-8", errors=CSV_ERRORS) as text:
         reader = csv.reader(text)
         next(reader)
         waiting: list[str] | None = None
