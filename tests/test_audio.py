@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import struct
 import sys
@@ -456,6 +457,28 @@ def test_a_reader_leaves_no_open_file(tmp_path: Path) -> None:
     for path in (bad, slow):
         with pytest.raises(AudioError):
             read_audio(path)
+    after = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"format": "MP3"}, {"format": "OGG", "subtype": "VORBIS"}],
+    ids=lambda options: options["format"],
+)
+def test_a_failing_disk_is_the_reason_of_its_file_and_leaves_it_closed(
+    tmp_path: Path, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "a", _noise(1.0, SAMPLE_RATE), SAMPLE_RATE, **options)
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    # Tags and pages are read here, the rest by libsndfile.
+    monkeypatch.setattr(os, "read", fail)
+    with pytest.raises(AudioError, match="cannot be read: Input/output error"):
+        read_audio(path)
     after = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     assert after == before
 

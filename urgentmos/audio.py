@@ -1,5 +1,6 @@
 """Audio files to mono waveforms at the model's rate, whole or block by block."""
 
+import contextlib
 import os
 import re
 import stat
@@ -129,7 +130,8 @@ class AudioReader:
         self._stream: MpegStream | None = None
         self._states_length = True
         try:
-            self._file = self._open(suffix=Path(path).suffix.lower())
+            with _failing_disk_told():
+                self._file = self._open(suffix=Path(path).suffix.lower())
         except AudioError:
             self._close_descriptors()
             raise
@@ -210,8 +212,9 @@ class AudioReader:
             yield mono if resampler is None else resampler.resample_chunk(mono)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        with _failing_disk_told():
+            self._broken_off = self._broken_off or self._header_claims_more()
         self.is_read = True
-        self._broken_off = self._broken_off or self._header_claims_more()
         if self.num_samples == 0:
             raise AudioError("no samples: the file has a header and no audio")
         if self.duration_s < self._min_duration_s:
@@ -431,6 +434,14 @@ def _open_file(path: str | os.PathLike[str]) -> int:
             os.close(descriptor)
             raise AudioError(reason)
     return descriptor
+
+
+@contextlib.contextmanager
+def _failing_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _why_missing(name: str) -> str:
