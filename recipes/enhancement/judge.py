@@ -19,6 +19,7 @@ import urgentmos
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.labels.catalogue import LABELLERS
 from urgentmos.simulate.levels import with_level_of
+from urgentmos.whole_file import whole_file
 
 LABELS = ("pesq", "estoi", "dnsmos", "distill_mos")
 SHOWN = ("pesq", "estoi", "si_sdr", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "distill_mos")
@@ -105,7 +106,9 @@ def _kept(
     path: Path, compute: Callable[[list[Waveform]], Scores], recordings: list[Waveform]
 ) -> Scores:
     if not path.exists():
-        path.write_text(json.dumps(compute(recordings), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(compute(recordings), indent=1) + "\n"
+        with whole_file(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     scores: Scores = json.loads(path.read_text(encoding="utf-8"))
     return scores
 

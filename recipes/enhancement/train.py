@@ -24,6 +24,7 @@ from torch import Tensor
 import urgentmos
 from urgentmos.config import from_dict
 from urgentmos.labels.estoi import Estoi
+from urgentmos.whole_file import whole_file
 
 START_RATE, RATE = 1e-3, 3e-4
 """Learning rates of the start, and of the ways."""
@@ -232,9 +233,10 @@ def _keep(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / "enhancer.safetensors")
-    # Last, for it says that the run is finished.
+    # Last and whole, for it says that the run is finished.
     text = json.dumps({"settings": settings, **record}, indent=1)
-    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+    with whole_file(folder / "run.json") as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from urgentmos.data.sampler import Progress
 from urgentmos.file_lock import FileLockedError, lock_folder
 from urgentmos.model.checkpoint import load_model
 from urgentmos.training.config import RunConfig
+from urgentmos.training.run_folder import RunFolder
 from urgentmos.training.run_state import RunStateError
 from urgentmos.training.trainer import Trainer, TrainingError
 
@@ -128,6 +129,23 @@ def test_a_killed_and_resumed_run_has_the_history_of_one_run(make_run: MakeRun) 
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert "lcc/mean" in lines[1]
+
+
+def test_a_kill_while_the_history_is_cut_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = tmp_path / "history.jsonl"
+    history.write_text('{"step": 1}\n{"step": 2}\n')
+    before = history.read_text()
+
+    def killed(path: Path, text: str, **keywords: str) -> None:
+        path.write_bytes(b'{"st')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(tmp_path, write=True).cut_history(1)
+    assert history.read_text() == before
 
 
 def test_a_killed_and_resumed_run_has_the_curves_of_one_run(

@@ -155,7 +155,9 @@ class RunFolder:
         if not self._write or not path.exists():
             return
         whole = read_whole_lines(path)
-        path.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        with whole_file(path) as unfinished:
+            unfinished.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def export(
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]
