@@ -78,3 +78,16 @@ def test_a_broken_line_in_the_middle_is_named(path: Path) -> None:
     path.write_text("{broken\n" + path.read_text())
     with pytest.raises(PartFileError, match=r"part\.jsonl:1: not JSON"):
         PartFile(path, tools=TOOLS)
+
+
+@pytest.mark.parametrize("line", [b"5", b'{"tools": 5}', b'{"uid": "a", "metric": {}}'])
+def test_a_line_of_something_else_is_named(path: Path, line: bytes) -> None:
+    path.write_bytes(line + b"\n")
+    with pytest.raises(PartFileError, match=r"part\.jsonl:1: damaged"):
+        PartFile(path, tools=TOOLS)
+
+
+def test_a_file_that_is_not_text_is_named(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(PartFileError, match=r"part\.jsonl: damaged"):
+        PartFile(path, tools=TOOLS)

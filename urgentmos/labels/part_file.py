@@ -32,7 +32,7 @@ class PartFile:
             tools: Version of the tool behind each wanted label.
 
         Raises:
-            PartFileError: It holds labels of another tool version or precision.
+            PartFileError: It holds labels of another tool version or precision, or is damaged.
             FileLockedError: Another job is writing it.
         """
         self._path = path
@@ -83,15 +83,24 @@ class PartFile:
 
     def _read(self, tools: Mapping[str, str]) -> None:
         cut_broken_line(self._path)
-        for number, text in enumerate(read_whole_lines(self._path), start=1):
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise PartFileError(f"{self._path}:{number}: not JSON: {error}") from error
+        try:
+            lines = read_whole_lines(self._path)
+        except UnicodeDecodeError as error:
+            raise PartFileError(f"{self._path}: damaged: {error}") from error
+        for number, text in enumerate(lines, start=1):
+            self._take(text, tools, where=f"{self._path}:{number}")
+
+    def _take(self, text: str, tools: Mapping[str, str], *, where: str) -> None:
+        try:
+            line = json.loads(text)
             if "tools" in line:
                 self._check_tools(line["tools"], tools)
             else:
                 self._merge(Outcome(**line))
+        except json.JSONDecodeError as error:
+            raise PartFileError(f"{where}: not JSON: {error}") from error
+        except (AttributeError, TypeError) as error:
+            raise PartFileError(f"{where}: damaged: {error}") from error
 
     def _check_tools(self, then: Mapping[str, str], now: Mapping[str, str]) -> None:
         for label in then.keys() & now.keys():
