@@ -1,5 +1,6 @@
 """Prepare TCD-VoIP: degradations of voice calls, rated by 24 listeners."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def _votes(folder: Path, problems: Problems) -> Iterator[RatedFile]:
     if workbook is None:
         return
     files = {path.name: path for path in sorted(folder.rglob("*.wav"))}
-    sheets = require("openpyxl", extra="corpora").load_workbook(workbook, read_only=True)
-    if SHEET not in sheets.sheetnames:
-        problems.add("unreadable table", f"{workbook}: no sheet {SHEET!r} in {sheets.sheetnames}")
-        return
-    rows = sheets[SHEET].iter_rows(values_only=True)
+    load = require("openpyxl", extra="corpora").load_workbook
+    with contextlib.closing(load(workbook, read_only=True)) as sheets:
+        if SHEET not in sheets.sheetnames:
+            found = sheets.sheetnames
+            problems.add("unreadable table", f"{workbook}: no sheet {SHEET!r} in {found}")
+            return
+        rows = iter(list(sheets[SHEET].iter_rows(values_only=True)))
     header = [str(cell).strip() for cell in next(rows, ())]
     missing = [name for name in ("Filename", "ConditionID") if name not in header]
     if missing:
