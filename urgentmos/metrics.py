@@ -10,9 +10,6 @@ INTELLIGIBILITY = "intelligibility"
 SPEAKER = "speaker"
 SPECTRAL = "spectral"
 
-GROUPS = (NOISE_AND_DISTORTION, NATURALNESS, INTELLIGIBILITY, SPEAKER, SPECTRAL)
-"""Metric groups in the order of UrgentMOS, Table 1."""
-
 
 class UnknownMetricError(ValueError):
     """A metric name that is not in the table."""

@@ -38,7 +38,12 @@ def make_sampler(lengths: list[int], *, window: Window = WINDOW, **options: obje
 
 
 def epoch_of(sampler: BatchSampler, epoch: int = 0) -> list[BatchPlan]:
-    return list(islice(sampler.plans(Progress(epoch, 0)), sampler.num_batches(epoch)))
+    plans: list[BatchPlan] = []
+    for plan in sampler.plans(Progress(epoch, 0)):
+        plans.append(plan)
+        if plan.after.epoch > epoch:
+            break
+    return plans
 
 
 def leads(plan: BatchPlan) -> list[int]:

@@ -16,6 +16,9 @@ from torch import Tensor
 from urgentmos.data.array_store import StoredArrays
 from urgentmos.ndarray import NDArray
 
+_MOMENT_FRAMES = 100_000
+"""From about how many frames mean and deviation are taken, at most twice as many."""
+
 
 class StoredStates(NamedTuple):
     """Hidden states of a batch.
@@ -78,12 +81,10 @@ class FeatureStore:
             row[:, :length] = torch.from_numpy(states).transpose(0, 1)
         return StoredStates(hidden, torch.from_numpy(lengths))
 
-    def moments(
-        self, *, max_frames: int = 100_000
-    ) -> tuple[Float[Tensor, "layers dim"], Float[Tensor, "layers dim"]]:
+    def moments(self) -> tuple[Float[Tensor, "layers dim"], Float[Tensor, "layers dim"]]:
         """Give mean and standard deviation of every feature over evenly chosen frames."""
         ends = np.cumsum(self._states.counts)
-        chosen = np.arange(0, ends[-1], max(1, ends[-1] // max_frames))
+        chosen = np.arange(0, ends[-1], max(1, ends[-1] // _MOMENT_FRAMES))
         recordings = np.searchsorted(ends, chosen, side="right")
         rows = chosen + (self._states.begins + self._states.counts - ends)[recordings]
         states = torch.from_numpy(self._states.rows[rows][:, self.selected]).float()

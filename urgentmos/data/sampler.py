@@ -153,10 +153,6 @@ class BatchSampler:
                     after=after,
                 )
 
-    def num_batches(self, epoch: int) -> int:
-        """Count the batches of an epoch; it varies a little with the partners drawn."""
-        return len(self._draw(epoch).batches)
-
     def _batches(self, start: Progress) -> Iterator[tuple["_EpochDraw", Positions, Progress]]:
         """Give the leads of each batch, and the progress once it is used."""
         epoch, batch = start

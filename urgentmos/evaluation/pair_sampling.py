@@ -38,13 +38,11 @@ class Sample:
     """Pairs of one category.
 
     Attributes:
-        pairs: The two recordings of each pair, as places in the corpus, in order of ``hashes``.
-        hashes: Number of each pair, ascending.
+        pairs: The two recordings of each pair, as places in the corpus, in order of their hashes.
         num_possible: Eligible pairs that there are in all.
     """
 
     pairs: Int[NDArray[np.int64], "pairs 2"]
-    hashes: UInt64[NDArray[np.uint64], " pairs"]
     num_possible: int
 
 
@@ -85,7 +83,7 @@ class PairSampler:
             pairs, hashes = np.concatenate([pairs, found]), np.concatenate([hashes, found_hashes])
             kept = np.argsort(hashes, kind="stable")[:size]
             pairs, hashes = pairs[kept], hashes[kept]
-        return Sample(pairs, hashes, num_possible)
+        return Sample(pairs, num_possible)
 
     def related(
         self, a: NDArray[np.int64], b: NDArray[np.int64], category: Category

@@ -141,6 +141,9 @@ def package_version(distribution: str, *, install: str = INSTALL) -> str:
         ) from error
 
 
+_CACHED_REFERENCES = 8
+
+
 class ReferenceCache(Generic[Value]):
     """What a tool computed from the last few references.
 
@@ -148,10 +151,9 @@ class ReferenceCache(Generic[Value]):
     half of the work.
     """
 
-    def __init__(self, compute: Callable[[Waveform], Value], *, size: int = 8) -> None:
-        """Remember the results of ``compute`` on the ``size`` last used references."""
+    def __init__(self, compute: Callable[[Waveform], Value]) -> None:
+        """Remember the results of ``compute`` on the references used last."""
         self._compute = compute
-        self._size = size
         self._values: OrderedDict[bytes, Value] = OrderedDict()
 
     def get(self, reference: Waveform) -> Value:
@@ -160,6 +162,6 @@ class ReferenceCache(Generic[Value]):
         if key not in self._values:
             self._values[key] = self._compute(reference)
         self._values.move_to_end(key)
-        if len(self._values) > self._size:
+        if len(self._values) > _CACHED_REFERENCES:
             self._values.popitem(last=False)
         return self._values[key]

@@ -41,7 +41,6 @@ def read_table(
     *,
     columns: Sequence[str],
     header: bool = True,
-    delimiter: str = ",",
 ) -> Iterator[dict[str, str]]:
     """Read the rows of a text table.
 
@@ -50,13 +49,10 @@ def read_table(
         problems: Where a missing or unreadable table, or a row with too few cells, is noted.
         columns: Columns that must be there; without a header, the names of the first ones.
         header: Whether the first line names the columns.
-        delimiter: Between cells.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(
-                file, None if header else list(columns), delimiter=delimiter, restkey=""
-            )
+            reader = csv.DictReader(file, None if header else list(columns), restkey="")
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 found = ", ".join(map(str, reader.fieldnames or ()))
