@@ -10,7 +10,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from urgentmos.audio import MAX_LEVEL
-from urgentmos.masks import lengths_to_mask
+from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
 from urgentmos.model.assessor import Assessor, as_lengths, channel_hint, has_channels_last
 from urgentmos.model.checkpoint import as_assessor
@@ -176,11 +176,7 @@ class QualityLoss(nn.Module):
                 # Before resampling, which would let the first sound ring into the silence.
                 waveform, lengths = drop_edge_silence(waveform, lengths)
                 waveform = resample(waveform, from_rate=sample_rate, to_rate=self.sample_rate)
-                lengths = torch.div(
-                    lengths * self.sample_rate + sample_rate - 1,
-                    sample_rate,
-                    rounding_mode="floor",
-                )
+                lengths = divide_up(lengths * self.sample_rate, sample_rate)
             return windowed_scores(
                 network,
                 waveform,

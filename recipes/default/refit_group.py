@@ -24,7 +24,7 @@ from urgentmos.data.dataset import label_matrix
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import DecodedWaveforms, read_padded
+from urgentmos.data.waveforms import DecodedWaveforms, read_whole
 from urgentmos.masks import lengths_to_mask, masked_mean
 from urgentmos.metrics import METRICS, get_metric
 from urgentmos.model.assessor import Assessor
@@ -54,10 +54,9 @@ def encode(
     )
     found: dict[int, Tensor] = {}
     for batch in tqdm(batches, desc="features"):
-        lengths = waveforms.lengths[batch]
-        padded = torch.from_numpy(read_padded(waveforms, batch, lengths=lengths))
+        padded, lengths = map(torch.from_numpy, read_whole(waveforms, batch))
         with assessor.inference():
-            heard = drop_edge_silence(padded, torch.from_numpy(lengths))
+            heard = drop_edge_silence(padded, lengths)
             features, mask = assessor.network.features(*heard)
         for position, each, valid in zip(batch.tolist(), features, mask, strict=True):
             found[position] = each[valid].to(torch.float16).clone()

@@ -25,7 +25,7 @@ from urgentmos.data.dataset import label_matrix
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import DecodedWaveforms, read_padded
+from urgentmos.data.waveforms import DecodedWaveforms, read_whole
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model
 from urgentmos.precision import Precision
@@ -51,8 +51,7 @@ def score(assessor: Assessor, recordings: list[Recording], *, batch_samples: int
     waveforms = DecodedWaveforms(recordings)
     scores = np.zeros((len(recordings), len(assessor.metrics)))
     for batch in tqdm(plan_whole_recordings(waveforms.lengths, batch_samples=batch_samples)):
-        lengths = waveforms.lengths[batch]
-        padded = read_padded(waveforms, batch, lengths=lengths)
+        padded, lengths = read_whole(waveforms, batch)
         given = assessor.score(padded, SAMPLE_RATE, lengths=lengths)
         columns = [given[metric].float() for metric in assessor.metrics]
         scores[batch] = torch.stack(columns, dim=1).cpu().numpy()

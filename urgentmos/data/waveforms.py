@@ -125,23 +125,31 @@ def read_padded(
     waveforms: Waveforms,
     positions: NDArray[np.int64],
     *,
+    starts: NDArray[np.int64],
     lengths: NDArray[np.int64],
-    starts: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """Read a part of each of some recordings: one row each, zero beyond its length.
 
     Args:
         waveforms: Where they come from.
         positions: Which recordings.
+        starts: First sample of each part.
         lengths: Samples of each part.
-        starts: First sample of each; 0 when None.
     """
     padded = np.zeros((len(positions), lengths.max()), dtype=np.float32)
-    starts = np.zeros_like(lengths) if starts is None else starts
     parts = zip(padded, positions.tolist(), starts.tolist(), lengths.tolist(), strict=True)
     for row, position, start, length in parts:
         waveforms.read_into(row[:length], position, start=start)
     return padded
+
+
+def read_whole(
+    waveforms: Waveforms, positions: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Read some recordings, a row each, zero beyond its end; give them and their lengths."""
+    lengths = waveforms.lengths[positions]
+    starts = np.zeros_like(lengths)
+    return read_padded(waveforms, positions, starts=starts, lengths=lengths), lengths
 
 
 def open_cache(path: str | Path, recordings: Sequence[Recording]) -> CachedWaveforms:

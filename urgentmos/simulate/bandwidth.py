@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import soxr
 
+from urgentmos.data.alignment import shifted
 from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import (
     SAMPLE_RATE,
@@ -79,7 +80,7 @@ def _apply_rate(
     quality = params["resampler"]
     lower = soxr.resample(waveform, SAMPLE_RATE, params["rate_hz"], quality)
     back = soxr.resample(lower, params["rate_hz"], SAMPLE_RATE, quality)
-    return _fitted(back, len(waveform))
+    return shifted(back, delay=0, num_samples=len(waveform))
 
 
 def _sample_aliasing(strength: float, rng: np.random.Generator, sources: Sources) -> Params:
@@ -140,10 +141,6 @@ def _apply_equaliser(
         return np.asarray(10 ** (total_db / 20))
 
     return with_level_of(filtered(waveform, gain), waveform)
-
-
-def _fitted(waveform: Waveform, num_samples: int) -> Waveform:
-    return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
 
 
 TELEPHONE_BAND = DistortionKind(_sample_telephone, _apply_band, stage=2)

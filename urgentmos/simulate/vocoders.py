@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from urgentmos.data.alignment import shifted
 from urgentmos.extras import require
 from urgentmos.ndarray import NDArray
 from urgentmos.simulate.distortion import (
@@ -75,7 +76,7 @@ def _apply_world(
     aperiodicity += params["voicing_share"] * (target - aperiodicity)
     aperiodicity = np.clip(aperiodicity, 1e-3, 1 - 1e-9)
     result = world.synthesize(pitch, envelope, aperiodicity, SAMPLE_RATE, PERIOD_MS)
-    result = np.pad(result[: len(waveform)], (0, max(0, len(waveform) - len(result))))
+    result = shifted(result, delay=0, num_samples=len(waveform))
     return with_level_of(result.astype(np.float32), waveform)
 
 

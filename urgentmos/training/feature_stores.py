@@ -15,7 +15,7 @@ from urgentmos.audio import SAMPLE_RATE
 from urgentmos.data.array_store import Made, open_arrays
 from urgentmos.data.features import FeatureStore
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import Waveforms, read_padded
+from urgentmos.data.waveforms import Waveforms, read_whole
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.network import AssessorNetwork
@@ -112,8 +112,7 @@ class FeatureStores:
             yield batch, [h[:n] for h, n in zip(hidden, output.lengths.tolist(), strict=True)]
 
     def _read(self, batch: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        lengths = self._waveforms.lengths[batch]
-        waveform = read_padded(self._waveforms, batch, lengths=lengths)
+        waveform, lengths = read_whole(self._waveforms, batch)
         return torch.from_numpy(waveform), torch.from_numpy(lengths)
 
 

@@ -15,7 +15,7 @@ from urgentmos.data.groups import Positions
 from urgentmos.data.manifest import Recording
 from urgentmos.data.pairs import Matching, PairTable
 from urgentmos.data.sampler import plan_whole_recordings
-from urgentmos.data.waveforms import Waveforms, read_padded
+from urgentmos.data.waveforms import Waveforms, read_whole
 from urgentmos.model.encoders import EncoderOutput
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
@@ -171,8 +171,7 @@ class Validation:
         return cmos
 
     def _load(self, positions: Positions, device: torch.device) -> tuple[Tensor, Tensor]:
-        lengths = self._waveforms.lengths[positions]
-        waveform = read_padded(self._waveforms, positions, lengths=lengths)
+        waveform, lengths = read_whole(self._waveforms, positions)
         return torch.from_numpy(waveform).to(device), torch.from_numpy(lengths).to(device)
 
     def _states(self, positions: Positions, device: torch.device) -> dict[int, EncoderOutput]:
