@@ -295,7 +295,9 @@ def test_native_pairs_keep_their_partner_and_their_cmos() -> None:
     recordings = [recording(str(i), mos=float(i)) for i in range(3)] + [
         recording(str(i)) for i in (3, 4)
     ]
-    native = NativePairs(a=np.array([3]), b=np.array([4]), cmos=np.array([-1.0]))
+    native = NativePairs(
+        a=np.array([3]), b=np.array([4]), cmos=np.array([-1.0]), graded=np.array([False])
+    )
     table = PairTable(recordings, delta=0.5, native=native)
     assert table.leads.tolist() == [0, 1, 2, 3]
     for seed in range(5):
@@ -306,3 +308,13 @@ def test_native_pairs_keep_their_partner_and_their_cmos() -> None:
     assert targets.cmos.tolist() == [-1.0, 1.0, 2.0]
     assert targets.preference.tolist() == [-1, 1, 1]
     assert np.isnan(table.compare(np.array([3]), np.array([0])).cmos).all()
+
+
+def test_delta_makes_ties_of_graded_scores_and_of_no_verdict() -> None:
+    a, b = np.array([0, 2, 4, 6]), np.array([1, 3, 5, 7])
+    native = NativePairs(
+        a=a, b=b, cmos=np.array([1.0, 0.0, 1.0, -1.5]), graded=np.array([False, False, True, True])
+    )
+    table = PairTable([recording(str(i)) for i in range(8)], delta=1.0, native=native)
+    assert table.compare(a, b).preference.tolist() == [1, 0, 0, -1]
+    assert table.compare(b, a).preference.tolist() == [-1, 0, 0, 1]

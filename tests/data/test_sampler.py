@@ -236,7 +236,12 @@ def test_validation_takes_every_recording_whole_and_once(lengths: list[int]) -> 
 
 def test_of_a_native_pair_only_the_first_leads_and_the_second_is_beside_it() -> None:
     recordings = [Recording(Path(f"/{i}"), str(i), "s", "r", 1.0) for i in range(6)]
-    native = NativePairs(a=np.array([2, 4]), b=np.array([3, 5]), cmos=np.array([1.0, 0.0]))
+    native = NativePairs(
+        a=np.array([2, 4]),
+        b=np.array([3, 5]),
+        cmos=np.array([1.0, 0.0]),
+        graded=np.array([False, False]),
+    )
     sampler = BatchSampler(
         np.full(6, 50),
         [r.uid for r in recordings],

@@ -1,6 +1,6 @@
 import numpy as np
 
-from urgentmos.evaluation.mos_rmbench import Benchmark
+from urgentmos.evaluation.mos_rmbench import Benchmark, build_benchmark
 from urgentmos.evaluation.mos_rmbench_report import (
     accuracy_tables,
     percentile_table,
@@ -73,3 +73,23 @@ def test_a_dataset_of_which_nothing_was_scored_has_no_accuracy_and_then_overall_
     for table in triplet_tables(on_triplets):
         assert np.isnan([table.rows[0]["nisqa"], table.rows[0]["Overall"]]).all()
         assert np.isnan([table.rows[1]["bvcc"], table.rows[1]["Overall"]]).all()
+
+
+def test_a_dataset_without_pairs_takes_no_number_from_the_others(
+    corpora: list[RatedCorpus],
+) -> None:
+    lone = RatedCorpus("somos", corpora[1].recordings[:1])
+    benchmark = build_benchmark([corpora[0], lone])
+    oracle = ScorePredictor(
+        "oracle",
+        {r.audio_path: r.metrics["mos"] for c in (corpora[0], lone) for r in c.recordings},
+    )
+    on_pairs, on_triplets = (
+        [PairAnswers(pairs, {"oracle": oracle.prefer(pairs, delta=0.5)}) for pairs in sets.values()]
+        for sets in (benchmark.pair_sets, benchmark.triplets)
+    )
+    _, row = accuracy_tables(on_pairs)[0].rows
+    assert np.isnan(row["somos"])
+    assert row["Overall"].value == 1.0
+    accuracy, cycles = triplet_tables(on_triplets)
+    assert (accuracy.rows[0]["Overall"], cycles.rows[0]["Overall"]) == (1.0, 0.0)

@@ -1,11 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from urgentmos.evaluation.bootstrap import Resampling
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.rating_report import (
+    metric_table,
     rating_difference_table,
+    rating_table,
     system_table,
 )
 from urgentmos.evaluation.ratings import RatedCorpus
@@ -81,3 +84,20 @@ def test_a_difference_says_on_how_many_files_it_is(
     second = predict_place(corpus, fails_on="b")
     (row,) = rating_difference_table([corpus], [predict_place(corpus), second], resampling=FEW).rows
     assert (len(corpus.recordings), row["files"]) == (6, 4)
+
+
+def test_squared_errors_are_between_numbers_on_one_scale(
+    little_corpus: LittleCorpus, predict_place: PredictPlace
+) -> None:
+    recordings = [
+        replace(recording, metrics={**recording.metrics, "pesq": 2.0 + place / 10})
+        for place, recording in enumerate(little_corpus("a", "b", "c").recordings)
+    ]
+    mos = predict_place(RatedCorpus("little", recordings))
+    both = [mos, replace(mos, metric="pesq")]
+    for scale, has_mse in (((1.0, 5.0), True), ((0.0, 100.0), False)):
+        corpus = RatedCorpus("little", recordings, scale)
+        (rated,) = rating_table([corpus], [mos], resampling=FEW).rows
+        rows = {row["metric"]: row for row in metric_table([corpus], both, resampling=FEW).rows}
+        assert (rated["MSE"] is not None) == (rows["mos"]["MSE"] is not None) == has_mse
+        assert rows["pesq"]["MSE"] is not None

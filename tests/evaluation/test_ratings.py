@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from urgentmos.data.manifest import ManifestError
 from urgentmos.evaluation.ratings import RatingError, read_rated_corpora
 
 RATED = {
@@ -42,6 +43,15 @@ def test_one_manifest_holds_corpora_on_their_own_scales(tmp_path: Path) -> None:
     assert (second.name, second.scale, second.ratings.tolist()) == ("lj", (0.0, 100.0), [60.0])
     assert first.recordings[0].audio_path == tmp_path / "a/c0_f1.flac"
     assert first.recordings[0].meta["votes"] == 7
+
+
+def test_a_reference_lies_beside_its_manifest_in_either_form(tmp_path: Path) -> None:
+    public = {**PUBLIC, "meta": {"reference_path": "clean/f1.flac"}}
+    for record in ({**RATED, "reference_path": "clean/f1.flac"}, public):
+        (corpus,) = read_rated_corpora(_write(tmp_path, record))
+        assert corpus.recordings[0].meta["reference_path"] == str(tmp_path / "clean/f1.flac")
+    with pytest.raises(ManifestError, match=r"rated.jsonl:1: reference_path: expected a non-empty"):
+        read_rated_corpora(_write(tmp_path, {**RATED, "reference_path": 3}))
 
 
 @pytest.mark.parametrize(

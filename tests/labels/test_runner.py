@@ -382,6 +382,8 @@ def test_narrow_band_files_get_narrow_band_pesq(
     write_manifest(path, [_recording(tmp_path / "n.wav", "n.wav")])
     # 4.644 would be wide band.
     assert _label(path, labels=["pesq"])["n"].metrics["pesq"] == pytest.approx(4.549, abs=1e-3)
+    content = json.loads(path.with_name("out.jsonl.labels.json").read_text())
+    assert content["tools"]["pesq"].endswith("16 kHz wide band, narrow band of 8 kHz files")
 
 
 def test_the_sidecar_names_the_tools_of_this_and_earlier_runs(manifest: Path) -> None:

@@ -39,6 +39,23 @@ def pair_manifest(manifest: Path, tmp_path: Path) -> Path:
     return path
 
 
+def test_whether_a_file_holds_verdicts_is_decided_file_by_file(
+    make_run: MakeRun, pair_manifest: Path, tmp_path: Path
+) -> None:
+    graded = tmp_path / "graded.jsonl"
+    lines = [json.loads(line) for line in pair_manifest.read_text().splitlines()]
+    for line, cmos in zip(lines, (1.0, -2.5, 0.5), strict=True):
+        line["metrics"]["mos_overall"] = cmos
+    graded.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = {"pair_manifests": [str(pair_manifest), str(graded)], "pairs": {}, "delta": 1.0}
+    trainer = Trainer(make_run(data=data))
+    targets = []
+    for batch in islice(trainer._batches(Progress()), trainer._sampler.num_batches(0)):
+        targets += zip(batch.cmos.tolist(), batch.preference.tolist(), strict=True)
+    verdicts, scores = [(-1.0, -1), (0.0, 0), (1.0, 1)], [(-2.5, -1), (0.5, 0), (1.0, 0)]
+    assert sorted(targets) == sorted(verdicts + scores)
+
+
 def test_a_run_on_native_pairs_learns_the_targets_of_the_file(
     make_run: MakeRun, pair_manifest: Path
 ) -> None:

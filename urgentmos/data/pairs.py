@@ -34,7 +34,13 @@ class PairError(ValueError):
     """The recordings cannot be paired as asked."""
 
 
-def preference(cmos: Values, *, delta: float) -> Positions:
+def is_graded(cmos: Values) -> bool:
+    """Tell scores that say by how much one recording is better from verdicts alone: +1, 0, -1."""
+    sizes = np.abs(cmos)
+    return len(np.unique(sizes[sizes > RATING_TOLERANCE])) > 1
+
+
+def preference(cmos: Values, *, delta: float | Values) -> Positions:
     """Turn score differences into preferences (UrgentMOS, Eq. 6).
 
     The public UrgentMOS code calls +delta and -delta both "A better"; here a difference of exactly
@@ -73,11 +79,13 @@ class NativePairs:
         a: Position of each first recording.
         b: Position of each second recording.
         cmos: Comparison score, positive where A is better.
+        graded: Whether it says by how much; of verdicts alone none but 0 is a tie.
     """
 
     a: Positions
     b: Positions
     cmos: Values
+    graded: NDArray[np.bool_]
 
 
 class PairTable:
@@ -85,7 +93,7 @@ class PairTable:
 
     Args:
         recordings: The recordings; pairs name them by position.
-        delta: Largest MOS difference that is a tie.
+        delta: Largest MOS difference, or graded comparison score, that is a tie.
         native: Pairs whose members have no other partner, and no other target than their own.
 
     Attributes:
@@ -102,10 +110,13 @@ class PairTable:
         self.delta = delta
         self._native_partner = np.full(len(recordings), -1)
         self._native_cmos = np.full(len(recordings), np.nan)
+        self._native_tie = np.full(len(recordings), np.nan)
         self.leads: Positions = np.arange(len(recordings))
         if native is not None:
             self._native_partner[native.a], self._native_partner[native.b] = native.b, native.a
             self._native_cmos[native.a], self._native_cmos[native.b] = native.cmos, -native.cmos
+            tie = np.where(native.graded, delta, min(delta, STRENGTH_CMOS / 2))
+            self._native_tie[native.a] = self._native_tie[native.b] = tie
             self.leads = np.setdiff1d(self.leads, native.b)
         self.mos = np.array([r.metrics.get("mos", np.nan) for r in recordings])
         self.family, self.strength = families(recordings)
@@ -129,11 +140,11 @@ class PairTable:
 
         Within a family the preference follows the known strength. Its CMOS is the difference of
         the MOS labels where both exist, but never on the wrong side of zero. A native pair has its
-        own CMOS.
+        own CMOS, and delta makes no tie of a verdict.
         """
         native = self._native_partner[a] == b
         cmos = np.where(native, self._native_cmos[a], self.mos[a] - self.mos[b])
-        by_label = preference(cmos, delta=self.delta)
+        by_label = preference(cmos, delta=np.where(native, self._native_tie[a], self.delta))
         # A recording without a family has strength NaN, and so compares with nothing.
         by_strength = np.where(
             self.family[a] == self.family[b], np.sign(self.strength[b] - self.strength[a]), 0.0

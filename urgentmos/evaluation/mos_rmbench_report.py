@@ -177,7 +177,9 @@ def _shares(by_dataset: dict[str, Chosen]) -> dict[str, Cell]:
 
 def _unanswered(answers: Sequence[PairAnswers], name: str) -> dict[str, Cell]:
     """Give no number for datasets of which a predictor scored nothing, nor for all together."""
-    silent = [j.pair_set.name for j in answers if not j.preferences[name].has_answers]
+    # Of a dataset without pairs there was nothing to say.
+    asked = [j for j in answers if len(j.pair_set.pairs)]
+    silent = [j.pair_set.name for j in asked if not j.preferences[name].has_answers]
     # The pairs of a dataset that has no number must not count as wrong in that of all.
     return dict.fromkeys([*silent, "Overall"] if silent else [], float("nan"))
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from urgentmos.data.manifest import Pair
-from urgentmos.data.pairs import RATING_TOLERANCE, Matching, make_pairs
+from urgentmos.data.pairs import RATING_TOLERANCE, Matching, is_graded, make_pairs
 from urgentmos.evaluation.bootstrap import Unit
 from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
 from urgentmos.evaluation.ratings import RatedCorpus
@@ -53,7 +53,7 @@ class PairSet:
     @property
     def is_graded(self) -> bool:
         """Whether it is known by how much one recording is better, and not only which."""
-        return len(np.unique(np.abs(self.differences[self.strict]))) > 1
+        return is_graded(self.differences)
 
 
 def build_pair_set(

@@ -90,9 +90,11 @@ def metric_table(
             labels = corpus.labels(predictor.metric)
             scores = predictor.score(recording.audio_path for recording in corpus.recordings)
             found = agreement(labels, scores, resampling=resampling)
+            # Labels are in their metric's unit, ratings on the scale of their test.
+            with_mse = predictor.metric != "mos" or corpus.scale == FIVE_POINT
             table.rows.append(
                 {"corpus": corpus.name, "predictor": predictor.name, "metric": predictor.metric}
-                | _agreement_cells(found, "files", with_mse=True)
+                | _agreement_cells(found, "files", with_mse=with_mse)
             )
     return table
 

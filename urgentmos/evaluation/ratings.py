@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
-from urgentmos.data.manifest_fields import parse_metrics
+from urgentmos.data.manifest_fields import parse_metrics, parse_text
 from urgentmos.ndarray import NDArray
 
 Scale = tuple[float, float]
@@ -23,6 +23,7 @@ FIVE_POINT: Scale = (1.0, 5.0)
 Rated = tuple[Recording, Scale]
 
 _RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
+_NOT_META = (*_RATED_FIELDS, "metrics")
 # A minus stands at the start or after a space: elsewhere it is a hyphen, as in ACR-1-5.
 _SCALE = re.compile(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
 _UNKNOWN = frozenset({"", "-", "unknown"})
@@ -79,7 +80,8 @@ def read_rated_corpora(
     under ``metrics``, and any further field; a rating that is null or NaN is missing.
 
     Args:
-        path: JSON lines; relative audio paths resolve against its folder.
+        path: JSON lines; relative audio paths, and those of references (``meta.reference_path``, or
+            ``reference_path`` beside the rating), resolve against its folder.
         labels: Label tables to merge into a manifest of the public form.
         split: Keep only recordings whose ``meta.split`` is this one.
 
@@ -89,7 +91,8 @@ def read_rated_corpora(
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
             scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
-        ManifestError: A line is no JSON object, or the public form or ``metrics`` is broken.
+        ManifestError: A line is no JSON object, or the public form, ``metrics`` or
+            ``reference_path`` is broken.
     """
     path = Path(path)
     if _has_ratings(path):
@@ -147,6 +150,10 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
     # The rating is the label ``mos``, on its own scale.
     labels = parse_metrics(record.get("metrics") or {}, where=where)
     labels.pop("mos", None)
+    meta = {name: value for name, value in record.items() if name not in _NOT_META}
+    if meta.get("reference_path") is not None:
+        reference = parse_text(meta["reference_path"], "reference_path", where)
+        meta["reference_path"] = str(path.parent / reference)
     try:
         rating = math.nan if record["rating"] is None else float(record["rating"])
         recording = Recording(
@@ -156,11 +163,7 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
             reference_id=str(record["reference_id"]),
             duration=float(record["duration"]),
             metrics=labels if math.isnan(rating) else {"mos": rating, **labels},
-            meta={
-                name: value
-                for name, value in record.items()
-                if name not in (*_RATED_FIELDS, "metrics")
-            },
+            meta=meta,
         )
     except (TypeError, ValueError) as error:
         raise RatingError(f"{where}: expected text and numbers, got {record}: {error}") from error

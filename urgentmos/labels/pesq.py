@@ -28,15 +28,18 @@ INSTALL_PESQC2 = (
 class Pesq:
     """PESQ by package ``pesq`` (or ``pesqc2``), 16 kHz wide band.
 
-    A recording against itself gives 4.644. PESQ finds delays itself, but takes recording and
-    reference to be the same moments: what one of them lacks is no delay.
+    A recording against itself gives 4.644. Where recording and reference are both files of 8 kHz,
+    ``pesq`` is labelled with `narrow_band_pesq` instead, as in the URGENT scripts: another scale,
+    on which a recording against itself gives 4.549. PESQ finds delays itself, but takes recording
+    and reference to be the same moments: what one of them lacks is no delay.
     """
 
     def __init__(self, *, package: Literal["pesq", "pesqc2"] = "pesq") -> None:
         """Choose P.862.2 (``pesq``) or its Corrigendum 2 (``pesqc2``)."""
         self.metrics = (package,)
         install = INSTALL if package == "pesq" else INSTALL_PESQC2
-        self.version = f"{package_version(package, install=install)}, 16 kHz wide band"
+        narrow = ", narrow band of 8 kHz files" if package == "pesq" else ""
+        self.version = f"{package_version(package, install=install)}, 16 kHz wide band{narrow}"
         self._package = package
 
     def label(self, recording: Waveform, reference: Waveform | None) -> dict[str, float]:

@@ -38,7 +38,8 @@ class Start:
 
     Attributes:
         waveform: What the chain is applied to.
-        reference: Clean reference of the same length, or None.
+        reference: Clean reference, or None. It begins with the waveform, and is longer where
+            processed speech ends early: all that is made of this crop has the same one.
         reference_id: Same for all recordings of this crop or sentence.
         system: What made the waveform, or None for clean speech.
     """

@@ -34,7 +34,8 @@ class DataConfig:
         batch_seconds: Padded seconds per batch and process, partners counted.
         workers: Processes that read audio; 0 reads in the training process.
         pairs: Weight of each matching by which partners are drawn; empty draws none.
-        delta: Largest MOS difference that is a tie (UrgentMOS, Eq. 6).
+        delta: Largest MOS difference that is a tie (UrgentMOS, Eq. 6), or comparison score of a
+            file of ``pair_manifests`` that says by how much; verdicts alone stay as they are.
     """
 
     manifests: list[str]

@@ -1,6 +1,7 @@
 """The recordings of a run, split into training and validation."""
 
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 from urgentmos.data.hashing import lot
 from urgentmos.data.label_table import merge_labels
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
-from urgentmos.data.pairs import NativePairs, families
+from urgentmos.data.pairs import NativePairs, families, is_graded
 from urgentmos.data.references import References, list_references
 from urgentmos.data.waveforms import (
     DecodedWaveforms,
@@ -92,7 +93,8 @@ def load_corpus(
             label at all, or a rating is on another scale.
     """
     recordings = _read_labelled(config)
-    pairs = [pair for manifest in config.pair_manifests for pair in read_pairs(manifest)]
+    pair_sets = [read_pairs(manifest) for manifest in config.pair_manifests]
+    pairs = list(itertools.chain.from_iterable(pair_sets))
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
     num_by_side = Counter(sides.tolist())
     # Recordings of another split (test) are left out before anything is decoded.
@@ -113,7 +115,7 @@ def load_corpus(
         recordings=used,
         waveforms=waveforms,
         digest=_digest(used, sides.tolist(), pairs, with_references=with_references),
-        native=_native(pairs, num_train=len(train.recordings)),
+        native=_native(pair_sets, num_train=len(train.recordings)),
         references=_open_references(config, train) if with_references else None,
     )
 
@@ -209,12 +211,17 @@ def _members(pairs: list[Pair]) -> list[Recording]:
     ]
 
 
-def _native(pairs: list[Pair], *, num_train: int) -> NativePairs | None:
-    if not pairs:
+def _native(pair_sets: list[list[Pair]], *, num_train: int) -> NativePairs | None:
+    scores = [np.array([pair.cmos for pair in pairs], dtype=float) for pairs in pair_sets]
+    num_pairs = sum(map(len, scores))
+    if not num_pairs:
         return None
     # The members are the last of the training recordings.
-    first = num_train - 2 * len(pairs) + 2 * np.arange(len(pairs))
-    return NativePairs(a=first, b=first + 1, cmos=np.array([pair.cmos for pair in pairs]))
+    first = num_train - 2 * num_pairs + 2 * np.arange(num_pairs)
+    graded = [np.full(len(cmos), is_graded(cmos)) for cmos in scores]
+    return NativePairs(
+        a=first, b=first + 1, cmos=np.concatenate(scores), graded=np.concatenate(graded)
+    )
 
 
 def _check_labels(recordings: list[Recording], metrics: list[str]) -> None:
