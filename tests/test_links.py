@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(
     path
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("recipes/*/*.md"), *ROOT.glob("configs/**/*.md"))
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("configs/**/*.md"))
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

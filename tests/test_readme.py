@@ -16,6 +16,7 @@ import soundfile
 from urgentmos import load
 from urgentmos.audio import read_audio
 from urgentmos.cli import COMMANDS
+from urgentmos.data.manifest import read_manifest
 from urgentmos.metrics import METRICS
 from urgentmos.model import checkpoint
 
@@ -157,6 +158,14 @@ def test_the_extras_table_is_that_of_the_project() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(
         project["optional-dependencies"]
     )
+
+
+def test_the_manifest_it_shows_is_read(tmp_path: Path) -> None:
+    (line,) = re.findall(r"```\n(\{\"audio_path\".*?)\n```", README, flags=re.DOTALL)
+    (tmp_path / "manifest.jsonl").write_text(line.replace("\n", ""), encoding="utf-8")
+    (recording,) = read_manifest(tmp_path / "manifest.jsonl")
+    assert recording.metrics.keys() == {"mos", "pesq"}
+    assert recording.meta["reference_path"] == str(tmp_path / "clean" / "1.wav")
 
 
 def test_every_command_is_mentioned_and_every_mentioned_one_exists() -> None:

@@ -113,8 +113,10 @@ class LossMonitor:
 
         Raises:
             UnknownMetricError: There is no such metric.
-            ValueError: A measured metric is in the loss, is another than at the calls before, or
-                has not one value for each recording.
+            TypeError: The waveform is no tensor of floats, or the rate no whole number.
+            ValueError: The recordings cannot be scored, see ``QualityLoss``; or a measured metric
+                is in the loss, is another than at the calls before, or has not one value for each
+                recording.
         """
         given = {get_metric(name).name: values for name, values in measured.items()}
         in_both = [name for name in given if name in self._weights]

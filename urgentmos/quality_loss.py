@@ -67,6 +67,7 @@ class QualityLoss(nn.Module):
 
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
+            CheckpointError: The model cannot be loaded.
             TypeError: The weights are no mapping of names to numbers.
             ValueError: The reduction is unknown, no metric has weight or one that is not finite, or
                 gradient does not reach the waveform through one of the model's encoders.
@@ -134,6 +135,9 @@ class QualityLoss(nn.Module):
             sample_rate: Their rate in Hz.
             lengths: Samples of each where the batch is padded.
 
+        Returns:
+            One loss for each recording where the reduction is ``none``, otherwise a single one.
+
         Raises:
             TypeError: The waveform is no tensor of floats, or the rate no whole number.
             ValueError: The waveform has another shape or is on another device than the loss, or the
@@ -159,7 +163,22 @@ class QualityLoss(nn.Module):
         lengths: Integer[Tensor, " batch"] | Sequence[int] | None = None,
         metrics: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Give scores with gradient: those the loss is made of, or other ``metrics``."""
+        """Give the scores of each recording, with gradient.
+
+        Args:
+            enhanced: As for the loss, ``(batch, samples)``.
+            sample_rate: Their rate in Hz.
+            lengths: Samples of each where the batch is padded.
+            metrics: Metrics wanted; those that the loss is made of when None.
+
+        Returns:
+            Scores of each recording in the metric's unit, inside its range.
+
+        Raises:
+            UnknownMetricError: The model does not predict one of the metrics.
+            TypeError: As for the loss.
+            ValueError: As for the loss.
+        """
         (network,) = self._frozen
         weight = next(network.parameters())
         _check_waveform(enhanced, device=weight.device)

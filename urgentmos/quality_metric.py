@@ -55,6 +55,7 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
 
         Raises:
             UnknownMetricError: The model does not predict one of the metrics.
+            CheckpointError: The model cannot be loaded.
             ValueError: The list of metrics is empty.
         """
         super().__init__(**options)
@@ -88,6 +89,7 @@ class UrgentMOSMetric(_torchmetrics.Metric):  # type: ignore[misc, name-defined]
             lengths: Samples of each where the batch is padded.
 
         Raises:
+            TypeError: The waveform is no array or tensor, or the rate no whole number.
             ValueError: The waveform cannot be scored; see ``Assessor.score``.
         """
         if isinstance(waveform, Tensor) and self._assessor.device != waveform.device:

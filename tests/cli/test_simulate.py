@@ -5,6 +5,7 @@ import yaml
 from typer.testing import CliRunner
 
 from urgentmos.cli import build_app
+from urgentmos.simulate import tools
 from urgentmos.simulate.config import DEFAULT_WEIGHTS
 from urgentmos.simulate.kinds import DISTORTIONS
 
@@ -20,6 +21,29 @@ def test_list_names_every_kind_and_what_it_needs(run):
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == list(DISTORTIONS)
     assert "ffmpeg/libopus" in result.stdout
+
+
+@pytest.fixture
+def without_packages(monkeypatch):
+    """An installation without the packages of the extra ``simulate``."""
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    tools._available.cache_clear()
+    yield
+    tools._available.cache_clear()
+
+
+@pytest.mark.usefixtures("without_packages")
+def test_kinds_whose_packages_are_missing_are_named_or_left_out(run, material, tmp_path):
+    assert "world                 pyworld — not installed" in run("--list").stdout
+    kinds = "weights={mnru: 1.0, log_mmse: 1.0, world: 1.0}"
+    given = [kinds, "shares.synthesised=0.0", "--speech", material / "speech"]
+    result = run(*given, "-o", tmp_path / "out", "--recordings", 4)
+    assert result.exit_code == 2
+    assert "log_mmse needs scipy; world needs pyworld. Install Python packages" in result.stderr
+    assert "pip install 'urgentmos[simulate]'" in result.stderr
+    result = run("skip_missing=true", *given, "-o", tmp_path / "out", "--recordings", 4)
+    assert result.exit_code == 0, result.output
+    assert "left out: world, which needs pyworld" in result.stderr
 
 
 def test_folders_are_enough_to_simulate(run, material, tmp_path):

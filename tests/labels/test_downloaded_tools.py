@@ -30,7 +30,14 @@ def _install(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> N
     monkeypatch.setitem(sys.modules, name, module)
 
 
+def test_utmos_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", _fail(_not_found("torchaudio")))
+    with pytest.raises(MissingExtraError, match=r"torchaudio.*pip install 'urgentmos\[labels\]'"):
+        Utmos()
+
+
 def test_utmos_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch, noisy: np.ndarray) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(torch.hub, "load", _fail(URLError("no route")))
     with pytest.raises(MissingExtraError, match=r"tarepan/SpeechMOS.*no route.*copy"):
         Utmos().label(noisy, None)
@@ -43,6 +50,7 @@ def test_utmos_gives_the_networks_score(monkeypatch: pytest.MonkeyPatch, noisy: 
             assert rate == 16000
             return waveform.mean(dim=1)
 
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(torch.hub, "load", lambda *args, **kwargs: Mean())
     assert Utmos().label(noisy, None)["utmos"] == pytest.approx(noisy.mean(), abs=1e-6)
 

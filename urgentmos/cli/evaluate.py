@@ -65,7 +65,9 @@ def evaluate(
     delta: Annotated[
         float,
         typer.Option(
-            min=0.0, help="Largest tie: on a five-point scale, and in comparison scores of pairs."
+            min=0.0,
+            help="Largest difference that is a tie: on a five-point scale, and in the comparison "
+            "scores of pairs.",
         ),
     ] = 0.5,
     bootstrap: Annotated[
@@ -79,7 +81,8 @@ def evaluate(
         bool, typer.Option("--figures", help="Also draw figures (PNG) into the output folder.")
     ] = False,
     peer_cache: Annotated[
-        Path | None, typer.Option(help="Table that keeps the scores of peers.")
+        Path | None,
+        typer.Option(help="CSV that keeps the scores of peers; one in the user's cache otherwise."),
     ] = None,
     device: DeviceOption = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes for the peers.")] = 1,

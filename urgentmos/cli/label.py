@@ -36,7 +36,7 @@ def label(
     ] = None,
     precision: Annotated[
         Precision,
-        typer.Option(help="Of Distill-MOS; bfloat16 is twice as fast, ±0.01."),
+        typer.Option(help="Of Distill-MOS; bfloat16 is twice as fast and within 0.01."),
     ] = "float32",
     where: Annotated[
         list[str] | None,
@@ -50,7 +50,7 @@ def label(
 
     A recording names its reference in meta.reference_path. The two begin together and may differ by
     0.1 s at the end, which is cut; beyond that only labels that need no alignment have a value.
-    Some of them are looked at, and systems whose recordings are late are named.
+    A sample is checked, and systems whose recordings begin later or earlier are named.
 
     A killed run goes on where it stopped when called again; what failed is tried again. Exit status
     1 if a label failed on some recording (having no reference is no failure), 2 for wrong usage.

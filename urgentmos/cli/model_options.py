@@ -17,7 +17,9 @@ DeviceOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(help="bfloat16: faster where the hardware has it; moves scores by up to 2 %."),
+    typer.Option(
+        help="bfloat16: faster where the hardware has it; moves scores by about 2 % at most."
+    ),
 ]
 DecodersOption = Annotated[int, typer.Option(min=0, help="Threads that decode ahead of the model.")]
 

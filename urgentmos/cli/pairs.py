@@ -21,7 +21,8 @@ def pairs(
     matching: Annotated[
         Literal["ref", "corpus", "any", "strength"] | None,
         typer.Option(
-            help="May be compared: same content (the default), same corpus, any, same family."
+            help="Pairs of the same reference (the default), of the same corpus, of any two "
+            "recordings, or of one distortion in two strengths."
         ),
     ] = None,
     ordered: Annotated[
@@ -44,8 +45,8 @@ def pairs(
 ) -> None:
     """Write pairs of recordings with their comparison score, positive where A is better.
 
-    Native pairs pass through, capped and thinned by the same rules; what says how recordings are
-    paired is refused for them.
+    Pairs that listeners judged as such (native pairs) pass through, capped and thinned by the same
+    rules; --matching, --ordered and --labels are refused for them.
     """
     import numpy as np
 

@@ -29,8 +29,10 @@ def train(
 ) -> None:
     """Train a model from manifests.
 
-    In several processes: `torchrun --nproc-per-node 2 -m urgentmos train CONFIG`, or the same
-    after `accelerate launch`.
+    The models are `best` and `final` in the run folder, which the configuration names as `output`.
+    In several processes: `torchrun --nproc-per-node 2 -m urgentmos train CONFIG`, or
+    `accelerate launch -m urgentmos train CONFIG`. Exit status 1 if training had to stop, 2 for
+    wrong usage.
     """
     from urgentmos.config import load_config
     from urgentmos.training.config import RunConfig

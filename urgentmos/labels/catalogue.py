@@ -81,7 +81,7 @@ LABELLERS: dict[str, LabelTool] = {
         DistillMos.metrics,
         ("distillmos",),
     ),
-    "utmos": LabelTool(lambda _: Utmos(), Utmos.metrics, install="", downloads=True),
+    "utmos": LabelTool(lambda _: Utmos(), Utmos.metrics, ("torchaudio",), downloads=True),
     "scoreq": LabelTool(lambda _: Scoreq(), Scoreq.metrics, ("scoreq",), downloads=True),
     "nisqa_mos": LabelTool(
         lambda _: Nisqa(),

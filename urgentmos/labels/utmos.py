@@ -7,7 +7,7 @@ from urllib.error import URLError
 import torch
 
 from urgentmos.extras import MissingExtraError
-from urgentmos.labels.labeller import SAMPLE_RATE, Waveform, require_sound
+from urgentmos.labels.labeller import SAMPLE_RATE, Waveform, package_version, require_sound
 
 REPOSITORY = "tarepan/SpeechMOS:v1.2.0"
 ENTRY = "utmos22_strong"
@@ -18,6 +18,10 @@ class Utmos:
 
     metrics = ("utmos",)
     version = f"{REPOSITORY} {ENTRY}"
+
+    def __init__(self) -> None:
+        """Check for torchaudio: the fetched code imports it, and torch.hub refuses it without."""
+        package_version("torchaudio")
 
     def label(self, recording: Waveform, reference: Waveform | None = None) -> dict[str, float]:
         """Compute UTMOS of one recording; the reference is not used.

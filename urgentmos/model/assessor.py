@@ -95,6 +95,13 @@ class Assessor:
     ) -> None:
         """Wrap a network; it is put into evaluation mode.
 
+        Args:
+            network: The network.
+            config: What it was built from.
+            model_hash: Hash of configuration and weights, empty where it was never saved.
+            card: The model card: plain data.
+            precision: What matrix products and convolutions are computed in.
+
         Raises:
             ValueError: The precision is unknown.
         """
@@ -116,6 +123,9 @@ class Assessor:
 
     def to(self, device: str | torch.device) -> "Assessor":
         """Move the weights; returns the assessor itself.
+
+        Args:
+            device: As PyTorch names it: ``cpu``, ``cuda``, ``cuda:1``.
 
         Raises:
             DeviceError: There is no such device here.

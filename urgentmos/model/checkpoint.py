@@ -69,7 +69,9 @@ def load_model(
     Raises:
         DeviceError: There is no such device here.
         CheckpointError: There is no such model, or its files do not fit together.
-        MissingExtraError: It is on the Hub and huggingface_hub is not installed.
+        MissingExtraError: It is on the Hub and huggingface_hub is not installed, or an encoder
+            needs a package that is not, as that of ``accurate`` needs distillmos.
+        ValueError: The precision is unknown.
     """
     placed = find_device(device)
     folder = find_model(name)

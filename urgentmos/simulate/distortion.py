@@ -33,7 +33,7 @@ class DistortionKind:
             with the input.
         stage: Where the kind stands in a natural chain: room 0, noise 1, microphone 2,
             enhancement 3, re-synthesis 4, codec 5, network 6.
-        tools: Programs and encoders it runs, as in ``tools.missing_tools``.
+        tools: Programs, encoders and packages it runs, as in ``tools.missing_tools``.
         material: Recordings it draws on besides the waveform.
     """
 

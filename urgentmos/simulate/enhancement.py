@@ -62,6 +62,8 @@ def noise_floor(noisy: Power, *, quantile: float) -> Float[NDArray[Any], " bins"
 def _blind_kind(
     gain_of: Callable[[Power, Float[NDArray[Any], " bins"], Params], Gain],
     sample_own: Callable[[float, np.random.Generator], Params],
+    *,
+    tools: tuple[str, ...] = (),
 ) -> DistortionKind:
     """Add noise, guess its spectrum from the mixture, and apply a gain."""
 
@@ -81,7 +83,7 @@ def _blind_kind(
         floor = noise_floor(power, quantile=params["quantile"])
         return _resynthesised(noisy * gain_of(power, floor, params), waveform)
 
-    return DistortionKind(sample, apply, stage=3)
+    return DistortionKind(sample, apply, stage=3, tools=tools)
 
 
 def _own_subtraction(strength: float, rng: np.random.Generator) -> Params:
@@ -264,7 +266,7 @@ def _apply_leak(
 
 SPECTRAL_SUBTRACTION = _blind_kind(_subtraction_gain, _own_subtraction)
 WIENER = _blind_kind(_wiener_gain, _own_wiener)
-LOG_MMSE = _blind_kind(_log_mmse_gain, _own_log_mmse)
+LOG_MMSE = _blind_kind(_log_mmse_gain, _own_log_mmse, tools=("scipy",))
 MASK_ERRORS = DistortionKind(_sample_mask, _apply_mask, stage=3)
 COARSE_MASK = DistortionKind(_sample_coarse, _apply_coarse, stage=3)
 OVER_SUPPRESSION = DistortionKind(_sample_suppression, _apply_suppression, stage=3)

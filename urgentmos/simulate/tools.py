@@ -1,13 +1,18 @@
-"""External programs that distortions run, and which of them this machine lacks."""
+"""What distortions run beside this package, and which of it this machine lacks."""
 
 import shutil
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 
 from urgentmos.simulate import amr_wb
 
+PACKAGES = ("pyworld", "scipy")
+"""Python packages among the tools: those of the extra ``simulate``."""
+
 INSTALL = {
+    **dict.fromkeys(PACKAGES, "Python packages with pip install 'urgentmos[simulate]'"),
     "ffmpeg": "ffmpeg",
     "sox": "sox with libsox-fmt-all",
     "espeak-ng": "espeak-ng",
@@ -19,7 +24,7 @@ TIMEOUT_S = 60
 
 
 class MissingToolError(OSError):
-    """An external program or encoder is not installed."""
+    """A program, an encoder or a Python package is not installed."""
 
 
 class ToolError(RuntimeError):
@@ -30,7 +35,8 @@ def missing_tools(tools: Iterable[str]) -> list[str]:
     """Return the tools that cannot be run here.
 
     Args:
-        tools: Program names, ``ffmpeg/ENCODER``, ``sox/FORMAT`` or ``libvo-amrwbenc``.
+        tools: Program names, ``ffmpeg/ENCODER``, ``sox/FORMAT``, ``libvo-amrwbenc`` or one of
+            ``PACKAGES``.
     """
     return [tool for tool in tools if not _available(tool)]
 
@@ -69,6 +75,8 @@ def run_tool(command: list[str], *, stdin: bytes = b"") -> bytes:
 
 @cache
 def _available(tool: str) -> bool:
+    if tool in PACKAGES:
+        return find_spec(tool) is not None
     program, _, feature = tool.partition("/")
     if program == "libvo-amrwbenc":
         return amr_wb.available() and shutil.which("sox") is not None

@@ -303,7 +303,9 @@ def _apply_sinusoids(
     return with_level_of(result, waveform)
 
 
-WORLD = DistortionKind(_sample_world, _apply_world, stage=4)
-LINEAR_PREDICTION = DistortionKind(_sample_lpc, _apply_lpc, stage=4)
-CHANNEL_VOCODER = DistortionKind(_sample_channel, _apply_channel, stage=4)
+WORLD = DistortionKind(_sample_world, _apply_world, stage=4, tools=("pyworld",))
+LINEAR_PREDICTION = DistortionKind(_sample_lpc, _apply_lpc, stage=4, tools=("pyworld", "scipy"))
+CHANNEL_VOCODER = DistortionKind(
+    _sample_channel, _apply_channel, stage=4, tools=("pyworld", "scipy")
+)
 SINUSOIDS = DistortionKind(_sample_sinusoids, _apply_sinusoids, stage=4)
