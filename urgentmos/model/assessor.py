@@ -22,6 +22,7 @@ from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
+from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
 from urgentmos.model.tf32 import without_tf32
 from urgentmos.model.windowed import windowed_scores
@@ -219,6 +220,7 @@ class Assessor:
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """Compute without gradient and in this precision, in a training loop of another too."""
+        leave_lost_threads()
         halved = self.precision == "bfloat16"
         with (
             torch.inference_mode(),

@@ -22,6 +22,7 @@ from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
 from urgentmos.model.encoders import Encoder, as_saved
+from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.strict_weights import misfit
@@ -71,6 +72,7 @@ def load_model(
         CheckpointError: There is no such model, or its files do not fit together.
         MissingExtraError: It is on the Hub and huggingface_hub is not installed.
     """
+    leave_lost_threads()
     placed = find_device(device)
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)
