@@ -24,7 +24,7 @@ from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
 from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
-from urgentmos.model.tf32 import without_tf32
+from urgentmos.model.tf32 import with_whole_products, without_tf32
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.ndarray import NDArray
 from urgentmos.precision import Precision
@@ -226,6 +226,7 @@ class Assessor:
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=halved),
             without_tf32() if self.device.type == "cuda" else contextlib.nullcontext(),
+            with_whole_products(),
         ):
             yield
 
