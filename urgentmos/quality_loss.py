@@ -14,6 +14,7 @@ from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.metrics import METRICS, Metric, check_metrics
 from urgentmos.model.assessor import Assessor, as_lengths, channel_hint, has_channels_last
 from urgentmos.model.checkpoint import as_assessor
+from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.rates import check_rate
@@ -179,6 +180,7 @@ class QualityLoss(nn.Module):
             TypeError: As for the loss.
             ValueError: As for the loss.
         """
+        leave_lost_threads()
         (network,) = self._frozen
         weight = next(network.parameters())
         _check_waveform(enhanced, device=weight.device)

@@ -35,6 +35,17 @@ def test_one_recording_scores_as_in_a_batch(tiny_assessor: Assessor, speech: Spe
         assert float(score[1]) == pytest.approx(float(alone[name]), abs=1e-4)
 
 
+def test_one_metric_may_be_asked_for_by_its_name(
+    tiny_assessor: Assessor, speech: Speech, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", speech(0.5), 16000)
+    (row,) = tiny_assessor.score_files([tmp_path / "a.wav"], metrics="mos")
+    loss = QualityLoss(model=tiny_assessor)
+    assert list(row.scores) == ["mos"]
+    assert list(tiny_assessor.score(speech(0.5), 16000, metrics="mos")) == ["mos"]
+    assert list(loss.scores(torch.from_numpy(speech(0.5))[None], metrics="mos")) == ["mos"]
+
+
 def test_a_second_run_gives_the_same_scores_to_the_bit(
     tiny_assessor: Assessor, speech: Speech
 ) -> None:

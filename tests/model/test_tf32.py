@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from urgentmos.model.tf32 import without_tf32
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.tf32 import with_whole_products, without_tf32
 
 CUDNN: Any = torch.backends.cudnn
 
@@ -58,3 +59,30 @@ def test_a_program_that_uses_the_newer_name_has_it_back() -> None:
         assert CUDNN.conv.fp32_precision == "tf32"
     finally:
         CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision = before
+
+
+@pytest.mark.parametrize("asked_for", ["high", "medium", "highest"])
+def test_products_are_whole_while_scoring_whatever_the_program_asked_for(
+    tiny_assessor: Assessor, asked_for: str
+) -> None:
+    torch.set_float32_matmul_precision(asked_for)
+    try:
+        with tiny_assessor.inference():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == asked_for
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not hasattr(CUDNN, "conv"), reason="torch 2.9 has the newer names")
+def test_products_asked_for_by_the_newer_names_are_whole_too() -> None:
+    backends: Any = torch.backends
+    products = backends.cuda.matmul, backends.mkldnn.matmul
+    before = [product.fp32_precision for product in products]
+    products[0].fp32_precision, products[1].fp32_precision = "tf32", "bf16"
+    try:
+        with with_whole_products():
+            assert [product.fp32_precision for product in products] == ["ieee", "ieee"]
+        assert [product.fp32_precision for product in products] == ["tf32", "bf16"]
+    finally:
+        products[0].fp32_precision, products[1].fp32_precision = before

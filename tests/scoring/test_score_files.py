@@ -78,6 +78,15 @@ def test_a_second_run_gives_the_same_rows(tiny_assessor: Assessor, folder: Path)
     assert list(score_files(tiny_assessor, [folder])) == list(score_files(tiny_assessor, [folder]))
 
 
+def test_torchs_default_dtype_changes_no_row(tiny_assessor: Assessor, folder: Path) -> None:
+    expected = list(score_files(tiny_assessor, [folder]))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert list(score_files(tiny_assessor, [folder])) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_files_have_their_rows_as_they_are_named(
     tiny_assessor: Assessor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,9 @@ from urgentmos.audio import MAX_LEVEL
 from urgentmos.masks import check_lengths, lengths_to_mask
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
+from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.network import AssessorNetwork, NetworkOutput, build_assessor
-from urgentmos.model.tf32 import without_tf32
+from urgentmos.model.tf32 import with_whole_products, without_tf32
 from urgentmos.model.windowed import windowed_scores
 from urgentmos.ndarray import NDArray
 from urgentmos.precision import Precision
@@ -229,11 +230,13 @@ class Assessor:
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """Compute without gradient and in this precision, in a training loop of another too."""
+        leave_lost_threads()
         halved = self.precision == "bfloat16"
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=halved),
             without_tf32() if self.device.type == "cuda" else contextlib.nullcontext(),
+            with_whole_products(),
         ):
             yield
 

@@ -22,6 +22,7 @@ from urgentmos.model.assessor import Assessor
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
 from urgentmos.model.encoders import Encoder, as_saved
+from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.strict_weights import misfit
@@ -73,6 +74,7 @@ def load_model(
             needs a package that is not, as that of ``accurate`` needs distillmos.
         ValueError: The precision is unknown.
     """
+    leave_lost_threads()
     placed = find_device(device)
     folder = find_model(name)
     config = _read_config(folder / CONFIG_FILE)

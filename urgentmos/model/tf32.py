@@ -1,49 +1,89 @@
-"""TF32, to which torch lets NVIDIA's convolutions round 32-bit floats: 10 bits instead of 23."""
+"""32-bit floats that torch lets a device round: to TF32 (10 bits of 23), or to bfloat16 (7).
+
+NVIDIA's convolutions are rounded to TF32 as torch comes. Matrix products are where a program asks
+for it with ``torch.set_float32_matmul_precision``, as Lightning advises: to TF32 on NVIDIA's GPUs,
+and to bfloat16 on processors that have units for it.
+"""
 
 import contextlib
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-_lock = threading.Lock()
-_inside = 0
-_restore: tuple[Any, str, Any] | None = None
+_Restore = Callable[[], None]
 
 
-@contextlib.contextmanager
-def without_tf32() -> Iterator[None]:
-    """Keep convolutions from rounding to TF32.
+class _Switch:
+    """A switch of the whole process: the first of several threads turns it, the last turns it back.
 
-    That moves scores by as much as they may differ between batches, and cuDNN chooses by shape. The
-    switch is one for the whole process: the first of several threads turns it off, and the last
-    turns it back.
+    Args:
+        turn: Turns it, and gives what turns it back.
     """
-    global _inside, _restore
-    with _lock:
-        if _inside == 0:
-            _restore = _turn_off()
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0 and _restore is not None:
-                setattr(*_restore)
+
+    def __init__(self, turn: Callable[[], _Restore]) -> None:
+        self._turn = turn
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._restore: _Restore | None = None
+
+    @contextlib.contextmanager
+    def turned(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._restore = self._turn()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0 and self._restore is not None:
+                    self._restore()
 
 
-def _turn_off() -> tuple[Any, str, Any]:
-    """Turn it off, and give what turns it back: the switch, its name and its value."""
+def without_tf32() -> contextlib.AbstractContextManager[None]:
+    """Keep NVIDIA's convolutions from rounding to TF32.
+
+    That moves scores by as much as they may differ between batches, and cuDNN chooses by shape.
+    """
+    return _CONVOLUTIONS.turned()
+
+
+def with_whole_products() -> contextlib.AbstractContextManager[None]:
+    """Keep matrix products of 32-bit floats from being rounded, whatever the program asked for."""
+    return _PRODUCTS.turned()
+
+
+def _turn_convolutions() -> _Restore:
     cudnn: Any = torch.backends.cudnn
     if _uses_newer_names():
-        before = cudnn.conv, "fp32_precision", cudnn.conv.fp32_precision
-        cudnn.conv.fp32_precision = "ieee"
-    else:
-        before = cudnn, "allow_tf32", cudnn.allow_tf32
-        cudnn.allow_tf32 = False
-    return before
+        return _set_precision(cudnn.conv)
+    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    return functools.partial(setattr, cudnn, "allow_tf32", before)
+
+
+def _turn_products() -> _Restore:
+    backends: Any = torch.backends
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # The program uses the names that torch has had since 2.9; the two cannot be mixed.
+        undo = contextlib.ExitStack()
+        for operation in (backends.cuda.matmul, backends.mkldnn.matmul):
+            undo.callback(_set_precision(operation))
+        return undo.close
+    if before == "highest":
+        return lambda: None
+    torch.set_float32_matmul_precision("highest")
+    return functools.partial(torch.set_float32_matmul_precision, before)
+
+
+def _set_precision(operation: Any) -> _Restore:
+    before, operation.fp32_precision = operation.fp32_precision, "ieee"
+    return functools.partial(setattr, operation, "fp32_precision", before)
 
 
 def _uses_newer_names() -> bool:
@@ -57,3 +97,6 @@ def _uses_newer_names() -> bool:
         return True
     # Set for all of torch or of cuDNN, it holds where the older name only says "not stated".
     return "tf32" in (backends.fp32_precision, backends.cudnn.fp32_precision)
+
+
+_CONVOLUTIONS, _PRODUCTS = _Switch(_turn_convolutions), _Switch(_turn_products)

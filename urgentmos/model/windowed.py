@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from urgentmos.metrics import check_metrics
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.silence import drop_edge_silence, is_silent
 from urgentmos.windows import WINDOW_S, plan_windows
@@ -36,7 +37,8 @@ def windowed_scores(
         sample_rate: The network's rate in Hz.
     """
     if metrics is not None:
-        metrics = list(metrics)  # asked for once per window
+        # Once: what can be gone through a single time is asked for per window.
+        metrics = check_metrics(metrics, network.metrics)
     waveform, lengths = drop_edge_silence(waveform, lengths)
     if int(lengths.max()) <= round(WINDOW_S * sample_rate):
         return _scores(network, waveform, lengths, metrics)

@@ -81,7 +81,7 @@ class WindowScorer:
 
     def _forward(self, waveforms: Sequence[NDArray[np.float32]]) -> list[dict[str, float] | str]:
         lengths = [len(waveform) for waveform in waveforms]
-        padded = torch.zeros(len(waveforms), max(lengths), device="cpu")
+        padded = torch.zeros(len(waveforms), max(lengths), dtype=torch.float32, device="cpu")
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = torch.from_numpy(waveform)
         scores = self._assessor.score(
