@@ -15,9 +15,9 @@ def test_a_convolution_sees_no_padding(time_stride: int, length: int) -> None:
     layer = MaskedConv2d(2, 3, time_stride=time_stride, frequency_stride=2)
     features = torch.randn(1, 2, length, 9)
     padded = torch.nn.functional.pad(features, (0, 0, 0, 13))
-    alone, alone_lengths = layer(features, torch.tensor([length]))
-    together, lengths = layer(padded, torch.tensor([length]))
-    assert lengths.tolist() == alone_lengths.tolist() == [-(-length // time_stride)]
+    alone, alone_lengths, _ = layer(features, torch.tensor([length]), length)
+    together, lengths, shortest = layer(padded, torch.tensor([length]), length)
+    assert lengths.tolist() == alone_lengths.tolist() == [shortest] == [-(-length // time_stride)]
     assert alone.shape[2] == lengths.item()
     torch.testing.assert_close(together[:, :, : alone.shape[2]], alone)
     assert bool((together[:, :, alone.shape[2] :] == 0).all())
@@ -27,7 +27,7 @@ def test_in_place_masking_leaves_the_gradient_right() -> None:
     torch.manual_seed(0)
     layer = MaskedConv2d(1, 2, time_stride=2, frequency_stride=2).double()
     features = torch.randn(2, 1, 6, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: layer(x, torch.tensor([6, 3]))[0], (features,))
+    assert torch.autograd.gradcheck(lambda x: layer(x, torch.tensor([6, 3]), 3)[0], (features,))
 
 
 def test_the_stem_masks_its_own_input() -> None:
@@ -37,7 +37,7 @@ def test_the_stem_masks_its_own_input() -> None:
     )  # fmt: skip
     features = torch.randn(1, 1, 9, 8)
     alone, _ = stem(features[:, :, :5], torch.tensor([5]))
-    together, lengths = stem(features, torch.tensor([5]))
+    together, lengths = stem(features.clone(), torch.tensor([5]))
     assert lengths.tolist() == [3]
     torch.testing.assert_close(together[:, :3], alone, atol=1e-5, rtol=1e-5)
 

@@ -45,16 +45,42 @@ class MaskedConv2d(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, a=_NEGATIVE_SLOPE)
 
     def forward(
-        self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch out_channels out_frames out_bins"], Int[Tensor, " batch"]]:
-        """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards."""
+        self,
+        features: Float[Tensor, "batch channels frames bins"],
+        lengths: Int[Tensor, " batch"],
+        shortest: int,
+    ) -> tuple[Float[Tensor, "batch out_channels out_frames out_bins"], Int[Tensor, " batch"], int]:
+        """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards.
+
+        Args:
+            features: Zero in the padding.
+            lengths: Valid frames of each recording.
+            shortest: The least of them. It is given because asking a GPU for it takes its time.
+
+        Returns:
+            What comes out, and the same two of it.
+        """
         convolved: Tensor = self.conv(features)
         lengths = divide_up(lengths, self.time_stride)
-        mask = lengths_to_mask(lengths, convolved.shape[2])
+        shortest = -(-shortest // self.time_stride)
         # In place: these two passes over the largest tensors of the model are memory-bound. The
         # gradient of neither needs the value that was overwritten.
-        convolved.mul_(mask[:, None, :, None])
-        return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths
+        zero_padding_(convolved, lengths, shortest)
+        return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths, shortest
+
+
+def zero_padding_(
+    features: Float[Tensor, "batch channels frames bins"],
+    lengths: Int[Tensor, " batch"],
+    shortest: int,
+) -> None:
+    """Overwrite what lies beyond each recording with zeros; nothing before ``shortest`` is touched.
+
+    Batches are of like lengths, so that this is most of what there is.
+    """
+    if shortest < features.shape[2]:
+        mask = lengths_to_mask(lengths, features.shape[2])[:, None, shortest:, None]
+        features[:, :, shortest:].mul_(mask)
 
 
 def _half_kernel(stride: int) -> int:
@@ -120,12 +146,13 @@ class MaskedConv2dStack(nn.Module):
         """Give one vector per remaining frame, and how many are valid.
 
         Args:
-            features: Zero or anything in the padding.
+            features: Zero or anything in the padding, which is overwritten with zeros.
             lengths: Valid frames of each recording.
         """
-        features = features * lengths_to_mask(lengths, features.shape[2])[:, None, :, None]
+        shortest = int(lengths.min())
+        zero_padding_(features, lengths, shortest)
         for layer in self.layers:
-            features, lengths = layer(features, lengths)
+            features, lengths, shortest = layer(features, lengths, shortest)
         # (batch, channels, frames, bins) to (batch, frames, bins * channels)
         return features.permute(0, 2, 3, 1).flatten(2), lengths
 
