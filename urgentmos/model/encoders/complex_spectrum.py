@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
-from urgentmos.model.encoders.framing import Spectrum, num_frames
+from urgentmos.model.encoders.framing import Spectrum, log_power, num_frames
 from urgentmos.model.encoders.masked_convolution import BlockStack, ConvolutionStem
 from urgentmos.rates import SAMPLE_RATE
 
@@ -78,9 +78,7 @@ def compress(
     spectrum: Complex[Tensor, "batch frames bins"],
 ) -> Float[Tensor, "batch 2 frames bins"]:
     """Raise the magnitude to the power 0.3 and keep the phase; real and imaginary part."""
-    power = spectrum.real.square() + spectrum.imag.square()
-    # A third of the time that raising to a power takes on a CPU.
-    gain = torch.exp((_COMPRESSION - 1) / 2 * torch.log(power + _FLOOR))
+    gain = torch.exp((_COMPRESSION - 1) / 2 * log_power(spectrum, floor=_FLOOR))
     # Channels last, as the convolutions want them.
     return torch.view_as_real(spectrum * gain).permute(0, 3, 1, 2)
 

@@ -65,18 +65,18 @@ class MaskedConv2d(nn.Module):
         shortest = -(-shortest // self.time_stride)
         # In place: these two passes over the largest tensors of the model are memory-bound. The
         # gradient of neither needs the value that was overwritten.
-        zero_padding_(convolved, lengths, shortest)
+        _zero_padding(convolved, lengths, shortest)
         return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths, shortest
 
 
-def zero_padding_(
+def _zero_padding(
     features: Float[Tensor, "batch channels frames bins"],
     lengths: Int[Tensor, " batch"],
     shortest: int,
 ) -> None:
-    """Overwrite what lies beyond each recording with zeros; nothing before ``shortest`` is touched.
+    """Overwrite, in place, what lies beyond each recording with zeros.
 
-    Batches are of like lengths, so that this is most of what there is.
+    Nothing before ``shortest`` is touched: batches are of like lengths, so that little is.
     """
     if shortest < features.shape[2]:
         mask = lengths_to_mask(lengths, features.shape[2])[:, None, shortest:, None]
@@ -150,7 +150,7 @@ class MaskedConv2dStack(nn.Module):
             lengths: Valid frames of each recording.
         """
         shortest = int(lengths.min())
-        zero_padding_(features, lengths, shortest)
+        _zero_padding(features, lengths, shortest)
         for layer in self.layers:
             features, lengths, shortest = layer(features, lengths, shortest)
         # (batch, channels, frames, bins) to (batch, frames, bins * channels)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.chunking import cut, join
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
-from urgentmos.model.encoders.framing import Spectrum, average_frames, num_frames
+from urgentmos.model.encoders.framing import Spectrum, average_frames, log_power, num_frames
 from urgentmos.model.encoders.masked_convolution import MaskedConv2dStack
 from urgentmos.model.transformer_layer import TransformerLayer
 from urgentmos.rates import SAMPLE_RATE
@@ -156,11 +156,9 @@ def compress_with_magnitude(
 
     Narrow convolutions would spend their channels on finding the magnitude.
     """
-    power = spectrum.real.square() + spectrum.imag.square()
-    # A third of the time that raising to a power takes on a CPU.
-    log_power = torch.log(power + _FLOOR)
-    gain = torch.exp((_COMPRESSION - 1) / 2 * log_power)
-    magnitude = torch.exp(_COMPRESSION / 2 * log_power)
+    level = log_power(spectrum, floor=_FLOOR)
+    gain = torch.exp((_COMPRESSION - 1) / 2 * level)
+    magnitude = torch.exp(_COMPRESSION / 2 * level)
     # Plane by plane: the first convolution brings three channels to channels last in a third of the
     # time that it takes to interleave them here.
     return torch.stack((spectrum.real * gain, spectrum.imag * gain, magnitude), dim=1)
