@@ -377,6 +377,13 @@ def test_a_worker_that_ends_early_says_what_ended_it(apply, told, config, tmp_pa
     assert ("TypeError: a fault of the kind itself" in capfd.readouterr().err) == (apply is erring)
 
 
+def test_several_workers_are_refused_where_nothing_forks(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(ConfigError, match="2 workers: this system forks no processes; use 1"):
+        make(config, tmp_path / "made", workers=2)
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 def test_workers_do_not_outlive_a_killed_run(config, tmp_path):
     many = replace(config, num_recordings=2000, weights={"mnru": 1.0}, skip_missing=True)

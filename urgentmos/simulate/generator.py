@@ -89,7 +89,7 @@ def generate(
 
     Raises:
         ConfigError: A weight names an unknown kind, or the folder holds another simulation, or one
-            of other material.
+            of other material, or more than one worker where processes are not forked (Windows).
         ManifestError: A row of an earlier run is damaged.
         MissingToolError: A kind needs a tool that is not installed.
         MissingMaterialError: A kind needs recordings that were not given.
@@ -97,6 +97,8 @@ def generate(
             was made is kept.
         FileLockedError: Another run is making recordings in this folder.
     """
+    if workers > 1 and "fork" not in multiprocessing.get_all_start_methods():
+        raise ConfigError(f"{workers} workers: this system forks no processes; use 1")
     config, skipped = _runnable(config, kinds)
     plan = plan_simulation(config, seed=seed, kinds=kinds)
     output.mkdir(parents=True, exist_ok=True)

@@ -182,10 +182,11 @@ def _write_rated(path: Path, recordings: Sequence[Recording], scale: tuple[float
         for recording in recordings:
             metrics = public_metrics(recording.metrics)
             rating = metrics.pop("mos_overall", None)
-            absolute, root = recording.audio_path.resolve(), path.parent.resolve()
-            is_below = absolute.is_relative_to(root)
+            audio, root = recording.audio_path.resolve(), path.parent.resolve()
+            if audio.is_relative_to(root):
+                audio = audio.relative_to(root)
             line = {
-                "audio_path": str(absolute.relative_to(root) if is_below else absolute),
+                "audio_path": audio.as_posix(),
                 "uid": recording.uid,
                 "system_id": recording.system_id,
                 "reference_id": recording.reference_id,
