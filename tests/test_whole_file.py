@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos.whole_file import whole_file
+from urgentmos.whole_file import whole_file, write_whole
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -38,6 +38,18 @@ def test_what_a_kill_left_is_replaced(tmp_path: Path) -> None:
     with whole_file(path) as unfinished:
         unfinished.write_text("whole")
     assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    write_whole(path, "Größe\n")
+    assert path.read_bytes() == "Größe\n".encode()
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\udcff")
+    assert path.read_bytes() == "Größe\n".encode()
+    write_whole(path, "\udcff", errors="surrogateescape")
+    assert path.read_bytes() == b"\xff"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -22,3 +22,15 @@ def whole_file(path: Path, *, suffix: str = ".unfinished") -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str, *, errors: str | None = None) -> None:
+    """Write a text file in UTF-8 that appears complete or not at all.
+
+    Args:
+        path: What is written; replaced where it exists.
+        text: Its text.
+        errors: What becomes of characters that UTF-8 has not, as of `open`.
+    """
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", errors=errors)

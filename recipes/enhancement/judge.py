@@ -19,7 +19,7 @@ import urgentmos
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.labels.catalogue import LABELLERS
 from urgentmos.simulate.levels import with_level_of
-from urgentmos.whole_file import whole_file
+from urgentmos.whole_file import write_whole
 
 LABELS = ("pesq", "estoi", "dnsmos", "distill_mos")
 SHOWN = ("pesq", "estoi", "si_sdr", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "distill_mos")
@@ -107,8 +107,7 @@ def _kept(
 ) -> Scores:
     if not path.exists():
         text = json.dumps(compute(recordings), indent=1) + "\n"
-        with whole_file(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     scores: Scores = json.loads(path.read_text(encoding="utf-8"))
     return scores
 

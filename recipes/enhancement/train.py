@@ -24,7 +24,7 @@ from torch import Tensor
 import urgentmos
 from urgentmos.config import from_dict
 from urgentmos.labels.estoi import Estoi
-from urgentmos.whole_file import whole_file
+from urgentmos.whole_file import write_whole
 
 START_RATE, RATE = 1e-3, 3e-4
 """Learning rates of the start, and of the ways."""
@@ -235,8 +235,7 @@ def _keep(
     save_file(network.state_dict(), folder / "enhancer.safetensors")
     # Last and whole, for it says that the run is finished.
     text = json.dumps({"settings": settings, **record}, indent=1)
-    with whole_file(folder / "run.json") as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "run.json", text + "\n")
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> bool:

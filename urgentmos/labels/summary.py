@@ -11,6 +11,7 @@ from typing import Any
 from urgentmos.data.manifest import ManifestError, Recording
 from urgentmos.labels.labeller import NO_REFERENCE
 from urgentmos.name_bytes import JSON_ERRORS
+from urgentmos.whole_file import write_whole
 
 _REMEDY = "it tells what the labels of the manifest beside it come from: repair it or take it away"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -103,4 +104,4 @@ def write_summary(path: Path, summary: LabelSummary, *, earlier: Mapping[str, An
     for name, values in asdict(summary).items():
         content[name] = {**content.get(name, {}), **values}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
+    write_whole(path, text, errors=JSON_ERRORS)

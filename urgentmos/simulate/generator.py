@@ -32,7 +32,7 @@ from urgentmos.simulate.speech_synthesis import (
 )
 from urgentmos.simulate.tools import INSTALL, MissingToolError, missing_tools
 from urgentmos.terminal_size import bar_size
-from urgentmos.whole_file import whole_file
+from urgentmos.whole_file import write_whole
 from urgentmos.whole_lines import read_whole_lines
 
 FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError)
@@ -235,8 +235,7 @@ def _check_same(output: Path, plan: Plan) -> None:
                 "validation; choose another folder, or remove this one"
             )
     text = json.dumps({**settings, "material": material}, indent=1, ensure_ascii=False) + "\n"
-    with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
+    write_whole(path, text, errors=JSON_ERRORS)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -351,5 +350,4 @@ def _attempt(recording: PlannedRecording, plan: Plan, output: Path) -> Attempt:
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", errors=JSON_ERRORS)
+    write_whole(path, text, errors=JSON_ERRORS)

@@ -30,7 +30,7 @@ from urgentmos.model.checkpoint import save_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.training.config import RunConfig
 from urgentmos.training.run_state import RunStateError, whole_checkpoint
-from urgentmos.whole_file import whole_file
+from urgentmos.whole_file import write_whole
 from urgentmos.whole_lines import read_whole_lines
 
 _PACKAGES = ("urgentmos", "torch", "numpy", "accelerate", "transformers")
@@ -88,8 +88,7 @@ class RunFolder:
             "threads": torch.get_num_threads(),
         }
         # Whole or not there: what a full disk left of it could not be resumed from.
-        with whole_file(self.path / "run.json") as unfinished:
-            unfinished.write_text(json.dumps(record, indent=2) + "\n")
+        write_whole(self.path / "run.json", json.dumps(record, indent=2) + "\n")
 
     def is_resumable(self, *, digest: str, num_processes: int) -> bool:
         """Whether there is a checkpoint to go on from; without one the run begins anew.
@@ -156,8 +155,7 @@ class RunFolder:
             return
         whole = read_whole_lines(path)
         kept = [line for line in whole if json.loads(line)["step"] <= step]
-        with whole_file(path) as unfinished:
-            unfinished.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def export(
         self, name: str, network: AssessorNetwork, config: RunConfig, card: dict[str, Any]
