@@ -91,9 +91,9 @@ def write_manifest(path: str | Path, recordings: Iterable[Recording]) -> None:
         for recording in recordings:
             meta = dict(recording.meta)
             if meta.get("reference_path") is not None:
-                meta["reference_path"] = _relative(meta["reference_path"], path.parent)
+                meta["reference_path"] = relative_path(meta["reference_path"], path.parent)
             record = {
-                "audio_path": _relative(recording.audio_path, path.parent),
+                "audio_path": relative_path(recording.audio_path, path.parent),
                 "uid": recording.uid,
                 "system_id": recording.system_id,
                 "reference_id": recording.reference_id,
@@ -123,7 +123,7 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     with path.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         for pair in pairs:
             record = {
-                "audio_paths": [_relative(member, path.parent) for member in (pair.a, pair.b)],
+                "audio_paths": [relative_path(member, path.parent) for member in (pair.a, pair.b)],
                 "metrics": {_CMOS: pair.cmos},
                 "durations": list(pair.durations),
             }
@@ -230,7 +230,8 @@ def _parse_pair(record: dict[str, Any], *, folder: Path, where: str) -> Pair:
     return Pair(a=a, b=b, cmos=metrics["mos"], durations=(first, second))
 
 
-def _relative(path: str | Path, folder: Path) -> str:
+def relative_path(path: str | Path, folder: Path) -> str:
+    """Write a path as manifests in a folder do: relative to it if it is below, with slashes."""
     # Compared as absolute paths so that both may be relative to the working directory.
     absolute, root = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
     return (absolute.relative_to(root) if absolute.is_relative_to(root) else absolute).as_posix()

@@ -19,7 +19,7 @@ from urgentmos.data.corpora.recipe import (
     RatedFile,
     Recipe,
 )
-from urgentmos.data.manifest import Pair, Recording, write_manifest, write_pairs
+from urgentmos.data.manifest import Pair, Recording, relative_path, write_manifest, write_pairs
 from urgentmos.data.manifest_fields import public_metrics
 from urgentmos.name_bytes import JSON_ERRORS
 
@@ -182,11 +182,8 @@ def _write_rated(path: Path, recordings: Sequence[Recording], scale: tuple[float
         for recording in recordings:
             metrics = public_metrics(recording.metrics)
             rating = metrics.pop("mos_overall", None)
-            audio, root = recording.audio_path.resolve(), path.parent.resolve()
-            if audio.is_relative_to(root):
-                audio = audio.relative_to(root)
             line = {
-                "audio_path": audio.as_posix(),
+                "audio_path": relative_path(recording.audio_path.resolve(), path.parent.resolve()),
                 "uid": recording.uid,
                 "system_id": recording.system_id,
                 "reference_id": recording.reference_id,
