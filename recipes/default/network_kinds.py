@@ -22,6 +22,14 @@ def network_kinds(folder: Path) -> dict[str, DistortionKind]:
     return {f"network_{name}": _network_kind(name, paths) for name, paths in stages.items()}
 
 
+def planned_network_kinds() -> dict[str, DistortionKind]:
+    """Make the kinds of all networks without the networks: they can be drawn, but not applied."""
+    return {
+        f"network_{name}": _network_kind(name, [Path(f"{name}@0.safetensors")])
+        for name in networks.NETWORKS
+    }
+
+
 def _network_kind(name: str, paths: list[Path]) -> DistortionKind:
     """Make a kind of one network; ``paths`` run from the longest trained to the shortest."""
 

@@ -138,13 +138,20 @@ def main() -> None:
     parser.add_argument(
         "--at-most", type=int, help="of each kind and side, to try things; references all stay"
     )
+    parser.add_argument(
+        "--keep-bright",
+        action="store_true",
+        help="leave nothing out, as when the first two sets of the shipped models were made",
+    )
     arguments = parser.parse_args()
 
     listed = {str(row["path"]): row for row in rows(arguments.audio)}
     bright = {
         path
         for path, row in listed.items()
-        if row["kind"] in CLEAN and is_too_bright(arguments.audio / path)
+        if row["kind"] in CLEAN
+        and not arguments.keep_bright
+        and is_too_bright(arguments.audio / path)
     }
     lines = [
         describe(row, listed, bright=bright, validation_share=arguments.validation_share)

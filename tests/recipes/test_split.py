@@ -99,6 +99,9 @@ def test_what_is_too_bright_is_left_out_and_nobodys_reference(
     # What was made of it stays on its side.
     alone = before["processed/one/1.wav"] | {"reference": None}
     assert listed == {path: before[path] for path in listed} | {"processed/one/1.wav": alone}
+    bright = ["clean/x/1.wav"]
+    kept = _split(prepare, monkeypatch, tmp_path, rows, "--keep-bright", bright=bright)
+    assert kept == before
 
 
 def test_too_bright_is_what_has_more_power_at_the_top_than_in_the_voice(

@@ -76,6 +76,18 @@ def test_one_recording_made_alone_is_the_same(config, tmp_path):
     assert row in rows_of(tmp_path / "all")
 
 
+def test_recordings_that_are_chosen_are_as_among_all_and_the_rest_can_follow(config, tmp_path):
+    make(config, tmp_path / "all")
+    folder = tmp_path / "chosen"
+    make(config, folder, is_wanted=lambda recording: recording.split == "validation")
+    chosen = [row for row in rows_of(tmp_path / "all") if row["meta"]["split"] == "validation"]
+    assert 0 < len(chosen) < config.num_recordings
+    assert rows_of(folder) == chosen
+    make(config, folder)
+    assert rows_of(folder) == rows_of(tmp_path / "all")
+    assert contents(folder) == contents(tmp_path / "all")
+
+
 def test_another_seed_makes_other_recordings(config, tmp_path):
     few = replace(config, num_recordings=6)
     for seed in (1, 2):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -75,6 +75,7 @@ def generate(
     seed: int = 0,
     workers: int = 1,
     kinds: Mapping[str, DistortionKind] = DISTORTIONS,
+    is_wanted: Callable[[PlannedRecording], bool] = lambda recording: True,
     progress: bool = True,
 ) -> Outcome:
     """Make recordings and their manifest; a second call goes on where the first stopped.
@@ -85,6 +86,7 @@ def generate(
         seed: Of all random choices; recording by recording, whatever the number of workers.
         workers: Processes.
         kinds: Distortions that the configuration's weights refer to.
+        is_wanted: Whether to make a planned recording; what is made is as it is among all of them.
         progress: Show a bar on standard error.
 
     Raises:
@@ -104,7 +106,10 @@ def generate(
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output) as lock:
         _check_same(output, plan)
-        manifest, made, failed = _make(plan, output, workers=workers, progress=progress, lock=lock)
+        wanted = [recording for recording in plan.recordings() if is_wanted(recording)]
+        manifest, made, failed = _make(
+            wanted, plan, output, workers=workers, progress=progress, lock=lock
+        )
     return Outcome(
         manifest=manifest,
         num_made=len(made),
@@ -130,13 +135,18 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _make(
-    plan: Plan, output: Path, *, workers: int, progress: bool, lock: int | None
+    recordings: Sequence[PlannedRecording],
+    plan: Plan,
+    output: Path,
+    *,
+    workers: int,
+    progress: bool,
+    lock: int | None,
 ) -> tuple[Path, list[Row], dict[str, str]]:
     """Make what is not made yet; give the manifest, its rows and what failed."""
     part = output / "rows.part.jsonl"
     done = _read_rows(part)
     _write_lines(part, list(done.values()))
-    recordings = list(plan.recordings())
     todo = [recording for recording in recordings if recording.id not in done]
     failed: dict[str, str] = {}
     bar = tqdm(
