@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,23 @@ def test_each_side_keeps_a_group_where_a_share_is_asked_for_and_there_are_two(
 ) -> None:
     splits = assign_splits(map(str, range(num_groups)), validation_share=share)
     assert list(splits.values()).count("validation") == num_for_validation
+
+
+@pytest.mark.parametrize(
+    ("num_speakers", "num_for_validation"), [(1, 1), (2, 1), (3, 1), (4, 2), (14, 2), (30, 3)]
+)
+def test_each_side_keeps_two_speakers_where_there_are_four(
+    tmp_path: Path, num_speakers: int, num_for_validation: int
+) -> None:
+    rows = [
+        {"path": f"clean/x/{n}{take}.wav", "kind": "clean", "speaker": f"{n}", "seconds": 3.0}
+        for n in range(num_speakers)
+        for take in "ab"
+    ]
+    splits = split_utterances(material_of(tmp_path, *rows), validation_share=0.1)
+    # A sole speaker's recordings are split instead.
+    held = {name[:-5] if num_speakers > 1 else name for name, s in splits.items() if s != "train"}
+    assert len(held) == num_for_validation
 
 
 def test_speech_of_exactly_the_shortest_duration_is_used(tmp_path):

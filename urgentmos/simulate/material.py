@@ -20,6 +20,8 @@ SPLITS: tuple[Split, Split] = ("train", "validation")
 _KINDS = ("clean", "reference", "processed", "noise", "rir")
 # ESC clips of one field recording differ in a final letter; a version follows an @, a channel
 # stands in brackets.
+# Of each side: babble and the like need a talker beside the speaker.
+_FEWEST_SPEAKERS = 2
 TAKE = re.compile(r"(-[A-Z])?(\.\w+)?(@\w+)?(\[[\d,]*\])?$")
 
 
@@ -253,15 +255,18 @@ def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
     return {f"{collection}/{path.relative_to(folder).as_posix()}": path for path in paths}
 
 
-def assign_splits(groups: Iterable[str], *, validation_share: float) -> dict[str, Split]:
+def assign_splits(
+    groups: Iterable[str], *, validation_share: float, fewest: int = 1
+) -> dict[str, Split]:
     """Split groups by the order of their hashes; the same groups always fall the same way.
 
-    At least one group is kept on each side when there are two or more and a share is asked for.
+    Where a share is asked for, at least ``fewest`` are on each side, or half of them all.
     """
     ordered = sorted(set(groups), key=lambda group: hashlib.sha256(name_bytes(group)).digest())
     count = round(validation_share * len(ordered))
-    if validation_share > 0 and len(ordered) > 1:
-        count = min(max(count, 1), len(ordered) - 1)
+    if validation_share > 0:
+        fewest = min(fewest, len(ordered) // 2)
+        count = min(max(count, fewest), len(ordered) - fewest)
     return {g: "validation" if i < count else "train" for i, g in enumerate(ordered)}
 
 
@@ -273,7 +278,9 @@ def split_utterances(material: Material, *, validation_share: float) -> dict[str
     utterances = [*material.clean, *material.processed]
     sole = _sole_group(utterances)
     groups = {u.name: u.group if sole is None else u.reference_name or u.name for u in utterances}
-    splits = assign_splits(groups.values(), validation_share=validation_share)
+    splits = assign_splits(
+        groups.values(), validation_share=validation_share, fewest=_FEWEST_SPEAKERS
+    )
     return {u.name: u.split or splits[groups[u.name]] for u in utterances}
 
 
