@@ -70,6 +70,23 @@ def test_the_number_of_workers_changes_no_batch(make_run: MakeRun, tmp_path: Pat
         torch.testing.assert_close(a[:-1], b[:-1], rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_recording_that_cannot_be_read_is_told_alike_by_any_number_of_workers(
+    make_run: MakeRun, manifest: Path, tmp_path: Path, workers: int
+) -> None:
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["audio_path"] = str(manifest.parent / line["audio_path"])
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    lines[0]["audio_path"] = str(tmp_path / "broken.wav")
+    (tmp_path / "broken.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = {"manifests": [str(tmp_path / "broken.jsonl")], "workers": workers}
+    with pytest.raises(ManifestError) as caught:
+        Trainer(make_run(data=data)).train()
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith(f"{tmp_path / 'broken.wav'}: cannot be used for training: ")
+
+
 def test_it_learns_four_clips_by_heart(make_run: MakeRun, manifest: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     # Content 1 has every label; one clip of content 0 makes four.

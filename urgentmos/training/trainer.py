@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from urgentmos.audio import SAMPLE_RATE
 from urgentmos.config import ConfigError
-from urgentmos.data.dataset import Batch, label_matrix
-from urgentmos.data.sampler import Progress
+from urgentmos.data.dataset import Batch, BatchDataset, label_matrix
+from urgentmos.data.manifest import ManifestError
+from urgentmos.data.sampler import BatchPlan, Progress
 from urgentmos.extras import require
 from urgentmos.model.encoders import brings_weights
 from urgentmos.model.network import AssessorNetwork, build_assessor
@@ -407,7 +408,7 @@ class Trainer:
     def _batches(self, progress: Progress) -> Iterator[Batch]:
         workers = self._config.data.workers
         loader = DataLoader(
-            self._dataset,
+            _Told(self._dataset),
             batch_size=None,
             sampler=self._sampler.plans(progress),
             num_workers=workers,
@@ -415,7 +416,10 @@ class Trainer:
             # and a resumed run would have drawn once more than an uninterrupted one.
             generator=torch.Generator(),
         )
-        return iter(loader)
+        for batch in loader:
+            if isinstance(batch, ManifestError):
+                raise batch
+            yield batch
 
     def _is_late(self, began: float) -> bool:
         if self._config.max_minutes is None:
@@ -424,6 +428,22 @@ class Trainer:
         flag = torch.tensor(float(late), device=self._accelerator.device)
         # The clocks differ; all processes must stop at one step.
         return bool(self._accelerator.reduce(flag, reduction="sum") > 0)
+
+
+class _Told(Dataset[Batch | ManifestError]):
+    """Batches, and in place of one that cannot be read the error that says why.
+
+    Raised in a worker, it would come out as the text of a traceback.
+    """
+
+    def __init__(self, dataset: BatchDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, plan: BatchPlan) -> Batch | ManifestError:
+        try:
+            return self._dataset[plan]
+        except ManifestError as error:
+            return error
 
 
 def _num_launched() -> int:
