@@ -129,6 +129,41 @@ def test_a_uid_in_two_manifests_is_two_recordings(manifest: Path) -> None:
     assert both.digest != alone.digest
 
 
+def test_manifests_that_name_no_corpus_are_corpora_of_their_own(
+    manifest: Path, tmp_path: Path
+) -> None:
+    first = rewritten(manifest, "first.jsonl")
+    (tmp_path / "elsewhere").mkdir()
+    others = [manifest.with_name("second.jsonl"), tmp_path / "elsewhere/first.jsonl"]
+    for other in others:
+        lines = [json.loads(line) for line in first.read_text().splitlines()]
+        places = [{"audio_path": str(manifest.parent / line["audio_path"])} for line in lines]
+        text = "".join(json.dumps(a | b) + "\n" for a, b in zip(lines, places, strict=True))
+        other.write_text(text)
+    options = {"validation_share": 0.4}
+    alone = load_corpus(config(first, **options), metrics=METRICS)
+    assert {r.meta.get("corpus") for r in alone.recordings} == {None}
+    together = load_corpus(config(first, *others, **options), metrics=METRICS)
+    num_each = len(alone.recordings)
+    named = [recording.meta["corpus"] for recording in together.recordings]
+    assert named == [name for name in ("first 0", "second", "first 2") for _ in range(num_each)]
+    # Another manifest moves nothing to the other side.
+    held = {r.reference_id for r in alone.validation.recordings}
+    assert {r.reference_id for r in together.validation.recordings} == held
+    # A corpus that is named keeps its name.
+    stated = rewritten(manifest, "stated.jsonl", meta={"corpus": "named"})
+    both = load_corpus(config(stated, first, **options), metrics=METRICS)
+    assert {r.meta["corpus"] for r in both.recordings} == {"named", "first"}
+
+
+@pytest.mark.parametrize("split", ["dev", "val", ""])
+def test_a_split_of_an_unknown_name_is_refused(manifest: Path, split: str) -> None:
+    path = rewritten(manifest, "dev.jsonl", meta={"split": split, "corpus": "other"})
+    told = rf"meta.split is '{split}' of \d+ recordings: expected 'train', 'validation', or 'test'"
+    with pytest.raises(ManifestError, match=told):
+        load_corpus(config(manifest, path), metrics=METRICS)
+
+
 def test_a_uid_in_two_manifests_is_refused_where_a_table_names_it(
     manifest: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ from urgentmos.training.config import DataConfig
 Bounds = tuple[float | None, float | None]
 
 _SIDES = ("train", "validation")
+_LEFT_OUT = "test"
 
 
 @dataclass
@@ -89,14 +90,17 @@ def load_corpus(
 
     Raises:
         ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a side of the split is empty, a recording or a reference is not there, a metric has no
-            label at all, or a rating is on another scale.
+            a split has an unknown name, a side is empty, a recording or a reference is not there, a
+            metric has no label at all, or a rating is on another scale.
     """
-    recordings = _read_labelled(config)
+    by_manifest = _read_labelled(config)
+    recordings = list(itertools.chain.from_iterable(by_manifest))
     pair_sets = [read_pairs(manifest) for manifest in config.pair_manifests]
     pairs = list(itertools.chain.from_iterable(pair_sets))
     sides = np.array([_side(r, share=config.validation_share) for r in recordings])
     num_by_side = Counter(sides.tolist())
+    # After the split, which stays where another manifest comes beside the first.
+    _name_corpora(by_manifest, config.manifests)
     # Recordings of another split (test) are left out before anything is decoded.
     used = [r for r, side in zip(recordings, sides, strict=True) if side in _SIDES]
     if "mos" in metrics:
@@ -120,11 +124,11 @@ def load_corpus(
     )
 
 
-def _read_labelled(config: DataConfig) -> list[Recording]:
-    recordings: list[Recording] = []
+def _read_labelled(config: DataConfig) -> list[list[Recording]]:
+    by_manifest = [read_manifest(manifest) for manifest in config.manifests]
     manifest_by_uid: dict[str, str] = {}
-    for manifest in config.manifests:
-        for recording in read_manifest(manifest):
+    for manifest, recordings in zip(config.manifests, by_manifest, strict=True):
+        for recording in recordings:
             first = manifest_by_uid.setdefault(recording.uid, manifest)
             # A uid is system and content: two corpora may well share one.
             if first != manifest and config.labels:
@@ -132,10 +136,23 @@ def _read_labelled(config: DataConfig) -> list[Recording]:
                     f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
                     "data.labels name recordings by uid alone; label the manifests instead"
                 )
-            recordings.append(recording)
     for table in config.labels:
-        merge_labels(recordings, table)
-    return recordings
+        merge_labels(list(itertools.chain.from_iterable(by_manifest)), table)
+    return by_manifest
+
+
+def _name_corpora(by_manifest: list[list[Recording]], manifests: list[str]) -> None:
+    """Name the corpus of recordings that state none by their manifest, where there are several.
+
+    Otherwise two listening tests would count as one, and be paired sentence by sentence.
+    """
+    if len(manifests) == 1:
+        return
+    stems = Counter(Path(manifest).stem for manifest in manifests)
+    for number, (manifest, recordings) in enumerate(zip(manifests, by_manifest, strict=True)):
+        stem = Path(manifest).stem
+        for recording in recordings:
+            recording.meta.setdefault("corpus", stem if stems[stem] == 1 else f"{stem} {number}")
 
 
 def _open(
@@ -174,6 +191,12 @@ def _side(recording: Recording, *, share: float) -> str:
 
 
 def _check_sides(num_by_side: Counter[str], *, num_pairs: int) -> None:
+    for name, num in num_by_side.items():
+        if name not in {*_SIDES, _LEFT_OUT}:
+            raise ManifestError(
+                f"meta.split is {name!r} of {num} recordings: expected 'train', 'validation', or "
+                f"{_LEFT_OUT!r}, which training leaves out"
+            )
     # Recordings that were rated as pairs are trained on.
     filled = {"train": num_by_side["train"] + num_pairs, "validation": num_by_side["validation"]}
     for side, num in filled.items():
