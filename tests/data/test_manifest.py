@@ -68,6 +68,12 @@ def test_names_that_are_not_unicode_are_written_and_read_back(tmp_path: Path) ->
     assert read_pairs(tmp_path / "p.jsonl") == [pair]
 
 
+def test_pairs_whose_score_could_not_be_read_back_are_not_written(tmp_path: Path) -> None:
+    pairs = [Pair(Path("a.wav"), Path("b.wav"), score, (1.0, 1.0)) for score in (4.0, -32.6)]
+    with pytest.raises(ManifestError, match=r"32\.6 apart, and comparison scores are between -4"):
+        write_pairs(tmp_path / "p.jsonl", pairs)
+
+
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     manifest = write_lines(tmp_path / "m.jsonl", LINE)
     manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes())

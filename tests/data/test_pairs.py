@@ -137,6 +137,30 @@ def test_ties_are_dropped_before_the_cap() -> None:
     assert all(abs(pair.cmos) == 1 for pair in pairs)
 
 
+def test_few_pairs_among_many_ties_are_found_in_few_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = []
+    valid = PairTable._valid
+    monkeypatch.setattr(
+        PairTable, "_valid", lambda *args, **options: rounds.append(1) or valid(*args, **options)
+    )
+    recordings = [recording(str(i), mos=1.0) for i in range(600)]
+    with pytest.raises(PairError, match="no pairs by 'any'"):
+        make_pairs(recordings, matching="any", cap=1, drop_ties_within=0.5)
+    assert len(rounds) < 25
+    recordings[7] = recording("7", mos=2.0)
+    assert len(make_pairs(recordings, matching="any", cap=900, drop_ties_within=0.5)) == 599
+
+
+@pytest.mark.parametrize("name", ["-", "", "unknown"])
+def test_what_nobody_knows_the_content_of_is_not_of_the_same_content(name: str) -> None:
+    recordings = [recording(str(i), reference=name, mos=1.0 + i) for i in range(3)]
+    with pytest.raises(PairError, match="with the same reference_id, other than '-'"):
+        make_pairs(recordings, matching="ref")
+    assert len(make_pairs(recordings, matching="corpus")) == 3
+
+
 @given(cap=st.integers(1, 300), seed=st.integers(0, 3), ordered=st.booleans())
 @settings(deadline=None)
 def test_a_cap_draws_that_many_different_pairs_by_seed(cap: int, seed: int, ordered: bool) -> None:

@@ -118,10 +118,19 @@ def read_pairs(path: str | Path) -> list[Pair]:
 
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
-    """Write pairs as JSON lines, with paths below the file's folder made relative."""
+    """Write pairs as JSON lines, with paths below the file's folder made relative.
+
+    Raises:
+        ManifestError: A comparison score is none of a scale from 1 to 5.
+    """
     path = Path(path)
     with path.open("w", encoding="utf-8", errors=JSON_ERRORS) as file:
         for pair in pairs:
+            if abs(pair.cmos) > _WIDEST_CMOS:
+                raise ManifestError(
+                    f"{pair.a} and {pair.b} are {abs(pair.cmos):g} apart, and comparison scores "
+                    "are between -4 and 4: bring ratings to the scale from 1 to 5 first"
+                )
             record = {
                 "audio_paths": [relative_path(member, path.parent) for member in (pair.a, pair.b)],
                 "metrics": {_CMOS: pair.cmos},

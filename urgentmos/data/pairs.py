@@ -12,14 +12,15 @@ import numpy as np
 
 from urgentmos.data.groups import Groups, Positions
 from urgentmos.data.manifest import Pair, Recording
+from urgentmos.data.recording import is_known
 from urgentmos.ndarray import NDArray
 
 Values = NDArray[np.float64]
 
 Matching = Literal["ref", "corpus", "any", "strength"]
-"""Which recordings may form a pair: of the same reference content (within a corpus), of the same
-corpus, any two, or of the same distortion family (``meta.family``, within a reference content) at
-different strengths."""
+"""Which recordings may form a pair: of the same reference content (within a corpus, where it is
+known), of the same corpus, any two, or of the same distortion family (``meta.family``, within a
+reference content) at different strengths."""
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
@@ -201,7 +202,8 @@ class PairTable:
         seen = kept
         # Far more pairs than wanted: draw numbers of pairs instead of listing them all.
         while cap is not None and len(kept) < cap and total > 4 * max(cap, len(seen)):
-            drawn = np.setdiff1d(rng.integers(total, size=2 * cap), seen)
+            # More and more: where few pairs are valid, each round costs as much as all before it.
+            drawn = np.setdiff1d(rng.integers(total, size=max(2 * cap, len(seen))), seen)
             seen = np.union1d(seen, drawn)
             rng.shuffle(drawn)
             valid = self._valid(*groups.pair(drawn, ordered=ordered), matching=matching, tie=tie)
@@ -319,7 +321,7 @@ def _strength(recording: Recording) -> float:
 def _key(recording: Recording, matching: Matching) -> Hashable | None:
     corpus = recording.meta.get("corpus")
     if matching == "ref":
-        return (corpus, recording.reference_id)
+        return (corpus, recording.reference_id) if is_known(recording.reference_id) else None
     if matching == "corpus":
         return (corpus,)
     if matching == "any":
@@ -356,7 +358,7 @@ def _why_no_pairs(
         f"no pairs by {matching!r}: of {len(recordings)} recordings {rated} have a 'mos' label and "
         f"{families} a meta.family; a pair needs two "
         + {
-            "ref": "with the same reference_id and meta.corpus",
+            "ref": "with the same reference_id, other than '-', and meta.corpus",
             "corpus": "with the same meta.corpus",
             "any": "of different files",
             "strength": "with the same meta.family, reference_id and meta.corpus, and different "

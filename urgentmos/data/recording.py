@@ -4,6 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_UNKNOWN = frozenset({"", "-", "unknown"})
+
+
+def is_known(name: str) -> bool:
+    """Say whether a system, content or speaker has a name: ``-`` stands where it has none."""
+    return name not in _UNKNOWN
+
 
 @dataclass
 class Recording:
