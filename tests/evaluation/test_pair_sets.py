@@ -88,6 +88,15 @@ def test_recordings_that_share_no_reference_cannot_be_paired_by_it() -> None:
     assert can_pair(corpus, "corpus")
 
 
+def test_recordings_of_which_nobody_knows_the_content_cannot_be_paired_by_it() -> None:
+    unknown = [replace(r, reference_id="-") for r in _corpus("x", contents=1, systems=3).recordings]
+    corpus = RatedCorpus("x", unknown)
+    assert not can_pair(corpus, "ref")
+    with pytest.raises(PairError):
+        pair_rated_corpus(corpus)
+    assert can_pair(corpus, "corpus")
+
+
 @pytest.mark.parametrize("matching", ["ref", "corpus", "any"])
 def test_one_file_under_two_names_cannot_be_paired(matching: Matching) -> None:
     (recording,) = _corpus("x", contents=1, systems=1).recordings

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from urgentmos.data.manifest import Pair
 from urgentmos.data.pairs import RATING_TOLERANCE, Matching, is_graded, make_pairs
+from urgentmos.data.recording import is_known
 from urgentmos.evaluation.bootstrap import Unit
 from urgentmos.evaluation.preference import DELTA, verdicts_from_differences
 from urgentmos.evaluation.ratings import RatedCorpus
@@ -114,6 +115,6 @@ def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
     rated = {
         (recording.reference_id if matching == "ref" else "", recording.audio_path)
         for recording in corpus.recordings
-        if "mos" in recording.metrics
+        if "mos" in recording.metrics and (matching != "ref" or is_known(recording.reference_id))
     }
     return len(rated) > len({group for group, _ in rated})
