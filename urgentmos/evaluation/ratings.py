@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
-from urgentmos.data.manifest_fields import parse_metrics, parse_text
+from urgentmos.data.manifest_fields import parse_metrics, parse_text, wrong_value
 from urgentmos.ndarray import NDArray
 
 Scale = tuple[float, float]
@@ -23,7 +23,7 @@ FIVE_POINT: Scale = (1.0, 5.0)
 Rated = tuple[Recording, Scale]
 
 _RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
-_NOT_META = (*_RATED_FIELDS, "metrics")
+_NOT_META = (*_RATED_FIELDS, "metrics", "meta")
 # A minus stands at the start or after a space: elsewhere it is a hyphen, as in ACR-1-5.
 _SCALE = re.compile(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
 _UNKNOWN = frozenset({"", "-", "unknown"})
@@ -77,11 +77,13 @@ def read_rated_corpora(
     Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
     five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
     that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, further labels
-    under ``metrics``, and any further field; a rating that is null or NaN is missing.
+    under ``metrics``, and any further field; a rating that is null or NaN is missing. What stands
+    beside the path there, but for the rating and what says which recording it is of, may as well
+    stand in ``meta``.
 
     Args:
-        path: JSON lines; relative audio paths, and those of references (``meta.reference_path``, or
-            ``reference_path`` beside the rating), resolve against its folder.
+        path: JSON lines; relative audio paths, and those of references (``reference_path``),
+            resolve against its folder.
         labels: Label tables to merge into a manifest of the public form.
         split: Keep only recordings whose ``meta.split`` is this one.
 
@@ -90,8 +92,9 @@ def read_rated_corpora(
 
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
-            scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
-        ManifestError: A line is no JSON object, or the public form, ``metrics`` or
+            scales, a field is missing, or is one thing beside the rating and another in ``meta``, a
+            uid comes twice in a corpus, or nothing is left.
+        ManifestError: A line is no JSON object, or the public form, ``metrics``, ``meta`` or
             ``reference_path`` is broken.
     """
     path = Path(path)
@@ -150,7 +153,7 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
     # The rating is the label ``mos``, on its own scale.
     labels = parse_metrics(record.get("metrics") or {}, where=where)
     labels.pop("mos", None)
-    meta = {name: value for name, value in record.items() if name not in _NOT_META}
+    meta = _gather_meta(record, where=where)
     if meta.get("reference_path") is not None:
         reference = parse_text(meta["reference_path"], "reference_path", where)
         meta["reference_path"] = str(path.parent / reference)
@@ -167,7 +170,26 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
         )
     except (TypeError, ValueError) as error:
         raise RatingError(f"{where}: expected text and numbers, got {record}: {error}") from error
-    return recording, _parse_scale(record.get("scale"), where=where)
+    return recording, _parse_scale(meta.get("scale"), where=where)
+
+
+def _gather_meta(record: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """Take what stands beside the rating and what stands in ``meta``; null states nothing."""
+    meta = {} if record.get("meta") is None else record["meta"]
+    if not isinstance(meta, dict):
+        raise wrong_value("meta", "an object", meta, where=where)
+    gathered = dict(meta)
+    for name, value in record.items():
+        if name in _NOT_META or (value is None and name in meta):
+            continue
+        # Whichever won, corpora or splits could be others than somebody reads there.
+        if meta.get(name) is not None and meta[name] != value:
+            raise RatingError(
+                f"{where}: {name!r} is {value!r} beside the rating and {meta[name]!r} in 'meta'; "
+                "state it once"
+            )
+        gathered[name] = value
+    return gathered
 
 
 def _parse_scale(scale: object, *, where: str) -> Scale:
