@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos.data.manifest import Pair, write_pairs
+from urgentmos.data.manifest import ManifestError, Pair, Recording, write_manifest, write_pairs
 from urgentmos.evaluation.material import Material, MaterialError, read_material
 from urgentmos.evaluation.preference import A_BETTER, B_BETTER, TIE
 
@@ -53,3 +53,36 @@ def test_the_tie_threshold_holds_for_pairs_that_say_by_how_much_and_spares_verdi
     assert (graded.delta, graded.labels.tolist()) == (1.5, [TIE, B_BETTER, TIE])
     assert verdicts.labels.tolist() == [A_BETTER, B_BETTER, TIE]
     assert read_material(paths).pair_sets[0].labels.tolist() == [A_BETTER, B_BETTER, A_BETTER]
+
+
+def _labelled(folder: Path, name: str, *uids: str) -> Path:
+    """Write a manifest of the public form, whose recordings have ratings alone."""
+    path = folder / f"{name}.jsonl"
+    rows = [Recording(Path(f"{name}_{uid}.wav"), uid, "s", "r", 1.0, {"mos": 3.0}) for uid in uids]
+    write_manifest(path, rows)
+    return path
+
+
+def test_label_tables_are_merged_once_over_all_manifests(tmp_path: Path) -> None:
+    manifests = [_labelled(tmp_path, "one", "a", "b"), _labelled(tmp_path, "two", "c")]
+    tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    tables[0].write_text("uid,pesq\na,1.5\nb,2\n")
+    tables[1].write_text("uid,pesq\nc,2.5\n")
+    for order in (manifests, manifests[::-1]):
+        corpora = {corpus.name: corpus for corpus in read_material(order, labels=tables).corpora}
+        assert corpora["one"].labels("pesq").tolist() == [1.5, 2.0]
+        assert corpora["two"].labels("pesq").tolist() == [2.5]
+    # One of a single corpus leaves the other as it is.
+    one, two = read_material(manifests, labels=tables[:1]).corpora
+    assert one.labels("pesq").tolist() == [1.5, 2.0]
+    assert [recording.metrics for recording in two.recordings] == [{"mos": 3.0}]
+    with pytest.raises(ManifestError, match=r"two\.csv: none of its uids is in the manifest"):
+        read_material(manifests[:1], labels=tables)
+
+
+def test_a_uid_in_two_manifests_is_refused_where_there_are_label_tables(tmp_path: Path) -> None:
+    manifests = [_labelled(tmp_path, "one", "a", "b"), _labelled(tmp_path, "two", "b")]
+    (tmp_path / "labels.csv").write_text("uid,pesq\na,1.5\n")
+    assert len(read_material(manifests).corpora) == 2
+    with pytest.raises(ManifestError, match=r"two\.jsonl: uid 'b' is also in .*one\.jsonl"):
+        read_material(manifests, labels=[tmp_path / "labels.csv"])

@@ -66,7 +66,7 @@ def read_material(
 
     Args:
         manifests: Each of recordings, see ``read_rated_corpora``, or of pairs, see ``read_pairs``.
-        labels: Label tables to merge into those of recordings.
+        labels: Label tables to merge into those of recordings, once over all of them.
         split: Keep only recordings whose ``meta.split`` is this one; pairs have no split.
         delta: Largest comparison score that is a tie, where pairs say by how much one recording is
             better. Verdicts alone, +1, -1 and 0, stay as they are.
@@ -74,16 +74,15 @@ def read_material(
     Raises:
         MaterialError: Two of them hold a corpus of one name.
         RatingError: A rated manifest cannot be used.
-        ManifestError: A manifest is broken.
+        ManifestError: A manifest is broken, or label tables cannot be merged.
     """
-    corpora: list[RatedCorpus] = []
+    paired = [path for path in manifests if is_pair_manifest(path)]
+    rated = [path for path in manifests if path not in paired]
+    corpora = read_rated_corpora(rated, labels=labels, split=split)
     pair_sets: list[PairSet] = []
-    for path in manifests:
-        if is_pair_manifest(path):
-            pairs = build_pair_set(path.stem, read_pairs(path))
-            pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
-        else:
-            corpora += read_rated_corpora(path, labels=labels, split=split)
+    for path in paired:
+        pairs = build_pair_set(path.stem, read_pairs(path))
+        pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
     names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

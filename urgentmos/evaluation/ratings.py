@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from urgentmos.data.label_table import merge_tables
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
 from urgentmos.data.manifest_fields import parse_metrics, parse_text, wrong_value
 from urgentmos.ndarray import NDArray
@@ -70,9 +71,12 @@ class RatedCorpus:
 
 
 def read_rated_corpora(
-    path: str | Path, *, labels: Sequence[str | Path] = (), split: str | None = None
+    manifests: str | Path | Sequence[str | Path],
+    *,
+    labels: Sequence[str | Path] = (),
+    split: str | None = None,
 ) -> list[RatedCorpus]:
-    """Read the corpora of one manifest.
+    """Read the corpora of one manifest or of several.
 
     Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
     five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
@@ -82,28 +86,39 @@ def read_rated_corpora(
     stand in ``meta``.
 
     Args:
-        path: JSON lines; relative audio paths, and those of references (``reference_path``),
-            resolve against its folder.
-        labels: Label tables to merge into a manifest of the public form.
+        manifests: JSON lines; relative audio paths, and those of references (``reference_path``),
+            resolve against the folder of each.
+        labels: Label tables to merge into manifests of the public form, once over all of them.
         split: Keep only recordings whose ``meta.split`` is this one.
 
     Returns:
-        Corpora in order of first appearance; the file's name where a recording names none.
+        Corpora of each manifest in order of first appearance; the file's name where a recording
+        names none.
 
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
             scales, a field is missing, or is one thing beside the rating and another in ``meta``, a
-            uid comes twice in a corpus, or nothing is left.
-        ManifestError: A line is no JSON object, or the public form, ``metrics``, ``meta`` or
-            ``reference_path`` is broken.
+            uid comes twice in a corpus, nothing is left of a manifest, or there are label tables
+            for one with ratings.
+        ManifestError: A line is no JSON object, the public form, ``metrics``, ``meta`` or
+            ``reference_path`` is broken, or label tables cannot be merged, see ``merge_tables``.
     """
-    path = Path(path)
-    if _has_ratings(path):
-        if labels:
-            raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
-        rated = [_parse_rated(record, path, number) for number, record in read_lines(path)]
-    else:
-        rated = [(recording, FIVE_POINT) for recording in read_manifest(path, labels=labels)]
+    stated = [manifests] if isinstance(manifests, str | Path) else manifests
+    read = [(path, _read_rated(path, labels=labels)) for path in map(Path, stated)]
+    merge_tables([(path, [recording for recording, _ in rated]) for path, rated in read], labels)
+    return [corpus for path, rated in read for corpus in _divide(rated, path, split=split)]
+
+
+def _read_rated(path: Path, *, labels: Sequence[str | Path]) -> list[Rated]:
+    if not _has_ratings(path):
+        return [(recording, FIVE_POINT) for recording in read_manifest(path)]
+    if labels:
+        raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
+    return [_parse_rated(record, path, number) for number, record in read_lines(path)]
+
+
+def _divide(rated: Sequence[Rated], path: Path, *, split: str | None) -> list[RatedCorpus]:
+    """Divide the recordings of a manifest that are of a split into corpora."""
     chosen = [row for row in rated if split is None or row[0].meta.get("split") == split]
     if not chosen:
         if not rated:

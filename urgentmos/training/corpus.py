@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from urgentmos.data.hashing import lot
-from urgentmos.data.label_table import merge_labels
+from urgentmos.data.label_table import merge_tables
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
 from urgentmos.data.pairs import NativePairs, families, is_graded
 from urgentmos.data.references import References, list_references
@@ -88,9 +88,9 @@ def load_corpus(
         with_references: Open the references of the training recordings too.
 
     Raises:
-        ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a side of the split is empty, a recording or a reference is not there, a metric has no
-            label at all, or a rating is on another scale.
+        ManifestError: A manifest breaks its format, a uid is in two of them although there are
+            label tables, a side of the split is empty, a recording or a reference is not there, a
+            metric has no label at all, or a rating is on another scale.
     """
     recordings = _read_labelled(config)
     pair_sets = [read_pairs(manifest) for manifest in config.pair_manifests]
@@ -121,21 +121,9 @@ def load_corpus(
 
 
 def _read_labelled(config: DataConfig) -> list[Recording]:
-    recordings: list[Recording] = []
-    manifest_by_uid: dict[str, str] = {}
-    for manifest in config.manifests:
-        for recording in read_manifest(manifest):
-            first = manifest_by_uid.setdefault(recording.uid, manifest)
-            # A uid is system and content: two corpora may well share one.
-            if first != manifest and config.labels:
-                raise ManifestError(
-                    f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
-                    "data.labels name recordings by uid alone; label the manifests instead"
-                )
-            recordings.append(recording)
-    for table in config.labels:
-        merge_labels(recordings, table)
-    return recordings
+    read = [(manifest, read_manifest(manifest)) for manifest in config.manifests]
+    merge_tables(read, config.labels)
+    return [recording for _, recordings in read for recording in recordings]
 
 
 def _open(
