@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,49 @@ def judged(rated: Path) -> Path:
     return path
 
 
-def test_every_recording_comes_once_with_what_is_known_of_it(rated: Path, judged: Path) -> None:
+def test_every_file_comes_once_and_every_recording_of_it_as_it_is(
+    rated: Path, judged: Path
+) -> None:
     material = read_material([judged, rated])
-    recordings = {recording.audio_path.name: recording for recording in material.recordings}
-    assert len(material.recordings) == len(recordings) == 10
-    assert recordings["0_0.wav"].system_id == "s0"
-    assert recordings["x.wav"].system_id == "-"
+    assert len(material.paths) == len(set(material.paths)) == 10
+    named = [(recording.audio_path.name, recording.system_id) for recording in material.recordings]
+    assert len(named) == 11
+    assert {("0_0.wav", "s0"), ("0_0.wav", "-"), ("x.wav", "-")} <= set(named)
+
+
+def _with_references(rated: Path, name: str, reference: str | None) -> Path:
+    """Write a copy of the rated manifest: another corpus, whose files have a reference."""
+    rows = [json.loads(line) for line in rated.read_text().splitlines()]
+    for row in rows:
+        row |= {"corpus": name, "reference_path": reference}
+    path = rated.with_name(f"{name}.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("references", "known"),
+    [
+        ([None, None], None),
+        (["2_0.wav", None], "2_0.wav"),
+        (["2_0.wav", "../" * 99 + "{folder}/2_0.wav"], "2_0.wav"),
+        (["2_0.wav", "2_1.wav"], None),
+    ],
+    ids=["none", "one", "one, spelled in two ways", "two"],
+)
+def test_given_pairs_have_the_reference_that_corpora_state_of_a_file_unless_they_disagree(
+    rated: Path, judged: Path, references: list[str | None], known: str | None
+) -> None:
+    stated = [each and each.format(folder=rated.parent) for each in references]
+    one, two = (
+        _with_references(rated, name, each)
+        for name, each in zip(("one", "two"), stated, strict=True)
+    )
+    for order in ([one, two, judged], [judged, two, one]):
+        ((first, other),) = (pairs.recordings for pairs in read_material(order).pair_sets)
+        reference = first.meta.get("reference_path")
+        assert (reference and Path(reference).name) == known
+        assert other.meta == {}
 
 
 def test_two_corpora_of_one_name_are_refused(rated: Path) -> None:

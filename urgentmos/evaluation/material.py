@@ -20,7 +20,8 @@ class Material:
 
     Attributes:
         corpora: Rated or labelled recordings.
-        pair_sets: Pairs that listeners judged as such.
+        pair_sets: Pairs that listeners judged as such. Their files have the references that the
+            corpora state.
     """
 
     corpora: Sequence[RatedCorpus]
@@ -28,16 +29,14 @@ class Material:
 
     @property
     def recordings(self) -> list[Recording]:
-        """Every recording once, by its path."""
-        unique = {
-            recording.audio_path: recording
-            for corpus in self.corpora
-            for recording in corpus.recordings
-        }
-        for path in (path for pairs in self.pair_sets for path in pairs.paths):
-            # A native pair says nothing of its members but where they are.
-            unique.setdefault(path, Recording(path, str(path), "-", "-", duration=1.0))
-        return list(unique.values())
+        """Every recording of every corpus and set of pairs: a file as often as it is in them."""
+        rated = [recording for corpus in self.corpora for recording in corpus.recordings]
+        return rated + [recording for pairs in self.pair_sets for recording in pairs.recordings]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file once."""
+        return list(dict.fromkeys(recording.audio_path for recording in self.recordings))
 
     def check_labelled(self, metrics: Sequence[str]) -> None:
         """Refuse corpora without rating and without label of any of some metrics.
@@ -79,9 +78,10 @@ def read_material(
     paired = [path for path in manifests if is_pair_manifest(path)]
     rated = [path for path in manifests if path not in paired]
     corpora = read_rated_corpora(rated, labels=labels, split=split)
+    known = [recording for corpus in corpora for recording in corpus.recordings]
     pair_sets: list[PairSet] = []
     for path in paired:
-        pairs = build_pair_set(path.stem, read_pairs(path))
+        pairs = build_pair_set(path.stem, read_pairs(path), known=known)
         pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
     names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
