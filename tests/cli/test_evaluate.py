@@ -257,6 +257,47 @@ def test_what_a_peer_could_not_score_is_in_the_exit_status(
     assert (preferences["PESQ"]["acc_0"] == "") == (len(reason_by_place) == 9)
 
 
+def test_corpora_that_share_files_keep_their_own_references_and_uids_in_either_order(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [json.loads(line) for line in rated.read_text().splitlines()]
+    one = [{**r, "corpus": "one", "reference_path": f"0_{i // 3}.wav"} for i, r in enumerate(rows)]
+    two = [{**row, "corpus": "two", "uid": f"two:{row['uid']}"} for row in rows[:6]]
+    manifests = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for path, members in zip(manifests, (one, two), strict=True):
+        path.write_text("".join(json.dumps(row) + "\n" for row in members))
+    table = tmp_path / "other.csv"
+    table.write_text("uid,good\n" + "".join(f"{row['uid']},{row['rating']}\n" for row in one))
+
+    def label_manifest(manifest: Path, output: Path, **options: object) -> LabelSummary:
+        given = read_manifest(manifest)
+        for place, row in enumerate(given):
+            if row.meta.get("reference_path") is not None:
+                row.metrics["pesq"] = 1.0 + place / 10
+        write_manifest(output, given)
+        return summarise(given, metrics=[], tools={})
+
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label_manifest)
+    for order in (manifests, manifests[::-1]):
+        out = tmp_path / order[0].stem
+        result = _evaluate(
+            *order, "--model", tiny_model_dir, "--peer", "pesq", "--scores", f"{table}:good",
+            "--peer-cache", out / "peers.csv", "-o", out, "--bootstrap", 0,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        files = {(r["corpus"], r["predictor"]): r["files"] for r in _csv(out / "summary.csv")}
+        assert files == {
+            ("one", "tiny_model"): "9", ("one", "PESQ"): "9", ("one", "other:good"): "9",
+            ("two", "tiny_model"): "6", ("two", "PESQ"): "0", ("two", "other:good"): "6",
+        }  # fmt: skip
+        unanswered = {
+            (r["corpus"], r["predictor"]): (r["pairs"], r["unanswered"])
+            for r in _csv(out / "preferences.csv")
+        }
+        assert unanswered["one", "PESQ"] == ("9", "0")
+        assert unanswered["two", "PESQ"] == ("6", "6")
+
+
 def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:
     rows = [{**json.loads(line), "rating": None} for line in rated.read_text().splitlines()]
     rated.write_text("".join(json.dumps(row) + "\n" for row in rows))

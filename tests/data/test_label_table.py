@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from urgentmos.data.label_table import read_labels, write_labels
+from urgentmos.data.label_table import merge_tables, read_labels, write_labels
 from urgentmos.data.manifest import ManifestError, Recording
 
 
@@ -42,3 +42,15 @@ def test_a_broken_label_table_is_refused(tmp_path: Path, lines: list[str], told:
     with pytest.raises(ManifestError) as error:
         read_labels(path)
     assert told in str(error.value)
+
+
+def test_later_tables_replace_values_of_earlier_ones_in_every_manifest(tmp_path: Path) -> None:
+    manifests = [
+        (name, [Recording(Path(f"{name}.wav"), name, "s", "r", 1.0)]) for name in ("one", "two")
+    ]
+    tables = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    tables[0].write_text("uid,pesq,estoi\none,1,0.5\ntwo,2,0.6\n")
+    tables[1].write_text("uid,pesq\ntwo,3\n")
+    merge_tables(manifests, tables)
+    found = [recording.metrics for _, (recording,) in manifests]
+    assert found == [{"pesq": 1.0, "estoi": 0.5}, {"pesq": 3.0, "estoi": 0.6}]

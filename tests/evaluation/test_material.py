@@ -1,9 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from urgentmos.data.manifest import Pair, write_pairs
+from urgentmos.data.manifest import ManifestError, Pair, Recording, write_manifest, write_pairs
 from urgentmos.evaluation.material import Material, MaterialError, read_material
 from urgentmos.evaluation.preference import A_BETTER, B_BETTER, TIE
 
@@ -16,12 +17,49 @@ def judged(rated: Path) -> Path:
     return path
 
 
-def test_every_recording_comes_once_with_what_is_known_of_it(rated: Path, judged: Path) -> None:
+def test_every_file_comes_once_and_every_recording_of_it_as_it_is(
+    rated: Path, judged: Path
+) -> None:
     material = read_material([judged, rated])
-    recordings = {recording.audio_path.name: recording for recording in material.recordings}
-    assert len(material.recordings) == len(recordings) == 10
-    assert recordings["0_0.wav"].system_id == "s0"
-    assert recordings["x.wav"].system_id == "-"
+    assert len(material.paths) == len(set(material.paths)) == 10
+    named = [(recording.audio_path.name, recording.system_id) for recording in material.recordings]
+    assert len(named) == 11
+    assert {("0_0.wav", "s0"), ("0_0.wav", "-"), ("x.wav", "-")} <= set(named)
+
+
+def _with_references(rated: Path, name: str, reference: str | None) -> Path:
+    """Write a copy of the rated manifest: another corpus, whose files have a reference."""
+    rows = [json.loads(line) for line in rated.read_text().splitlines()]
+    for row in rows:
+        row |= {"corpus": name, "reference_path": reference}
+    path = rated.with_name(f"{name}.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("references", "known"),
+    [
+        ([None, None], None),
+        (["2_0.wav", None], "2_0.wav"),
+        (["2_0.wav", "../" * 99 + "{folder}/2_0.wav"], "2_0.wav"),
+        (["2_0.wav", "2_1.wav"], None),
+    ],
+    ids=["none", "one", "one, spelled in two ways", "two"],
+)
+def test_given_pairs_have_the_reference_that_corpora_state_of_a_file_unless_they_disagree(
+    rated: Path, judged: Path, references: list[str | None], known: str | None
+) -> None:
+    stated = [each and each.format(folder=rated.parent) for each in references]
+    one, two = (
+        _with_references(rated, name, each)
+        for name, each in zip(("one", "two"), stated, strict=True)
+    )
+    for order in ([one, two, judged], [judged, two, one]):
+        ((first, other),) = (pairs.recordings for pairs in read_material(order).pair_sets)
+        reference = first.meta.get("reference_path")
+        assert (reference and Path(reference).name) == known
+        assert other.meta == {}
 
 
 def test_two_corpora_of_one_name_are_refused(rated: Path) -> None:
@@ -53,3 +91,36 @@ def test_the_tie_threshold_holds_for_pairs_that_say_by_how_much_and_spares_verdi
     assert (graded.delta, graded.labels.tolist()) == (1.5, [TIE, B_BETTER, TIE])
     assert verdicts.labels.tolist() == [A_BETTER, B_BETTER, TIE]
     assert read_material(paths).pair_sets[0].labels.tolist() == [A_BETTER, B_BETTER, A_BETTER]
+
+
+def _labelled(folder: Path, name: str, *uids: str) -> Path:
+    """Write a manifest of the public form, whose recordings have ratings alone."""
+    path = folder / f"{name}.jsonl"
+    rows = [Recording(Path(f"{name}_{uid}.wav"), uid, "s", "r", 1.0, {"mos": 3.0}) for uid in uids]
+    write_manifest(path, rows)
+    return path
+
+
+def test_label_tables_are_merged_once_over_all_manifests(tmp_path: Path) -> None:
+    manifests = [_labelled(tmp_path, "one", "a", "b"), _labelled(tmp_path, "two", "c")]
+    tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    tables[0].write_text("uid,pesq\na,1.5\nb,2\n")
+    tables[1].write_text("uid,pesq\nc,2.5\n")
+    for order in (manifests, manifests[::-1]):
+        corpora = {corpus.name: corpus for corpus in read_material(order, labels=tables).corpora}
+        assert corpora["one"].labels("pesq").tolist() == [1.5, 2.0]
+        assert corpora["two"].labels("pesq").tolist() == [2.5]
+    # One of a single corpus leaves the other as it is.
+    one, two = read_material(manifests, labels=tables[:1]).corpora
+    assert one.labels("pesq").tolist() == [1.5, 2.0]
+    assert [recording.metrics for recording in two.recordings] == [{"mos": 3.0}]
+    with pytest.raises(ManifestError, match=r"two\.csv: none of its uids is in the manifest"):
+        read_material(manifests[:1], labels=tables)
+
+
+def test_a_uid_in_two_manifests_is_refused_where_there_are_label_tables(tmp_path: Path) -> None:
+    manifests = [_labelled(tmp_path, "one", "a", "b"), _labelled(tmp_path, "two", "b")]
+    (tmp_path / "labels.csv").write_text("uid,pesq\na,1.5\n")
+    assert len(read_material(manifests).corpora) == 2
+    with pytest.raises(ManifestError, match=r"two\.jsonl: uid 'b' is also in .*one\.jsonl"):
+        read_material(manifests, labels=[tmp_path / "labels.csv"])

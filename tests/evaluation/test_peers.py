@@ -1,3 +1,6 @@
+import csv
+import functools
+import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +40,7 @@ def test_peers_are_computed_once_and_kept(
     cache = tmp_path / "kept" / "peers.csv"
     (predictor,) = score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0).predictors
     assert predictor.name == "PESQ"
-    assert predictor.score([recordings[0].audio_path])[0] == pytest.approx(recordings[0].duration)
+    assert predictor.score(recordings[:1])[0] == pytest.approx(recordings[0].duration)
     score_with_peers(recordings[:4], ["pesq"], cache=cache, workers=0)
     assert len(asked) == 4
     # One more recording, and one that changed: two more to compute.
@@ -69,6 +72,92 @@ def test_scores_beside_another_reference_are_not_taken_for_those_beside_this_one
     assert asked == [1, 1, 1]
 
 
+def _compare(asked: list[str], manifest: Path, output: Path, **options: object) -> LabelSummary:
+    """Give a PESQ that says which reference it is beside, and DNSMOS, that needs none."""
+    rows = read_manifest(manifest)
+    asked += [row.uid for row in rows]
+    for row in rows:
+        reference = row.meta.get("reference_path")
+        row.metrics["dnsmos_p808"] = row.duration
+        if reference is None:
+            row.meta["label_errors"] = {"pesq": "no reference"}
+        elif not Path(reference).exists():
+            row.meta["label_errors"] = {"pesq": "not there"}
+        else:
+            row.metrics["pesq"] = 1.0 + int(Path(reference).stem[-1])
+    write_manifest(output, rows)
+    return LabelSummary(tools={}, labelled={}, missing={})
+
+
+def _beside(recordings: Sequence[Recording], reference: Path | None) -> list[Recording]:
+    meta = {} if reference is None else {"reference_path": str(reference)}
+    return [replace(recording, meta=meta) for recording in recordings]
+
+
+def test_a_file_of_two_corpora_is_scored_beside_the_reference_of_each(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_rated_corpora(rated)[0].recordings
+    corpora = {
+        1.0: _beside(first, tmp_path / "0_0.wav"),
+        3.0: _beside(first[:6], tmp_path / "0_2.wav"),
+        np.nan: _beside(first[3:], None),
+    }
+    asked: list[str] = []
+    label = functools.partial(_compare, asked)
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label)
+    for number, order in enumerate(itertools.permutations(corpora.values())):
+        recordings = list(itertools.chain(*order))
+        cache = tmp_path / f"peers{number}.csv"
+        for _ in range(2):
+            scored = score_with_peers(recordings, ["pesq", "dnsmos_p808"], cache=cache, workers=0)
+            pesq, dnsmos = scored.predictors
+            for expected, members in corpora.items():
+                np.testing.assert_array_equal(pesq.score(members), [expected] * len(members))
+                durations = [recording.duration for recording in members]
+                np.testing.assert_allclose(dnsmos.score(members), durations)
+            assert scored.failures == []
+        assert len(set(asked)) == len(read_labels(cache)) == 9 + 6 + 6
+
+
+def test_scores_that_were_kept_by_earlier_versions_are_found(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def label_manifest(*arguments: object, **options: object) -> LabelSummary:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label_manifest)
+    recordings = read_rated_corpora(rated)[0].recordings[:2]
+    reference, cache = tmp_path / "0_2.wav", tmp_path / "peers.csv"
+    with cache.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["uid", "pesq", "dnsmos_p808"])
+        for place, recording in enumerate(recordings):
+            files = (recording.audio_path, reference)
+            states = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+            writer.writerow([" ".join(states), 1.5 + place, 3.5])
+            writer.writerow([states[0], 1.1, 3.5])
+    beside, alone = _beside(recordings, reference), _beside(recordings, None)
+    scored = score_with_peers([*alone, *beside], ["pesq", "dnsmos_p808"], cache=cache, workers=0)
+    pesq, dnsmos = scored.predictors
+    assert pesq.score(beside).tolist() == [1.5, 2.5]
+    assert dnsmos.score(beside).tolist() == dnsmos.score(alone).tolist() == [3.5, 3.5]
+
+
+def test_a_file_fails_once_whatever_manifest_states_a_reference_that_is_not_there(
+    rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_rated_corpora(rated)[0].recordings[:3]
+    stated = [_beside(first, tmp_path / f"{name}.wav") for name in ("0_0", "gone", "astray")]
+    label = functools.partial(_compare, [])
+    monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", label)
+    for number, order in enumerate(itertools.permutations([*stated, _beside(first, None)])):
+        cache = tmp_path / f"peers{number}.csv"
+        scored = score_with_peers(list(itertools.chain(*order)), ["pesq"], cache=cache, workers=0)
+        paths = [recording.audio_path for recording in first]
+        assert scored.failures == [(path, "pesq: not there") for path in paths]
+
+
 def test_a_name_that_is_too_long_has_no_score_of_a_peer(
     rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +166,7 @@ def test_a_name_that_is_too_long_has_no_score_of_a_peer(
     monkeypatch.setattr("urgentmos.evaluation.peers.label_manifest", _give_pesq)
     cache = tmp_path / "peers.csv"
     scored = score_with_peers([recording, too_long], ["pesq"], cache=cache, workers=0)
-    assert list(scored.predictors[0].scores) == [recording.audio_path]
+    assert list(scored.predictors[0].scores) == [(recording.audio_path, None)]
 
 
 def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
@@ -96,7 +185,7 @@ def test_a_recording_that_is_not_there_has_no_score_of_a_peer(
     cache = tmp_path / "peers.csv"
     scored = score_with_peers(recordings, ["pesq"], cache=cache, workers=0)
     (predictor,) = scored.predictors
-    scores = predictor.score(recording.audio_path for recording in recordings)
+    scores = predictor.score(recordings)
     np.testing.assert_array_equal(scores, [np.nan, 2.0])
     assert scored.missing == {"pesq": {"too short": 3, "silent": 1}}
     assert scored.failures == []
@@ -132,7 +221,7 @@ def test_runs_at_the_same_time_score_their_own_recordings_and_keep_both(
     with ThreadPoolExecutor(2) as pool:
         predictors = list(pool.map(run, parts))
     for predictor, part in zip(predictors, parts, strict=True):
-        assert list(predictor.scores) == [recording.audio_path for recording in part]
+        assert list(predictor.scores) == [(recording.audio_path, None) for recording in part]
     assert len(read_labels(cache)) == 9
     assert list(tmp_path.glob("*peers*")) == [cache]
 
@@ -164,4 +253,4 @@ def test_a_peer_scores_recordings_of_relative_paths(
     (predictor,) = score_with_peers(
         recordings, ["pesq"], cache=tmp_path / "peers.csv", workers=0
     ).predictors
-    assert not np.isnan(predictor.score(recording.audio_path for recording in recordings)).any()
+    assert not np.isnan(predictor.score(recordings)).any()

@@ -46,8 +46,8 @@ def test_one_manifest_holds_corpora_on_their_own_scales(tmp_path: Path) -> None:
 
 
 def test_a_reference_lies_beside_its_manifest_in_either_form(tmp_path: Path) -> None:
-    public = {**PUBLIC, "meta": {"reference_path": "clean/f1.flac"}}
-    for record in ({**RATED, "reference_path": "clean/f1.flac"}, public):
+    meta = {"reference_path": "clean/f1.flac"}
+    for record in ({**RATED, **meta}, {**RATED, "meta": meta}, {**PUBLIC, "meta": meta}):
         (corpus,) = read_rated_corpora(_write(tmp_path, record))
         assert corpus.recordings[0].meta["reference_path"] == str(tmp_path / "clean/f1.flac")
     with pytest.raises(ManifestError, match=r"rated.jsonl:1: reference_path: expected a non-empty"):
@@ -93,6 +93,44 @@ def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(tmp_pat
     for unstated in (RATED, {**RATED, "split": None}):
         with pytest.raises(RatingError, match="split 'test'; no recording states one"):
             read_rated_corpora(_write(tmp_path, unstated), split="test")
+
+
+def test_what_may_stand_beside_a_rating_may_stand_in_its_meta(tmp_path: Path) -> None:
+    bare = {name: RATED[name] for name in RATED if name not in ("corpus", "scale")}
+    metas = [
+        {"corpus": "a", "split": "validation", "scale": "MUSHRA 0-100"},
+        {"corpus": "b", "split": "validation"},
+        {"corpus": "b", "split": "test"},
+    ]
+    rows = [{**bare, "uid": str(i), "meta": meta} for i, meta in enumerate(metas)]
+    first, second = read_rated_corpora(_write(tmp_path, *rows), split="validation")
+    assert (first.name, first.scale, len(first.recordings)) == ("a", (0.0, 100.0), 1)
+    assert (second.name, second.scale, len(second.recordings)) == ("b", (1.0, 5.0), 1)
+    with pytest.raises(RatingError, match=r"it has the splits \['test', 'validation'\]"):
+        read_rated_corpora(_write(tmp_path, *rows), split="train")
+
+
+@pytest.mark.parametrize("meta", [None, {}, {"corpus": None}, {"corpus": "p835", "votes": 7}])
+def test_what_meta_does_not_state_or_repeats_stands_beside_the_rating(
+    tmp_path: Path, meta: object
+) -> None:
+    (corpus,) = read_rated_corpora(_write(tmp_path, {**RATED, "meta": meta}))
+    assert corpus.name == "p835"
+    stated = {"scale": "ACR 1-5", "votes": 7, "corpus": "p835"}
+    assert corpus.recordings[0].meta == stated
+
+
+def test_a_field_that_is_null_beside_the_rating_is_that_of_meta(tmp_path: Path) -> None:
+    record = {**RATED, "corpus": None, "meta": {"corpus": "p835"}}
+    assert read_rated_corpora(_write(tmp_path, record))[0].name == "p835"
+
+
+def test_a_meta_that_says_otherwise_or_is_no_object_is_refused(tmp_path: Path) -> None:
+    told = r"rated.jsonl:1: 'corpus' is 'p835' beside the rating and 'lj' in 'meta'; state it once"
+    with pytest.raises(RatingError, match=told):
+        read_rated_corpora(_write(tmp_path, {**RATED, "meta": {"corpus": "lj"}}))
+    with pytest.raises(ManifestError, match=r"rated.jsonl:1: meta: expected an object, got \[1\]"):
+        read_rated_corpora(_write(tmp_path, {**RATED, "meta": [1]}))
 
 
 @pytest.mark.parametrize(

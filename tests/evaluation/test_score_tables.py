@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,20 @@ def test_tables_of_one_name_are_told_apart_by_their_paths(rated: Path) -> None:
     assert [predictor.name for predictor in both] == options
     (first,) = read_score_columns(options[:1], recordings=recordings)
     assert first.name == "scores:mos"
+
+
+def test_a_file_that_is_in_two_manifests_has_the_score_of_either_uid(rated: Path) -> None:
+    first = read_rated_corpora(rated)[0].recordings
+    again = [replace(recording, uid=f"two:{recording.uid}") for recording in first[:6]]
+    table = rated.parent / "scores.csv"
+    table.write_text("uid,mine\n" + "".join(f"{r.uid},{i}\n" for i, r in enumerate(first)))
+    for recordings in ([*first, *again], [*again, *first]):
+        predictor = read_score_column(table, "mine", recordings=recordings)
+        assert predictor.score(first).tolist() == list(range(9))
+        assert predictor.score(again).tolist() == list(range(6))
+    table.write_text("uid,mine\ns0:r0,1\ntwo:s0:r0,2\n")
+    with pytest.raises(ScoreTableError, match=r"'two:s0:r0' again: first 1, then 2, of .*0_0\.wav"):
+        read_score_column(table, "mine", recordings=recordings)
 
 
 def test_a_column_must_be_named() -> None:

@@ -120,12 +120,12 @@ def evaluate(
         ordered = benchmark == "urgentmos"
         pair_sets += _pair(material.corpora, matching, ordered=ordered, delta=delta, seed=seed)
 
-    recordings, failures = material.recordings, Failures()
+    recordings, paths, failures = material.recordings, material.paths, Failures()
     peers = list(dict.fromkeys(peer or []))
     # Before the models: a table that cannot be read or a tool that is missing is told at once.
     columns = read_score_columns(scores or [], recordings=recordings)
     beside = [*_score_with_peers(recordings, peers, peer_cache, workers, failures), *columns]
-    predictors = _score_with_models(assessors, recordings, failures)
+    predictors = _score_with_models(assessors, paths, failures)
     judges = gather_judges(assessors, predictors, metric=metric, beside=beside)
 
     answers = [judges.answer(pairs, delta=delta) for pairs in pair_sets]
@@ -148,7 +148,7 @@ def evaluate(
         remove_figures(output)
     if figures and output is not None:
         draw_figures(material.corpora, judges.scorers, answers, output)
-    failures.tell(len(recordings) * (len(assessors) + len(peers)))
+    failures.tell(len(paths) * (len(assessors) + len(peers)))
     if failures.count:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -243,13 +243,12 @@ def _default_cache() -> Path:
 
 
 def _score_with_models(
-    assessors: "Mapping[str, Assessor]", recordings: "Sequence[Recording]", failures: Failures
+    assessors: "Mapping[str, Assessor]", paths: Sequence[Path], failures: Failures
 ) -> "list[ScorePredictor]":
-    """Score every recording once with every model."""
+    """Score every file once with every model."""
     from urgentmos.evaluation.predictors import predictors_of_model
     from urgentmos.scoring import score_files
 
-    paths = [recording.audio_path for recording in recordings]
     predictors: list[ScorePredictor] = []
     for name, assessor in assessors.items():
         rows = track(score_files(assessor, paths), total=len(paths), rows_on_stdout=False)

@@ -86,6 +86,36 @@ def merge_labels(recordings: Sequence[Recording], path: str | Path) -> None:
         recording.metrics.update(labels[recording.uid])
 
 
+def merge_tables(
+    recordings: Sequence[tuple[str | Path, Sequence[Recording]]], tables: Sequence[str | Path]
+) -> None:
+    """Merge label tables onto the recordings of several manifests, in place.
+
+    Args:
+        recordings: Manifests and what each of them holds. A table may be about some of them.
+        tables: They are applied in order; a value there replaces an earlier one.
+
+    Raises:
+        ManifestError: A table breaks its format, none of its uids is in any manifest, or, where
+            there are tables, a uid is in two manifests.
+    """
+    if not tables:
+        return
+    manifest_by_uid: dict[str, str] = {}
+    for manifest, members in recordings:
+        for recording in members:
+            first = manifest_by_uid.setdefault(recording.uid, str(manifest))
+            # A uid is system and content: two corpora may well share one.
+            if first != str(manifest):
+                raise ManifestError(
+                    f"{manifest}: uid {recording.uid!r} is also in {first}, and label tables name "
+                    "recordings by uid alone; label the manifests instead"
+                )
+    together = [recording for _, members in recordings for recording in members]
+    for table in tables:
+        merge_labels(together, table)
+
+
 def _parse_labels(path: Path) -> dict[str, dict[str, float]]:
     labels: dict[str, dict[str, float]] = {}
     with _open_text(path) as file:

@@ -72,11 +72,11 @@ class PreferenceComparer:
             recording cannot be read.
         """
         forward = np.full((len(pairs.pairs), 3), np.nan)
-        backward = forward.copy()
+        backward, paths = forward.copy(), pairs.paths
         meetings = (
             meeting
             for row, (a, b) in enumerate(pairs.pairs)
-            for meeting in self._meetings(row, pairs.paths[a], pairs.paths[b])
+            for meeting in self._meetings(row, paths[a], paths[b])
         )
         while batch := list(itertools.islice(meetings, _MEETINGS_PER_BATCH)):
             rows = [meeting.row for meeting in batch]

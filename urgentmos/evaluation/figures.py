@@ -82,9 +82,8 @@ def draw_scatter(
     """
     figure, panels = _panels(len(corpora), len(predictors))
     for row, corpus in enumerate(corpora):
-        paths = [recording.audio_path for recording in corpus.recordings]
         for column, predictor in enumerate(predictors):
-            scores, panel = predictor.score(paths), panels[row][column]
+            scores, panel = predictor.score(corpus.recordings), panels[row][column]
             usable = ~(np.isnan(scores) | np.isnan(corpus.ratings))
             panel.scatter(corpus.ratings[usable], scores[usable], s=10, alpha=0.6, linewidths=0)
             found = srcc(corpus.ratings[usable], scores[usable])
@@ -193,13 +192,14 @@ def matrix_columns(
         Values per recording by title or name; NaN where there is none.
     """
     labelled = {metric for recording in corpus.recordings for metric in recording.metrics}
-    paths = [recording.audio_path for recording in corpus.recordings]
     columns = {
         "rating" if metric == "mos" else METRICS[metric].title: corpus.labels(metric)
         for metric in METRICS
         if metric in labelled
     }
-    return columns | {predictor.name: predictor.score(paths) for predictor in predictors}
+    return columns | {
+        predictor.name: predictor.score(corpus.recordings) for predictor in predictors
+    }
 
 
 def _srcc_where_known(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

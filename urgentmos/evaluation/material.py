@@ -20,7 +20,8 @@ class Material:
 
     Attributes:
         corpora: Rated or labelled recordings.
-        pair_sets: Pairs that listeners judged as such.
+        pair_sets: Pairs that listeners judged as such. Their files have the references that the
+            corpora state.
     """
 
     corpora: Sequence[RatedCorpus]
@@ -28,16 +29,14 @@ class Material:
 
     @property
     def recordings(self) -> list[Recording]:
-        """Every recording once, by its path."""
-        unique = {
-            recording.audio_path: recording
-            for corpus in self.corpora
-            for recording in corpus.recordings
-        }
-        for path in (path for pairs in self.pair_sets for path in pairs.paths):
-            # A native pair says nothing of its members but where they are.
-            unique.setdefault(path, Recording(path, str(path), "-", "-", duration=1.0))
-        return list(unique.values())
+        """Every recording of every corpus and set of pairs: a file as often as it is in them."""
+        rated = [recording for corpus in self.corpora for recording in corpus.recordings]
+        return rated + [recording for pairs in self.pair_sets for recording in pairs.recordings]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file once."""
+        return list(dict.fromkeys(recording.audio_path for recording in self.recordings))
 
     def check_labelled(self, metrics: Sequence[str]) -> None:
         """Refuse corpora without rating and without label of any of some metrics.
@@ -66,7 +65,7 @@ def read_material(
 
     Args:
         manifests: Each of recordings, see ``read_rated_corpora``, or of pairs, see ``read_pairs``.
-        labels: Label tables to merge into those of recordings.
+        labels: Label tables to merge into those of recordings, once over all of them.
         split: Keep only recordings whose ``meta.split`` is this one; pairs have no split.
         delta: Largest comparison score that is a tie, where pairs say by how much one recording is
             better. Verdicts alone, +1, -1 and 0, stay as they are.
@@ -74,16 +73,16 @@ def read_material(
     Raises:
         MaterialError: Two of them hold a corpus of one name.
         RatingError: A rated manifest cannot be used.
-        ManifestError: A manifest is broken.
+        ManifestError: A manifest is broken, or label tables cannot be merged.
     """
-    corpora: list[RatedCorpus] = []
+    paired = [path for path in manifests if is_pair_manifest(path)]
+    rated = [path for path in manifests if path not in paired]
+    corpora = read_rated_corpora(rated, labels=labels, split=split)
+    known = [recording for corpus in corpora for recording in corpus.recordings]
     pair_sets: list[PairSet] = []
-    for path in manifests:
-        if is_pair_manifest(path):
-            pairs = build_pair_set(path.stem, read_pairs(path))
-            pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
-        else:
-            corpora += read_rated_corpora(path, labels=labels, split=split)
+    for path in paired:
+        pairs = build_pair_set(path.stem, read_pairs(path), known=known)
+        pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
     names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -228,7 +228,7 @@ class _Dataset:
         ratings = np.concatenate([test.ratings for test in self._tests])
         return PairSet(
             name=self.name,
-            paths=[recording.audio_path for recording in self._recordings],
+            recordings=self._recordings,
             pairs=pairs,
             differences=ratings[pairs[:, 0]] - ratings[pairs[:, 1]],
             delta=0.0,

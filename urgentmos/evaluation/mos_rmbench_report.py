@@ -157,7 +157,7 @@ def _pairs_together(
 ) -> Int[NDArray[np.int64], "pairs 2"]:
     """Number the recordings of all datasets one after the other, and give the chosen pairs."""
     sets = [judged.pair_set for judged in answers]
-    starts = np.cumsum([0, *(len(pairs.paths) for pairs in sets)])
+    starts = np.cumsum([0, *(len(pairs.recordings) for pairs in sets)])
     return np.concatenate(
         [
             pairs.pairs[chosen[pairs.name]] + start

@@ -16,7 +16,8 @@ from jaxtyping import Float, Int, UInt64
 
 from urgentmos.data.hashing import scramble
 from urgentmos.data.pairs import RATING_TOLERANCE
-from urgentmos.evaluation.ratings import RatedCorpus, is_known
+from urgentmos.data.recording import is_known
+from urgentmos.evaluation.ratings import RatedCorpus
 from urgentmos.name_bytes import name_bytes
 from urgentmos.ndarray import NDArray
 

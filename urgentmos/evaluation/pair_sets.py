@@ -1,5 +1,6 @@
 """Pairs to judge predictors on: made from a rated corpus, or judged as pairs by listeners."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from urgentmos.data.manifest import Pair
+from urgentmos.data.manifest import Pair, Recording
 from urgentmos.data.pairs import RATING_TOLERANCE, Matching, is_graded, make_pairs
 from urgentmos.data.recording import is_known
 from urgentmos.evaluation.bootstrap import Unit
@@ -25,8 +26,8 @@ class PairSet:
 
     Attributes:
         name: Corpus.
-        paths: The recordings, each once.
-        pairs: The two recordings of each pair, as places in ``paths``.
+        recordings: What is paired, with the references that intrusive metrics compare with.
+        pairs: The two recordings of each pair, as places in ``recordings``.
         differences: How much better listeners found the first, on the corpus's own scale; +1, 0 and
             -1 where only their verdict is known.
         delta: Largest difference that counts as a tie, on the same scale.
@@ -34,11 +35,16 @@ class PairSet:
     """
 
     name: str
-    paths: Sequence[Path]
+    recordings: Sequence[Recording]
     pairs: Int[NDArray[np.int64], "pairs 2"]
     differences: Float[NDArray[np.float64], " pairs"]
     delta: float
     unit: Unit
+
+    @property
+    def paths(self) -> list[Path]:
+        """Audio file of each recording."""
+        return [recording.audio_path for recording in self.recordings]
 
     @property
     def labels(self) -> Int[NDArray[np.int64], " pairs"]:
@@ -58,24 +64,39 @@ class PairSet:
 
 
 def build_pair_set(
-    name: str, pairs: Sequence[Pair], *, delta: float = DELTA, unit: Unit = "pair"
+    name: str,
+    pairs: Sequence[Pair],
+    *,
+    known: Sequence[Recording] = (),
+    delta: float = DELTA,
+    unit: Unit = "pair",
 ) -> PairSet:
-    """Number the recordings of some pairs.
+    """Number the files of some pairs, each once.
 
     Args:
         name: Corpus.
         pairs: Each with its comparison score.
+        known: Recordings that state the references of files. Where they state several for one file,
+            nothing says which is meant, and it has none.
         delta: Largest comparison score that is a tie. Verdicts alone are +1, -1 and 0: any value
             from 0 to below 1 keeps them as they are.
         unit: What a bootstrap draws again.
     """
-    place: dict[Path, int] = {}
-    numbered = [
-        [place.setdefault(member, len(place)) for member in (pair.a, pair.b)] for pair in pairs
-    ]
+    meta = _references(known)
+    durations = {
+        path: duration
+        for pair in pairs
+        for path, duration in zip((pair.a, pair.b), pair.durations, strict=True)
+    }
+    place = {path: number for number, path in enumerate(durations)}
+    numbered = [[place[pair.a], place[pair.b]] for pair in pairs]
     return PairSet(
         name=name,
-        paths=list(place),
+        # A pair says nothing of its members but where they are.
+        recordings=[
+            Recording(path, str(path), "-", "-", duration, meta=meta.get(path, {}))
+            for path, duration in durations.items()
+        ],
         pairs=np.array(numbered, dtype=np.int64).reshape(-1, 2),
         differences=np.array([pair.cmos for pair in pairs], dtype=float),
         delta=delta,
@@ -106,7 +127,13 @@ def pair_rated_corpus(
         PairError: No two recordings can be paired this way.
     """
     pairs = make_pairs(corpus.recordings, matching=matching, ordered=ordered, cap=cap, seed=seed)
-    return build_pair_set(corpus.name, pairs, delta=corpus.rescale_delta(delta), unit="recording")
+    return build_pair_set(
+        corpus.name,
+        pairs,
+        known=corpus.recordings,
+        delta=corpus.rescale_delta(delta),
+        unit="recording",
+    )
 
 
 def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
@@ -118,3 +145,18 @@ def can_pair(corpus: RatedCorpus, matching: Matching) -> bool:
         if "mos" in recording.metrics and (matching != "ref" or is_known(recording.reference_id))
     }
     return len(rated) > len({group for group, _ in rated})
+
+
+def _references(recordings: Sequence[Recording]) -> dict[Path, dict[str, str]]:
+    """Give the ``meta`` of files that some recordings state one reference of, and no other."""
+    stated: dict[Path, dict[str, str]] = {}
+    for recording in recordings:
+        if (reference := recording.meta.get("reference_path")) is not None:
+            # Manifests of several folders name one file in several ways.
+            stated.setdefault(recording.audio_path, {})[os.path.abspath(reference)] = reference
+    return {
+        path: {"reference_path": reference}
+        for path, found in stated.items()
+        if len(found) == 1
+        for reference in found.values()
+    }

@@ -1,7 +1,7 @@
 """Scores of other tools, to set beside those of models."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urgentmos.data.file_key import file_key
 from urgentmos.data.manifest import Recording, read_manifest, write_manifest
 from urgentmos.evaluation.peer_cache import Labels, PeerCache
-from urgentmos.evaluation.predictors import ScorePredictor
+from urgentmos.evaluation.predictors import ScorePredictor, by_reference
 from urgentmos.labels.catalogue import LABELLERS, resolve_labels
 from urgentmos.labels.labeller import NO_REFERENCE
 from urgentmos.labels.part_file import PartFile
@@ -17,16 +17,19 @@ from urgentmos.labels.runner import label_manifest
 from urgentmos.labels.summary import LabelSummary
 from urgentmos.metrics import METRICS
 
+Rows = Mapping[tuple[Path, str | None], Recording]
+"""What is known of each file beside each reference, or beside none."""
+
 
 class PeerScores(NamedTuple):
     """What other tools gave.
 
     Attributes:
         predictors: One per metric, by the metric's title.
-        failures: Recordings that a peer could not score, and why. To have no reference is no
-            failure, unless the peer scored none.
+        failures: Files that a peer could not score, and why. To have no reference is no failure,
+            unless the peer scored none.
         missing: Recordings without a score by reason, for each metric, among those that this run
-            had to compute.
+            had to compute. A file counts once beside each of its references.
     """
 
     predictors: list[ScorePredictor]
@@ -44,8 +47,11 @@ def score_with_peers(
 ) -> PeerScores:
     """Score recordings with label tools; one whose file is missing has no score.
 
+    Metrics that compare with a reference are those beside the one that a recording states, others
+    those of its file.
+
     Args:
-        recordings: What to score.
+        recordings: What to score; those of one file and one reference are scored once.
         peers: Tools, or metrics they give; ``dnsmos`` stands for all that DNSMOS gives.
         cache: Table that scores are read from and added to. A file that changed is scored again,
             and so is one whose reference is another or changed.
@@ -61,17 +67,19 @@ def score_with_peers(
     table = PeerCache(cache)
     known = table.read()
     # Not path.is_file(), which raises where a name is too long.
-    keys = {r.audio_path: _key(r) for r in recordings if os.path.isfile(r.audio_path)}
-    wanted = {
-        key: replace(
-            recording,
-            uid=key,
-            metrics=dict(known.get(key, {})),
-            meta={"reference_path": recording.meta.get("reference_path")},
-        )
-        for recording in recordings
-        if (key := keys.get(recording.audio_path)) is not None
-    }
+    unique = {by_reference(r): r for r in recordings if os.path.isfile(r.audio_path)}
+    keys = {stated: _key(recording) for stated, recording in unique.items()}
+    wanted: dict[str, Recording] = {}
+    for (path, reference), key in keys.items():
+        # Beside a reference that is not there, which is a failure, it has the key that it has
+        # beside none, which is no failure.
+        if reference is not None or key not in wanted:
+            wanted[key] = replace(
+                unique[path, reference],
+                uid=key,
+                metrics=dict(known.get(key, {})),
+                meta={"reference_path": reference},
+            )
     missing: Mapping[str, Mapping[str, int]] = {}
     metrics = [metric for tool in tools for metric in LABELLERS[tool].metrics]
     if any(metric not in row.metrics for row in wanted.values() for metric in metrics):
@@ -80,7 +88,7 @@ def score_with_peers(
         )
         wanted.update({row.uid: row for row in labelled})
         missing = summary.missing
-    rows = {path: wanted[key] for path, key in keys.items()}
+    rows = {stated: wanted[key] for stated, key in keys.items()}
     shown = dict.fromkeys(metric for peer in peers for metric in _metrics_of(peer))
     return PeerScores(
         predictors=[_predictor(metric, rows) for metric in shown],
@@ -129,19 +137,25 @@ def _key(recording: Recording) -> str:
     return " ".join(file_key(path) for path in paths if os.path.isfile(path))
 
 
-def _failures(peer: str, rows: Mapping[Path, Recording]) -> Iterator[tuple[Path, str]]:
+def _failures(peer: str, rows: Rows) -> list[tuple[Path, str]]:
     metrics = _metrics_of(peer)
     scored_some = any(metric in row.metrics for row in rows.values() for metric in metrics)
-    for path, row in rows.items():
+    reason_by_path: dict[Path, str] = {}
+    for (path, _), row in rows.items():
         errors = row.meta.get("label_errors", {})
         reasons = [errors[metric] for metric in metrics if metric in errors]
         if reasons and not (reasons[0] == NO_REFERENCE and scored_some):
-            yield path, f"{peer}: {reasons[0]}"
+            reason_by_path.setdefault(path, f"{peer}: {reasons[0]}")
+    return list(reason_by_path.items())
 
 
-def _predictor(metric: str, rows: Mapping[Path, Recording]) -> ScorePredictor:
-    scores = {path: row.metrics[metric] for path, row in rows.items() if metric in row.metrics}
-    return ScorePredictor(METRICS[metric].title, scores, metric=metric)
+def _predictor(metric: str, rows: Rows) -> ScorePredictor:
+    title = METRICS[metric].title
+    scores = {stated: row.metrics[metric] for stated, row in rows.items() if metric in row.metrics}
+    if METRICS[metric].needs_reference:
+        return ScorePredictor(title, scores, metric=metric, key=by_reference)
+    by_path = {path: score for (path, _), score in scores.items()}
+    return ScorePredictor(title, by_path, metric=metric)
 
 
 def _metrics_of(peer: str) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from urgentmos.correlation import srcc
+from urgentmos.data.recording import is_known
 from urgentmos.evaluation.agreement import Agreement, agreement, system_means
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, statistic_difference
 from urgentmos.evaluation.predictors import ScorePredictor
-from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus, is_known
+from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus
 from urgentmos.evaluation.tables import INTERVALS, Cell, Table
 from urgentmos.metrics import METRICS
 
@@ -33,7 +34,7 @@ def rating_table(
         if np.isnan(ratings).all():
             continue
         for predictor in predictors:
-            scores = predictor.score(recording.audio_path for recording in corpus.recordings)
+            scores = predictor.score(corpus.recordings)
             found = agreement(ratings, scores, resampling=resampling)
             table.rows.append(
                 {"corpus": corpus.name, "predictor": predictor.name}
@@ -59,7 +60,7 @@ def system_table(
         recordings = [r for r, keep in zip(corpus.recordings, named, strict=True) if keep]
         systems = [recording.system_id for recording in recordings]
         for predictor in predictors if len(set(systems)) < len(systems) else ():
-            scores = predictor.score(recording.audio_path for recording in recordings)
+            scores = predictor.score(recordings)
             _, ratings, means = system_means(systems, corpus.ratings[named], scores)
             found = agreement(ratings, means, resampling=resampling)
             if found.num_items < MIN_SYSTEMS:
@@ -88,7 +89,7 @@ def metric_table(
             if predictor.metric not in labelled:
                 continue
             labels = corpus.labels(predictor.metric)
-            scores = predictor.score(recording.audio_path for recording in corpus.recordings)
+            scores = predictor.score(corpus.recordings)
             found = agreement(labels, scores, resampling=resampling)
             # Labels are in their metric's unit, ratings on the scale of their test.
             with_mse = predictor.metric != "mos" or corpus.scale == FIVE_POINT
@@ -113,9 +114,9 @@ def rating_difference_table(
     )
     for corpus in corpora:
         ratings = corpus.ratings
-        paths = [recording.audio_path for recording in corpus.recordings]
         for second in predictors[1:] if np.isfinite(ratings).any() else ():
-            scores = predictors[0].quality(paths), second.quality(paths)
+            first = predictors[0].quality(corpus.recordings)
+            scores = first, second.quality(corpus.recordings)
             difference = statistic_difference(
                 srcc, ratings=ratings, first=scores[0], second=scores[1], resampling=resampling
             )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from urgentmos.data.label_table import merge_tables
 from urgentmos.data.manifest import Recording, read_lines, read_manifest
-from urgentmos.data.manifest_fields import parse_metrics, parse_text
+from urgentmos.data.manifest_fields import parse_metrics, parse_text, wrong_value
 from urgentmos.ndarray import NDArray
 
 Scale = tuple[float, float]
@@ -23,19 +24,13 @@ FIVE_POINT: Scale = (1.0, 5.0)
 Rated = tuple[Recording, Scale]
 
 _RATED_FIELDS = ("audio_path", "uid", "system_id", "reference_id", "duration", "rating")
-_NOT_META = (*_RATED_FIELDS, "metrics")
+_NOT_META = (*_RATED_FIELDS, "metrics", "meta")
 # A minus stands at the start or after a space: elsewhere it is a hyphen, as in ACR-1-5.
 _SCALE = re.compile(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*$")
-_UNKNOWN = frozenset({"", "-", "unknown"})
 
 
 class RatingError(ValueError):
     """Ratings cannot be used; the message names file, line and what was expected."""
-
-
-def is_known(name: str) -> bool:
-    """Say whether a system, content or speaker has a name: ``-`` stands where it has none."""
-    return name not in _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -70,37 +65,54 @@ class RatedCorpus:
 
 
 def read_rated_corpora(
-    path: str | Path, *, labels: Sequence[str | Path] = (), split: str | None = None
+    manifests: str | Path | Sequence[str | Path],
+    *,
+    labels: Sequence[str | Path] = (),
+    split: str | None = None,
 ) -> list[RatedCorpus]:
-    """Read the corpora of one manifest.
+    """Read the corpora of one manifest or of several.
 
     Two forms are read. The public one keeps the rating under ``metrics.mos_overall`` on a
     five-point scale and the corpus under ``meta.corpus``. The other has ``rating``, ``scale`` (text
     that ends with the range, as ``MUSHRA 0-100``) and ``corpus`` beside the path, further labels
-    under ``metrics``, and any further field; a rating that is null or NaN is missing.
+    under ``metrics``, and any further field; a rating that is null or NaN is missing. What stands
+    beside the path there, but for the rating and what says which recording it is of, may as well
+    stand in ``meta``.
 
     Args:
-        path: JSON lines; relative audio paths, and those of references (``meta.reference_path``, or
-            ``reference_path`` beside the rating), resolve against its folder.
-        labels: Label tables to merge into a manifest of the public form.
+        manifests: JSON lines; relative audio paths, and those of references (``reference_path``),
+            resolve against the folder of each.
+        labels: Label tables to merge into manifests of the public form, once over all of them.
         split: Keep only recordings whose ``meta.split`` is this one.
 
     Returns:
-        Corpora in order of first appearance; the file's name where a recording names none.
+        Corpora of each manifest in order of first appearance; the file's name where a recording
+        names none.
 
     Raises:
         RatingError: A rating lies outside its scale, a scale has no range, one corpus has two
-            scales, a field is missing, a uid comes twice in a corpus, or nothing is left.
-        ManifestError: A line is no JSON object, or the public form, ``metrics`` or
-            ``reference_path`` is broken.
+            scales, a field is missing, or is one thing beside the rating and another in ``meta``, a
+            uid comes twice in a corpus, nothing is left of a manifest, or there are label tables
+            for one with ratings.
+        ManifestError: A line is no JSON object, the public form, ``metrics``, ``meta`` or
+            ``reference_path`` is broken, or label tables cannot be merged, see ``merge_tables``.
     """
-    path = Path(path)
-    if _has_ratings(path):
-        if labels:
-            raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
-        rated = [_parse_rated(record, path, number) for number, record in read_lines(path)]
-    else:
-        rated = [(recording, FIVE_POINT) for recording in read_manifest(path, labels=labels)]
+    stated = [manifests] if isinstance(manifests, str | Path) else manifests
+    read = [(path, _read_rated(path, labels=labels)) for path in map(Path, stated)]
+    merge_tables([(path, [recording for recording, _ in rated]) for path, rated in read], labels)
+    return [corpus for path, rated in read for corpus in _divide(rated, path, split=split)]
+
+
+def _read_rated(path: Path, *, labels: Sequence[str | Path]) -> list[Rated]:
+    if not _has_ratings(path):
+        return [(recording, FIVE_POINT) for recording in read_manifest(path)]
+    if labels:
+        raise RatingError(f"{path}: label tables merge into manifests with 'metrics' only")
+    return [_parse_rated(record, path, number) for number, record in read_lines(path)]
+
+
+def _divide(rated: Sequence[Rated], path: Path, *, split: str | None) -> list[RatedCorpus]:
+    """Divide the recordings of a manifest that are of a split into corpora."""
     chosen = [row for row in rated if split is None or row[0].meta.get("split") == split]
     if not chosen:
         if not rated:
@@ -150,7 +162,7 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
     # The rating is the label ``mos``, on its own scale.
     labels = parse_metrics(record.get("metrics") or {}, where=where)
     labels.pop("mos", None)
-    meta = {name: value for name, value in record.items() if name not in _NOT_META}
+    meta = _gather_meta(record, where=where)
     if meta.get("reference_path") is not None:
         reference = parse_text(meta["reference_path"], "reference_path", where)
         meta["reference_path"] = str(path.parent / reference)
@@ -167,7 +179,26 @@ def _parse_rated(record: dict[str, Any], path: Path, number: int) -> Rated:
         )
     except (TypeError, ValueError) as error:
         raise RatingError(f"{where}: expected text and numbers, got {record}: {error}") from error
-    return recording, _parse_scale(record.get("scale"), where=where)
+    return recording, _parse_scale(meta.get("scale"), where=where)
+
+
+def _gather_meta(record: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """Take what stands beside the rating and what stands in ``meta``; null states nothing."""
+    meta = {} if record.get("meta") is None else record["meta"]
+    if not isinstance(meta, dict):
+        raise wrong_value("meta", "an object", meta, where=where)
+    gathered = dict(meta)
+    for name, value in record.items():
+        if name in _NOT_META or (value is None and name in meta):
+            continue
+        # Whichever won, corpora or splits could be others than somebody reads there.
+        if meta.get(name) is not None and meta[name] != value:
+            raise RatingError(
+                f"{where}: {name!r} is {value!r} beside the rating and {meta[name]!r} in 'meta'; "
+                "state it once"
+            )
+        gathered[name] = value
+    return gathered
 
 
 def _parse_scale(scale: object, *, where: str) -> Scale:

@@ -68,7 +68,7 @@ def summary_table(
     for corpus in corpora:
         judged = judged_by_name.get(corpus.name)
         for predictor in predictors if not np.isnan(corpus.ratings).all() else ():
-            scores = predictor.score(recording.audio_path for recording in corpus.recordings)
+            scores = predictor.score(corpus.recordings)
             found = agreement(corpus.ratings, scores, resampling=Resampling(0))
             row: dict[str, Cell] = {"corpus": corpus.name, "predictor": predictor.name}
             row |= {"files": found.num_items, "SRCC": found.statistics["srcc"].value}

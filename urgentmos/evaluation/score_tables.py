@@ -25,8 +25,9 @@ def read_score_column(
     """Read one column of a CSV as a predictor.
 
     Rows are matched by ``path`` or ``audio_path`` (relative to the working directory or to the
-    table's folder), or else by ``uid``. Rows of other recordings are ignored; an empty cell, or a
-    row that is not there, is a missing score.
+    table's folder), or else by ``uid``; a score is that of the file, in whatever manifest it is.
+    Rows of other recordings are ignored; an empty cell, or a row that is not there, is a missing
+    score.
 
     Args:
         path: The table, as ``urgentmos score`` writes it or any other with such a column.
@@ -35,7 +36,7 @@ def read_score_column(
 
     Raises:
         ScoreTableError: It is no CSV, the column or a key is missing, a cell is no number, a
-            recording has two different scores, a uid stands for several recordings, or no row
+            file has two different scores, a uid stands for several recordings, or no row
             matches.
     """
     path = Path(path)
@@ -54,7 +55,7 @@ def read_score_column(
         if place in scores and not _same(scores[place], score):
             raise ScoreTableError(
                 f"{path}:{number}: expected one row per recording, got {name!r} again: first "
-                f"{scores[place]:g}, then {score:g}"
+                f"{scores[place]:g}, then {score:g}, of {place}"
             )
         scores[place] = score
     if recordings and not scores:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from urgentmos.data.hashing import lot
-from urgentmos.data.label_table import merge_labels
+from urgentmos.data.label_table import merge_tables
 from urgentmos.data.manifest import ManifestError, Pair, Recording, read_manifest, read_pairs
 from urgentmos.data.pairs import NativePairs, families, is_graded
 from urgentmos.data.references import References, list_references
@@ -89,9 +89,9 @@ def load_corpus(
         with_references: Open the references of the training recordings too.
 
     Raises:
-        ManifestError: A manifest breaks its format, a uid that label tables name is in two of them,
-            a split has an unknown name, a side is empty, a recording or a reference is not there, a
-            metric has no label at all, or a rating is on another scale.
+        ManifestError: A manifest breaks its format, a uid is in two of them although there are
+            label tables, a split has an unknown name, a side is empty, a recording or a reference
+            is not there, a metric has no label at all, or a rating is on another scale.
     """
     by_manifest = _read_labelled(config)
     recordings = list(itertools.chain.from_iterable(by_manifest))
@@ -126,18 +126,7 @@ def load_corpus(
 
 def _read_labelled(config: DataConfig) -> list[list[Recording]]:
     by_manifest = [read_manifest(manifest) for manifest in config.manifests]
-    manifest_by_uid: dict[str, str] = {}
-    for manifest, recordings in zip(config.manifests, by_manifest, strict=True):
-        for recording in recordings:
-            first = manifest_by_uid.setdefault(recording.uid, manifest)
-            # A uid is system and content: two corpora may well share one.
-            if first != manifest and config.labels:
-                raise ManifestError(
-                    f"{manifest}: uid {recording.uid!r} is also in {first}, and the tables of "
-                    "data.labels name recordings by uid alone; label the manifests instead"
-                )
-    for table in config.labels:
-        merge_labels(list(itertools.chain.from_iterable(by_manifest)), table)
+    merge_tables(list(zip(config.manifests, by_manifest, strict=True)), config.labels)
     return by_manifest
 
 
