@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from urgentmos.scoring import Comparison
 
 _LISTED_UNMATCHED = 10
-_NUMBERS = ("p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b")
+_NUMBERS = (("p_a", "p_tie", "p_b", "cmos"), ("mos_a", "mos_b"))
 
 
 def compare(
