@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
+from urgentmos.cli.input_paths import check_not_read
 from urgentmos.cli.model_options import (
     DecodersOption,
     DeviceOption,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from urgentmos.scoring import Comparison
 
 _LISTED_UNMATCHED = 10
+_LISTS = frozenset({".csv", ".jsonl", ".tsv", ".txt"})
 _NUMBERS = (("p_a", "p_tie", "p_b", "cmos"), ("mos_a", "mos_b"))
 
 
@@ -62,6 +65,7 @@ def compare(
     mode = write_mode(output, resume=resume, overwrite=overwrite)
     check_format(output, stdout_format)
     matched = _match(a, b) if folders else [(a, b)]
+    check_not_read([file for pair in matched for file in pair], [output])
     pairs = [(str(path_a), str(path_b)) for path_a, path_b in matched]
     assessor = load_assessor(model, device, precision)
     if assessor.network.preference is None:
@@ -92,6 +96,7 @@ def compare(
     _tell_all(verdicts)
     failures.tell(len(pairs))
     if failures.count:
+        _tell_no_list(() if folders else (a, b))
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -128,6 +133,7 @@ def _tell_one(comparison: "Comparison") -> None:
     preference = comparison.preference
     if preference is None:
         typer.echo(f"failed: {comparison.error}", err=True)
+        _tell_no_list((Path(comparison.a), Path(comparison.b)))
         raise typer.Exit(EXIT_SOME_FAILED)
     lines = [
         f"{comparison.verdict}",
@@ -139,6 +145,11 @@ def _tell_one(comparison: "Comparison") -> None:
     flags = {"A": comparison.flags_a, "B": comparison.flags_b}
     lines += [f"flags of {name}: {', '.join(flag)}" for name, flag in flags.items() if flag]
     typer.echo("\n".join(lines))
+
+
+def _tell_no_list(files: Iterable[Path]) -> None:
+    if any(file.suffix.lower() in _LISTS for file in files):
+        typer.echo("compare takes two recordings or two folders, no list of pairs", err=True)
 
 
 def _tell_all(verdicts: Counter[str]) -> None:
