@@ -89,6 +89,22 @@ def test_folders_give_rows_a_summary_and_what_was_not_matched(
     assert "A better: 0, tie: 2, B better: 0" in result.stderr
 
 
+def test_recordings_with_several_counterparts_are_told_and_the_others_compared(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path
+) -> None:
+    for name in ("05.flac", "05.mp3"):
+        (folders[1] / name).touch()
+    result = invoke("compare", *folders, "--model", tiny_model_dir)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [Path(row["a"]).name for row in rows] == ["00.wav", "01.wav"]
+    files = "".join(
+        f"\n  {path}" for path in (folders[0] / "05.wav", *sorted(folders[1].glob("05.*")))
+    )
+    told = "3 with several counterparts, which differ in their suffix only, not compared:"
+    assert told + files in result.stderr
+
+
 def test_a_failed_pair_is_counted_and_status_1(
     invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
 ) -> None:

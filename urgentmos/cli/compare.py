@@ -54,9 +54,9 @@ def compare(
 ) -> None:
     """Say which of two recordings is better, or do so for every pair of two folders.
 
-    Recordings of folders are paired by relative path, whatever their suffixes. Comparing B with A
-    gives the mirrored result. The exit status is 0 when all were compared, 1 when some failed, 2
-    when the command was wrong.
+    Recordings of folders are paired by relative path, those that remain whatever their suffixes.
+    Comparing B with A gives the mirrored result. The exit status is 0 when all were compared, 1
+    when some failed, 2 when the command was wrong.
     """
     from urgentmos.scoring import compare_files
     from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
@@ -117,16 +117,19 @@ def _are_folders(a: Path, b: Path) -> bool:
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
     from urgentmos.scoring import match_folders
 
-    pairs, only_a, only_b = match_folders(a, b)
+    matched = match_folders(a, b)
     tell_left_out([a, b])
-    for folder, unmatched in ((a, only_a), (b, only_b)):
-        if unmatched:
-            names = [f"  {printable(str(path))}" for path in unmatched[:_LISTED_UNMATCHED]]
-            more = len(unmatched) - len(names)
-            header = f"{len(unmatched)} only in {printable(str(folder))}, not compared:"
-            lines = [header, *names] + ([f"  and {more} more"] if more else [])
-            typer.echo("\n".join(lines), err=True)
-    return pairs
+    for files, why in (
+        (matched.only_a, f"only in {printable(str(a))}"),
+        (matched.only_b, f"only in {printable(str(b))}"),
+        (matched.unclear, "with several counterparts, which differ in their suffix only"),
+    ):
+        if files:
+            names = [f"  {printable(str(path))}" for path in files[:_LISTED_UNMATCHED]]
+            more = len(files) - len(names)
+            lines = [f"{len(files)} {why}, not compared:", *names]
+            typer.echo("\n".join(lines + ([f"  and {more} more"] if more else [])), err=True)
+    return matched.pairs
 
 
 def _tell_one(comparison: "Comparison") -> None:
