@@ -116,6 +116,16 @@ def test_silent_is_what_peaks_below_70_db_under_full_scale(tmp_path: Path) -> No
         assert read_audio(path).flags == flags
 
 
+@pytest.mark.parametrize("opposite", [True, False], ids=["cancel", "constant"])
+def test_channels_whose_average_is_silent_are_flagged(tmp_path: Path, opposite: bool) -> None:
+    noise = _noise(1.0, SAMPLE_RATE)
+    channels = [noise, -noise] if opposite else [np.full_like(noise, 0.5), np.full_like(noise, 0.1)]
+    path = _write(tmp_path / "a.wav", np.hstack(channels), SAMPLE_RATE, subtype="FLOAT")
+    audio = read_audio(path)
+    assert np.ptp(audio.waveform) < 1e-6
+    assert audio.flags == ("multichannel", "silent")
+
+
 @pytest.mark.parametrize(
     ("runs", "flags"),
     [

@@ -169,8 +169,9 @@ class AudioReader:
         ``truncated``: the file breaks off before its header or container says, or within a frame,
         or an Ogg goes on with a further stream, which is not decoded; what is there is used.
         ``multichannel``: channels were averaged. ``resampled``. ``silent``:
-        nothing above -70 dBFS once a constant offset is taken away. ``clipped``: more than 0.01 %
-        of the samples are, like both their neighbours, at or beyond 0.999 of full scale.
+        nothing above -70 dBFS in the average of the channels, where they may cancel, once a
+        constant offset is taken away. ``clipped``: more than 0.01 % of the samples of all channels
+        are, like both their neighbours, at or beyond 0.999 of full scale.
         """
         silent = self.num_samples > 0 and (self._high - self._low) / 2 < SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
@@ -258,7 +259,11 @@ class AudioReader:
                 return
             self._measure(block)
             # One channel: a copy, since the buffer is filled again.
-            yield block.mean(axis=1) if self.channels > 1 else block[:, 0].copy()
+            mono = block.mean(axis=1) if self.channels > 1 else block[:, 0].copy()
+            # Not of the channels: what cancels between them is not scored.
+            self._low = min(self._low, float(mono.min()))
+            self._high = max(self._high, float(mono.max()))
+            yield mono
 
     def _measure(self, block: NDArray[np.float32]) -> None:
         low, high = float(block.min()), float(block.max())
@@ -271,7 +276,6 @@ class AudioReader:
                 f"samples of {max(high, -low):.1e} where full scale is 1: not audio, or damaged"
             )
         self.num_samples += len(block)
-        self._low, self._high = min(self._low, low), max(self._high, high)
         if max(high, -low) >= _FULL_SCALE:
             full = np.abs(block) >= _FULL_SCALE
             self._num_clipped += int(np.sum(full[2:] & full[1:-1] & full[:-2]))

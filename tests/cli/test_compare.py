@@ -89,6 +89,22 @@ def test_folders_give_rows_a_summary_and_what_was_not_matched(
     assert "A better: 0, tie: 2, B better: 0" in result.stderr
 
 
+def test_recordings_with_several_counterparts_are_told_and_the_others_compared(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path
+) -> None:
+    for name in ("05.flac", "05.mp3"):
+        (folders[1] / name).touch()
+    result = invoke("compare", *folders, "--model", tiny_model_dir)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [Path(row["a"]).name for row in rows] == ["00.wav", "01.wav"]
+    files = "".join(
+        f"\n  {path}" for path in (folders[0] / "05.wav", *sorted(folders[1].glob("05.*")))
+    )
+    told = "3 with several counterparts, which differ in their suffix only, not compared:"
+    assert told + files in result.stderr
+
+
 def test_a_failed_pair_is_counted_and_status_1(
     invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +168,39 @@ def test_a_folder_that_does_not_exist_is_named(
     result = invoke("compare", recordings, tmp_path / "nowhere", "--model", tiny_model_dir)
     assert result.exit_code == 2
     assert "no such folder" in result.stderr
+
+
+def test_an_output_that_is_read_is_refused(
+    invoke: Invoke, folders: tuple[Path, Path], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    pairs, recording = tmp_path / "pairs.csv", folders[0] / "00.wav"
+    pairs.write_text("precious")
+    # Of a folder, as far as it is read.
+    (folders[0] / "05.wav").unlink()
+    (folders[0] / "05.wav").symlink_to(pairs)
+    (folders[1] / "05.flac").touch()
+    options = ["--model", tiny_model_dir, "-o", pairs, "--overwrite"]
+    for sides in ((pairs, recording), (recording, pairs), folders):
+        result = invoke("compare", *sides, *options)
+        assert result.exit_code == 2, result.output
+        assert "is what is to be read; name another output" in result.stderr
+    assert pairs.read_text() == "precious"
+
+
+@pytest.mark.parametrize("to_file", [False, True], ids=["stdout", "file"])
+def test_a_list_of_pairs_is_told_to_be_none_of_two_recordings(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, to_file: bool
+) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("a,b\n00.wav,01.wav\n")
+    output = ["-o", tmp_path / "out.csv"] if to_file else []
+    files = (pairs, recordings / "00.wav")
+    result = invoke("compare", *files, "--model", tiny_model_dir, *output)
+    assert result.exit_code == 1
+    assert "two recordings or two folders, no list of pairs" in result.stderr
+    files = (recordings / "03.wav", recordings / "00.wav")
+    result = invoke("compare", *files, "--model", tiny_model_dir)
+    assert "no list of pairs" not in result.stderr
 
 
 def test_there_is_nothing_to_overwrite_without_an_output(invoke: Invoke, recordings: Path) -> None:

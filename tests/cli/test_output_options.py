@@ -29,7 +29,7 @@ def test_rows_go_to_a_file_or_to_stdout_in_one_way(
         mode="new",
         assessor=tiny_assessor,
         stdout_format="csv",
-        numbers=["mos"],
+        numbers=[["mos"]],
         names=["path"],
     )
     with opened as rows:

@@ -86,6 +86,18 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(
     assert result.exit_code == 0, result.output
 
 
+def test_a_list_whose_first_name_is_that_of_a_tag_is_one(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"ID3\n{recordings / '05.wav'}\n")
+    result = invoke("score", "--files-from", names, "--model", tiny_model_dir)
+    assert [row["path"] for row in csv.DictReader(result.stdout.splitlines())] == [
+        "ID3",
+        str(recordings / "05.wav"),
+    ]
+
+
 @pytest.mark.parametrize("listed", [False, True], ids=["path", "list"])
 def test_a_name_that_cannot_be_opened_gets_its_row_and_stops_nothing(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, listed: bool
@@ -279,6 +291,23 @@ class TestWrongUsage:
         # A name without dot or slash, which alone would be folders to search.
         names.write_bytes("\ufeffspeech\r\n".encode(encoding))
         self._assert_refused(invoke("score", "--files-from", names), "is UTF-16", "UTF-8")
+
+    @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
+    def test_a_recording_in_the_guise_of_a_list(
+        self, invoke: Invoke, tmp_path: Path, suffix: str
+    ) -> None:
+        recording = tmp_path / f"a{suffix}"
+        soundfile.write(recording, np.zeros(16000), 16000)
+        result = invoke("score", "--files-from", recording)
+        self._assert_refused(result, "is no list of paths but a recording", "give recordings as")
+
+    @pytest.mark.parametrize("content", [b"\xff\xfb\x90\x64\0x.wav", b"ID3\x04\0a\nb", b"\0a\0"])
+    def test_binary_data_without_two_zeros_in_a_row(
+        self, invoke: Invoke, tmp_path: Path, content: bytes
+    ) -> None:
+        names = tmp_path / "names.txt"
+        names.write_bytes(content)
+        self._assert_refused(invoke("score", "--files-from", names), "is no list of paths")
 
     def test_a_list_of_nothing(self, invoke: Invoke, tmp_path: Path) -> None:
         names = tmp_path / "names.txt"

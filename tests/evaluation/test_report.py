@@ -7,6 +7,7 @@ import pytest
 
 from urgentmos.evaluation.bootstrap import Resampling
 from urgentmos.evaluation.judges import Judges
+from urgentmos.evaluation.mos_rmbench_report import accuracy_tables
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.preference_report import (
@@ -21,7 +22,8 @@ from urgentmos.evaluation.rating_report import (
     system_table,
 )
 from urgentmos.evaluation.ratings import RatedCorpus
-from urgentmos.evaluation.report import summary_table
+from urgentmos.evaluation.report import evaluation_tables, summary_table
+from urgentmos.evaluation.tables import to_markdown
 
 LittleCorpus = Callable[..., RatedCorpus]
 PredictPlace = Callable[..., ScorePredictor]
@@ -78,3 +80,23 @@ def test_who_scored_nothing_has_no_accuracy_and_is_compared_with_nobody(
     assert np.isnan(silent["acc_0 score"])
     (row,) = preference_difference_table(answers, resampling=FEW).rows
     assert np.isnan([row["acc_0"].value, row["acc_0"].p_value]).all()
+
+
+@pytest.mark.parametrize("num_resamples", [0, 20])
+def test_notes_speak_of_brackets_where_there_are_some(
+    little_corpus: LittleCorpus, predict_place: PredictPlace, num_resamples: int
+) -> None:
+    corpus = little_corpus("a", "b", "c")
+    predictors = [predict_place(corpus), ScorePredictor("other", predict_place(corpus).scores)]
+    answers = [Judges(scorers=predictors).answer(pair_rated_corpus(corpus))]
+    resampling = Resampling(num_resamples)
+    tables = evaluation_tables(
+        [corpus], answers, scorers=predictors, predictors=predictors, resampling=resampling
+    )
+    tables += accuracy_tables(answers, resampling=resampling)
+    speaking = {table.title for table in tables if "bootstrap" in table.note}
+    assert len(speaking) == (9 if num_resamples else 0)
+    # Some have few rows or none here.
+    bracketed = {table.title for table in tables if "[" in to_markdown(table)}
+    assert bracketed <= speaking
+    assert len(bracketed) == (7 if num_resamples else 0)

@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from urgentmos.cli import EXIT_SOME_FAILED
+from urgentmos.cli.input_paths import check_not_read
 from urgentmos.cli.model_options import (
     DecodersOption,
     DeviceOption,
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from urgentmos.scoring import Comparison
 
 _LISTED_UNMATCHED = 10
-_NUMBERS = ("p_a", "p_tie", "p_b", "cmos", "mos_a", "mos_b")
+_LISTS = frozenset({".csv", ".jsonl", ".tsv", ".txt"})
+_NUMBERS = (("p_a", "p_tie", "p_b", "cmos"), ("mos_a", "mos_b"))
 
 
 def compare(
@@ -51,9 +54,9 @@ def compare(
 ) -> None:
     """Say which of two recordings is better, or do so for every pair of two folders.
 
-    Recordings of folders are paired by relative path, whatever their suffixes. Comparing B with A
-    gives the mirrored result. The exit status is 0 when all were compared, 1 when some failed, 2
-    when the command was wrong.
+    Recordings of folders are paired by relative path, those that remain whatever their suffixes.
+    Comparing B with A gives the mirrored result. The exit status is 0 when all were compared, 1
+    when some failed, 2 when the command was wrong.
     """
     from urgentmos.scoring import compare_files
     from urgentmos.scoring.compare_files import COMPARISON_COLUMNS
@@ -62,6 +65,7 @@ def compare(
     mode = write_mode(output, resume=resume, overwrite=overwrite)
     check_format(output, stdout_format)
     matched = _match(a, b) if folders else [(a, b)]
+    check_not_read([file for pair in matched for file in pair], [output])
     pairs = [(str(path_a), str(path_b)) for path_a, path_b in matched]
     assessor = load_assessor(model, device, precision)
     if assessor.network.preference is None:
@@ -92,6 +96,7 @@ def compare(
     _tell_all(verdicts)
     failures.tell(len(pairs))
     if failures.count:
+        _tell_no_list(() if folders else (a, b))
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -112,22 +117,26 @@ def _are_folders(a: Path, b: Path) -> bool:
 def _match(a: Path, b: Path) -> list[tuple[Path, Path]]:
     from urgentmos.scoring import match_folders
 
-    pairs, only_a, only_b = match_folders(a, b)
+    matched = match_folders(a, b)
     tell_left_out([a, b])
-    for folder, unmatched in ((a, only_a), (b, only_b)):
-        if unmatched:
-            names = [f"  {printable(str(path))}" for path in unmatched[:_LISTED_UNMATCHED]]
-            more = len(unmatched) - len(names)
-            header = f"{len(unmatched)} only in {printable(str(folder))}, not compared:"
-            lines = [header, *names] + ([f"  and {more} more"] if more else [])
-            typer.echo("\n".join(lines), err=True)
-    return pairs
+    for files, why in (
+        (matched.only_a, f"only in {printable(str(a))}"),
+        (matched.only_b, f"only in {printable(str(b))}"),
+        (matched.unclear, "with several counterparts, which differ in their suffix only"),
+    ):
+        if files:
+            names = [f"  {printable(str(path))}" for path in files[:_LISTED_UNMATCHED]]
+            more = len(files) - len(names)
+            lines = [f"{len(files)} {why}, not compared:", *names]
+            typer.echo("\n".join(lines + ([f"  and {more} more"] if more else [])), err=True)
+    return matched.pairs
 
 
 def _tell_one(comparison: "Comparison") -> None:
     preference = comparison.preference
     if preference is None:
         typer.echo(f"failed: {comparison.error}", err=True)
+        _tell_no_list((Path(comparison.a), Path(comparison.b)))
         raise typer.Exit(EXIT_SOME_FAILED)
     lines = [
         f"{comparison.verdict}",
@@ -139,6 +148,11 @@ def _tell_one(comparison: "Comparison") -> None:
     flags = {"A": comparison.flags_a, "B": comparison.flags_b}
     lines += [f"flags of {name}: {', '.join(flag)}" for name, flag in flags.items() if flag]
     typer.echo("\n".join(lines))
+
+
+def _tell_no_list(files: Iterable[Path]) -> None:
+    if any(file.suffix.lower() in _LISTS for file in files):
+        typer.echo("compare takes two recordings or two folders, no list of pairs", err=True)
 
 
 def _tell_all(verdicts: Counter[str]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import typer
 
 _MANIFEST = ".jsonl"
+_ID3 = (b"ID3\x02", b"ID3\x03", b"ID3\x04")
+_MPEG_SYNC = b"\xff\xe0"
 
 
 def gather_paths(
@@ -26,8 +28,8 @@ def gather_paths(
         Files and folders; the recordings that a manifest names stand in its place.
 
     Raises:
-        BadParameter: Nothing is given, the list is empty, in UTF-16 or JSON, a manifest names no
-            recording, or an output is among what is read.
+        BadParameter: Nothing is given, the list is empty, in UTF-16 or JSON, or a recording, a
+            manifest names no recording, or an output is among what is read.
         ManifestError: A manifest is broken.
     """
     given = [*paths, *(_listed(files_from) if files_from is not None else ())]
@@ -49,6 +51,11 @@ def _listed(files_from: Path) -> list[Path]:
             f"--files-from: {str(files_from)!r} is UTF-16, as older PowerShells write it: "
             "save it as UTF-8"
         )
+    if _is_binary(content):
+        raise typer.BadParameter(
+            f"--files-from: {str(files_from)!r} is no list of paths but a recording or other "
+            "binary data; give recordings as paths, without --files-from"
+        )
     # Editors put a byte order mark in front.
     content = content.removeprefix(codecs.BOM_UTF8)
     # `find -print0` ends names with NUL, since they may hold line breaks.
@@ -60,6 +67,16 @@ def _listed(files_from: Path) -> list[Path]:
             f"a manifest is a file that ends in {_MANIFEST}"
         )
     return [Path(os.fsdecode(name)) for name in names]
+
+
+def _is_binary(content: bytes) -> bool:
+    """Whether this is plainly no list: of its bytes, a lone "/" would be a folder to search."""
+    # `find -print0` writes no empty name; headers of audio and pauses in it are full of them.
+    if content.startswith(b"\0") or b"\0\0" in content:
+        return True
+    # MP3 may hold no two in a row. It begins with a tag and its version, or with a frame: eleven
+    # bits that are set, as in no UTF-8.
+    return content.startswith(_ID3) or content[:2] >= _MPEG_SYNC
 
 
 def _is_json(line: bytes) -> bool:

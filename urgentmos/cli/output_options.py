@@ -66,7 +66,7 @@ def open_rows(
     mode: "WriteMode",
     assessor: "Assessor",
     stdout_format: StdoutFormat | None,
-    numbers: Sequence[str],
+    numbers: Sequence[Sequence[str]],
     names: Sequence[str],
 ) -> "Iterator[RowOutput[Key] | StdoutRows[Key]]":
     """Open where the rows of a run go; tell what a resumed run keeps, and a stopped one leaves.

@@ -94,7 +94,10 @@ def score(
     inputs = [str(path) for path in find_audio(given)]
     tell_left_out(given)
     assessor = load_assessor(model, device, precision)
-    names = check_metrics(split_metrics(metrics) or assessor.metrics, assessor.metrics)
+    asked = split_metrics(metrics)
+    names = check_metrics(asked or assessor.metrics, assessor.metrics)
+    # Whatever the order of the model's metrics, MOS is the one to see first.
+    table = sorted(names, key=lambda name: name != "mos")
     summary, failures = ScoreSummary(names), Failures()
     opened = open_rows(
         output,
@@ -104,7 +107,8 @@ def score(
         mode=mode,
         assessor=assessor,
         stdout_format=stdout_format,
-        numbers=names,
+        # What was asked for by name is shown, however narrow the terminal.
+        numbers=[table] if asked else [[name] for name in table],
         names=("path",),
     )
     with opened as file, _open_timeline(timeline, names, mode, file) as times:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Literal
 
+import typer
+
 from urgentmos.report.row_file import Columns, Key, Record, encode_header, encode_record
 
 StdoutFormat = Literal["table", "csv", "jsonl"]
@@ -19,7 +21,8 @@ class StdoutRows(Generic[Key]):
         columns: Columns, with the type of their values.
         inputs: What the rows will be about, in order.
         stdout_format: Format; a table on a terminal and CSV elsewhere when None.
-        numbers: Columns of the table, those that fit the terminal.
+        numbers: Columns of the table, in groups that are shown or left out together. On a terminal,
+            the first group and those behind it that fit; elsewhere all.
         names: Text columns of the table, behind the numbers.
 
     Attributes:
@@ -33,7 +36,7 @@ class StdoutRows(Generic[Key]):
         columns: Columns,
         inputs: Sequence[Key],
         stdout_format: StdoutFormat | None,
-        numbers: Sequence[str],
+        numbers: Sequence[Sequence[str]],
         names: Sequence[str],
     ) -> None:
         self.missing: list[Key] = list(inputs)
@@ -54,7 +57,9 @@ class StdoutRows(Generic[Key]):
             records: Rows of ``missing``, in that order.
         """
         if self._format == "table":
-            yield from _write_table(records, self._numbers, self._names)
+            shown = _that_fit(self._numbers) if sys.stdout.isatty() else self._numbers
+            _tell_not_shown(self._numbers[len(shown) :])
+            yield from _write_table(records, _flat(shown), self._names)
             return
         sys.stdout.buffer.write(encode_header(self._columns, self._format))
         for record in records:
@@ -71,13 +76,12 @@ def printable(text: str) -> str:
 def _write_table(
     records: Iterable[Record], numbers: Sequence[str], names: Sequence[str]
 ) -> Iterator[Record]:
-    shown = _that_fit(numbers)
-    widths = [max(7, len(name)) for name in shown]
-    header = [name.rjust(width) for name, width in zip(shown, widths, strict=True)]
+    widths = [_width(name) for name in numbers]
+    header = [name.rjust(width) for name, width in zip(numbers, widths, strict=True)]
     sys.stdout.write("  ".join([*header, *names]) + "\n")
     for record in records:
         cells = [
-            _number(record[name]).rjust(width) for name, width in zip(shown, widths, strict=True)
+            _number(record[name]).rjust(width) for name, width in zip(numbers, widths, strict=True)
         ]
         text = "  ".join(printable(str(record[name])) for name in names)
         error = f"  failed: {record['error']}" if record["status"] != "ok" else ""
@@ -86,16 +90,29 @@ def _write_table(
         yield record
 
 
-def _that_fit(numbers: Sequence[str]) -> list[str]:
+def _that_fit(groups: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     room = shutil.get_terminal_size().columns - _PATH_WIDTH
-    shown: list[str] = []
-    # Whatever the order of the model's metrics, MOS is the one to see first.
-    for name in sorted(numbers, key=lambda name: name != "mos"):
-        room -= max(7, len(name)) + 2
-        if room < 0:
-            break
-        shown.append(name)
-    return shown
+    for place, group in enumerate(groups):
+        room -= sum(_width(name) + 2 for name in group)
+        if room < 0 and place > 0:
+            return groups[:place]
+    return groups
+
+
+def _tell_not_shown(groups: Sequence[Sequence[str]]) -> None:
+    if groups:
+        names = ", ".join(_flat(groups))
+        typer.echo(
+            f"not shown: {names}; the terminal is too narrow, --format csv has all", err=True
+        )
+
+
+def _flat(groups: Sequence[Sequence[str]]) -> list[str]:
+    return [name for group in groups for name in group]
+
+
+def _width(name: str) -> int:
+    return max(7, len(name))
 
 
 def _number(value: object) -> str:

@@ -17,7 +17,7 @@ from urgentmos.evaluation.mos_rmbench import (
 from urgentmos.evaluation.pair_answers import PairAnswers
 from urgentmos.evaluation.preference import correct_orders
 from urgentmos.evaluation.preference_report import preference_difference_table
-from urgentmos.evaluation.tables import Cell, Table
+from urgentmos.evaluation.tables import Cell, Table, with_intervals
 from urgentmos.ndarray import NDArray
 
 Gaps = Float[NDArray[np.float64], " pairs"]
@@ -128,9 +128,11 @@ def _accuracy_table(
 ) -> Table:
     table = Table(
         title,
-        "Per cent of pairs with S(chosen) > S(rejected), strictly; overall over all pairs, "
-        "95 % bootstrap interval in brackets. A dataset of which a predictor scored nothing has no "
-        "number, and then overall has none.",
+        with_intervals(
+            "Per cent of pairs with S(chosen) > S(rejected), strictly; overall over all pairs. A "
+            "dataset of which a predictor scored nothing has no number, and then overall has none.",
+            resampling,
+        ),
         percent=_share_columns(answers),
     )
     chosen = {judged.pair_set.name: choose(judged.pair_set.differences) for judged in answers}

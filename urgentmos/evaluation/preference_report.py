@@ -20,7 +20,7 @@ from urgentmos.evaluation.preference import (
     confusion,
     correct_verdicts,
 )
-from urgentmos.evaluation.tables import INTERVALS, Cell, Table
+from urgentmos.evaluation.tables import Cell, Table, with_intervals
 from urgentmos.verdict import VERDICTS
 
 
@@ -32,11 +32,14 @@ def preference_table(
     """Accuracy on pairs: with ties (acc_0.5) and in strict order (acc_0)."""
     table = Table(
         "Preferences",
-        "acc_δ: three verdicts, a tie where listeners differ by at most δ. acc_0: strict pairs, "
-        "whose ratings differ; right if ordered the same way, strictly: by P(A) against "
-        "P(B) of a comparison, whatever P(tie), or by the two scores. A pair without an answer is "
-        "wrong; who answers none has no accuracy. One order: a comparison of each pair as it is "
-        f"given, where else both orders are averaged. {INTERVALS}",
+        with_intervals(
+            "acc_δ: three verdicts, a tie where listeners differ by at most δ. acc_0: strict "
+            "pairs, whose ratings differ; right if ordered the same way, strictly: by P(A) against "
+            "P(B) of a comparison, whatever P(tie), or by the two scores. A pair without an answer "
+            "is wrong; who answers none has no accuracy. One order: a comparison of each pair as "
+            "it is given, where else both orders are averaged.",
+            resampling,
+        ),
         percent=(
             "acc_δ",
             "acc_0",
@@ -83,9 +86,10 @@ def preference_difference_table(
     resampling: Resampling = RESAMPLING,
 ) -> Table:
     """Compare the first predictor's acc_0 with every other's on the same pairs."""
+    paired = ", paired bootstrap" if resampling.num_resamples else ""
     table = Table(
         "Accuracy differences",
-        "First minus second on the same strict pairs, paired bootstrap.",
+        f"First minus second on the same strict pairs{paired}.",
         percent=("acc_0",),
     )
     for judged in answers:

@@ -10,7 +10,7 @@ from urgentmos.evaluation.agreement import Agreement, agreement, system_means
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, statistic_difference
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus
-from urgentmos.evaluation.tables import INTERVALS, Cell, Table
+from urgentmos.evaluation.tables import Cell, Table, with_intervals
 from urgentmos.metrics import METRICS
 
 MIN_SYSTEMS = 3
@@ -26,8 +26,11 @@ def rating_table(
     """Correlate scores with ratings per file."""
     table = Table(
         "Ratings per file",
-        f"Correlations within a corpus, never across. MSE only where both are five-point scales. "
-        f"{INTERVALS}",
+        with_intervals(
+            "Correlations within a corpus, never across. MSE only where both are five-point "
+            "scales.",
+            resampling,
+        ),
     )
     for corpus in corpora:
         ratings = corpus.ratings
@@ -54,7 +57,9 @@ def system_table(
     Recordings of no named system are left out, and so are corpora with fewer than ``MIN_SYSTEMS``
     systems to correlate, or with one recording of each.
     """
-    table = Table("Ratings per system", f"Means over each system's files. {INTERVALS}")
+    table = Table(
+        "Ratings per system", with_intervals("Means over each system's files.", resampling)
+    )
     for corpus in corpora:
         named = np.array([is_known(r.system_id) for r in corpus.recordings], dtype=bool)
         recordings = [r for r, keep in zip(corpus.recordings, named, strict=True) if keep]
@@ -82,7 +87,7 @@ def metric_table(
 
     A corpus that has ratings only is left out: `rating_table` is about those.
     """
-    table = Table("Metrics", f"Predicted against computed labels. {INTERVALS}")
+    table = Table("Metrics", with_intervals("Predicted against computed labels.", resampling))
     for corpus in corpora:
         labelled = {metric for recording in corpus.recordings for metric in recording.metrics}
         for predictor in predictors if labelled != {"mos"} else ():
@@ -107,10 +112,11 @@ def rating_difference_table(
     resampling: Resampling = RESAMPLING,
 ) -> Table:
     """Compare the first predictor's SRCC with every other's on the same files."""
+    paired = ", paired bootstrap" if resampling.num_resamples else ""
     table = Table(
         "SRCC differences",
-        "First minus second on the files that both scored, paired bootstrap. Scores that fall with "
-        "quality are negated first.",
+        f"First minus second on the files that both scored{paired}. Scores that fall with quality "
+        "are negated first.",
     )
     for corpus in corpora:
         ratings = corpus.ratings

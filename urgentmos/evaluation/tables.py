@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
-from urgentmos.evaluation.bootstrap import Difference, Interval
-
-INTERVALS = "95 % bootstrap intervals in brackets."
-"""Note of tables that show them."""
+from urgentmos.evaluation.bootstrap import Difference, Interval, Resampling
 
 Cell = str | int | float | None | Interval | Difference
 """One value; an interval becomes three columns in CSV, a difference four."""
@@ -42,6 +39,11 @@ class Table:
     def file_name(self) -> str:
         """Title as a file name, without suffix."""
         return file_name(self.title.lower())
+
+
+def with_intervals(note: str, resampling: Resampling) -> str:
+    """End the note of a table by what its brackets hold, where there are any."""
+    return f"{note} 95 % bootstrap intervals in brackets." if resampling.num_resamples else note
 
 
 def file_name(name: str) -> str:
