@@ -293,6 +293,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def _fill(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
+    dropped = tuple(
+        f"encoders.{index}.{part}."
+        for index, encoder in enumerate(network.encoders)
+        for part in cast(Encoder, encoder).dropped_parts
+    )
+    stored = {name: tensor for name, tensor in stored.items() if not name.startswith(dropped)}
     _check_fit(network, expected, stored, path)
     weights = {}
     for name, tensor in stored.items():
