@@ -35,13 +35,17 @@ _RENAMED = {
     r"\.weight_g$": ".parametrizations.weight.original0",
     r"\.weight_v$": ".parametrizations.weight.original1",
 }
-# Of a configuration, what says nothing about the architecture.
+# Of a configuration, what says nothing about the architecture. For labels, of which a tower has
+# none, transformers makes a dictionary as long as their number says.
 _NOT_ARCHITECTURE = (
     "transformers_version",
     "_name_or_path",
     "architectures",
     "dtype",
     "torch_dtype",
+    "num_labels",
+    "id2label",
+    "label2id",
 )
 
 
@@ -132,7 +136,7 @@ def build_tower(family: TowerFamily, config: TowerConfig) -> Any:
     architecture_class = _find_class(transformers, family.config)
     tower_class = _find_class(transformers, family.model)
     try:
-        described = architecture_class(**architecture)
+        described = architecture_class(**_architecture(architecture))
         described._attn_implementation = family.attention or config.attention
         tower = tower_class(described)
     except Exception as error:  # transformers checks few values, and each fails in a way of its own
