@@ -186,6 +186,16 @@ def test_a_saved_model_on_computed_features_is_loaded(tiny_config, tmp_path):
     assert load_model(model).network.encoders[0].dim == build("fbank").dim
 
 
+@pytest.mark.parametrize("upstream", ["fbank", "mfcc", "mel"])
+def test_computed_features_are_not_computed_in_16_bits(upstream, recordings):
+    encoder = build(upstream)
+    waveform, lengths = recordings([8000])
+    expected = encoder(waveform, lengths).hidden_states
+    with torch.autocast("cpu", torch.bfloat16):
+        features = encoder(waveform, lengths).hidden_states
+    torch.testing.assert_close(features, expected, rtol=0, atol=0)
+
+
 def test_an_upstream_that_no_saved_model_holds_is_told_when_built(hf_hubert):
     with pytest.warns(UserWarning, match="hf_hubert can be trained and saved, but not loaded"):
         build("hf_hubert_custom", checkpoint=str(hf_hubert))
