@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,43 @@ def test_a_number_without_end_in_a_saved_structure_is_not_computed(saved):
     state_convolutions(saved, "9 ** 9 ** 9 ** 9")
     with pytest.raises(CheckpointError, match="expected no code"):
         load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "[(8, 10, 5)] * 100000000",
+        "[(8, 10, 5)] * (1 + 99999999)",
+        "[[(8, 10, 5)] * 100] * 100",
+        "'a' * 3000000000",
+        f"[8] * {10**400} * {10**400} * cfg.encoder_layers",
+        "[(8, 10, 5)] * cfg.encoder_ffn_embed_dim",
+    ],
+)
+def test_a_long_list_in_a_saved_structure_is_not_made(saved, setting):
+    state_convolutions(saved, setting)
+    with pytest.raises(CheckpointError, match="nothing repeated more than 100 times"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("encoder_layers", 20_000, "more layers than"),
+        ("encoder_ffn_embed_dim", 20_000_000, r"tensor of shape \(20000000, 16\)"),
+        ("conv_pos", 10**9, r"tensor of shape \(16, 16, 1000000000\)"),
+    ],
+)
+def test_a_structure_of_more_than_the_weights_is_refused_before_it_costs(
+    saved, setting, value, message
+):
+    structure = state_options(saved)["structure"]
+    structure["checkpoint"]["cfg"][setting] = value
+    state_options(saved, structure=structure)
+    began = time.process_time()
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved)
+    assert time.process_time() - began < 1
 
 
 def test_code_in_a_checkpoint_is_not_run(wavlm, tmp_path):
