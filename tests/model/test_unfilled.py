@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from urgentmos.model.encoders.framing import Spectrum
-from urgentmos.model.unfilled import Unfilled
+from urgentmos.model.unfilled import Bounded, Unfilled
 
 
 def test_weights_wait_for_others_while_windows_are_computed() -> None:
@@ -32,3 +32,14 @@ def test_a_filled_tensor_larger_than_the_weights_is_refused_before_it_is_made(ma
 def test_more_modules_than_the_weights_can_fill_are_refused() -> None:
     with Unfilled([torch.zeros(6)]), pytest.raises(ValueError, match="than the 1 tensors"):
         nn.ModuleList(nn.Linear(1, 1) for _ in range(10**6))
+
+
+def test_what_runs_when_it_is_built_has_weights_and_is_bounded_all_the_same() -> None:
+    with Bounded([torch.zeros(6)]):
+        assert nn.Linear(2, 3)(torch.ones(2)).shape == (3,)
+        with pytest.raises(ValueError, match=r"\(100000, 100000\)"):
+            nn.Linear(10**5, 10**5)
+        with pytest.raises(ValueError, match=r"\(10000000000,\)"):
+            torch.FloatTensor(1).expand(10**10).uniform_()
+        with pytest.raises(ValueError, match="than the 1 tensors"):
+            nn.ModuleList(nn.Linear(1, 1) for _ in range(10**4))

@@ -103,6 +103,22 @@ def test_a_bad_recording_fails_its_pair_only(
     assert comparisons[0].to_record()["p_a"] is None
 
 
+def test_a_pair_that_the_model_cannot_compare_fails_alone(
+    tiny_assessor: Assessor, files: dict[float, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = tiny_assessor.compare
+
+    def fail_once(*arguments: object) -> object:
+        monkeypatch.setattr(tiny_assessor, "compare", compare)
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(tiny_assessor, "compare", fail_once)
+    pair = (files[0.3], files[2.0])
+    failed, whole = compare_files(tiny_assessor, [pair, pair])
+    assert (failed.status, failed.error) == ("failed", "the model failed: division by zero")
+    assert whole.status == "ok"
+
+
 def test_a_wrong_number_of_workers_is_told_by_the_call(tiny_assessor: Assessor) -> None:
     # And not when the first comparison is asked for, which may be elsewhere.
     with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):

@@ -110,12 +110,13 @@ def test_a_recording_too_large_for_the_gpu_alone_fails_alone(
     assert results[3] == "out of GPU memory on this recording alone"
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, ZeroDivisionError, IndexError])
 def test_a_recording_that_the_model_cannot_score_fails_alone(
-    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def refuse(batch: Tensor) -> None:
         if bool((batch[:, 0] == 0.5).any()):
-            raise RuntimeError("no kernel for this")
+            raise kind("no kernel for this")
 
     _replace_score(tiny_assessor, monkeypatch, refuse)
     scorer = WindowScorer(tiny_assessor, ["mos"], batch_seconds=60.0)

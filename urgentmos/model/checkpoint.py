@@ -26,7 +26,7 @@ from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.strict_weights import misfit
-from urgentmos.model.unfilled import Unfilled
+from urgentmos.model.unfilled import Bounded, Unfilled
 from urgentmos.precision import Precision
 from urgentmos.tensor_file import save_tensors
 
@@ -267,7 +267,11 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
             as_saved(encoder, where=f"encoders.{index}")
             for index, encoder in enumerate(config.encoders)
         ]
-        return build_assessor(replace(config, encoders=encoders), within=Unfilled(stored.values()))
+        return build_assessor(
+            replace(config, encoders=encoders),
+            within=Unfilled(stored.values()),
+            running=Bounded(stored.values()),
+        )
     except _BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
@@ -293,6 +297,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def _fill(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
+    dropped = tuple(
+        f"encoders.{index}.{part}."
+        for index, encoder in enumerate(network.encoders)
+        for part in cast(Encoder, encoder).dropped_parts
+    )
+    stored = {name: tensor for name, tensor in stored.items() if not name.startswith(dropped)}
     _check_fit(network, expected, stored, path)
     weights = {}
     for name, tensor in stored.items():

@@ -9,8 +9,8 @@ from urgentmos.rates import SAMPLE_RATE
 
 # Of the range of a metric: beyond it, predictions of 32 bits have no decimals left.
 _LARGEST_BOUND = 1e6
-# Every recording costs at least as much as one of this length.
-_LONGEST_SHORTEST_S = 20
+LONGEST_SHORTEST_S = 20
+"""Most that recordings are repeated or padded up to: every one costs as much as one of this."""
 
 
 @dataclass
@@ -191,9 +191,9 @@ class ModelConfig:
                 )
 
     def _check_input(self) -> None:
-        if not 0 <= self.shortest_s <= _LONGEST_SHORTEST_S:
+        if not 0 <= self.shortest_s <= LONGEST_SHORTEST_S:
             raise ValueError(
-                f"shortest_s: expected 0 to {_LONGEST_SHORTEST_S} seconds, got {self.shortest_s}"
+                f"shortest_s: expected 0 to {LONGEST_SHORTEST_S} seconds, got {self.shortest_s}"
             )
         if self.sample_rate != SAMPLE_RATE:
             raise ValueError(

@@ -12,8 +12,14 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
-from urgentmos.model.encoders import Encoder, EncoderOutput, brings_weights, build_encoder
+from urgentmos.model.config import ModelConfig, NativeScoreConfig
+from urgentmos.model.encoders import (
+    Encoder,
+    EncoderOutput,
+    brings_weights,
+    build_encoder,
+    runs_when_built,
+)
 from urgentmos.model.fusion import Fusion
 from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
@@ -247,7 +253,10 @@ def repeat_short(
 
 
 def build_assessor(
-    config: ModelConfig, *, within: contextlib.AbstractContextManager[object] | None = None
+    config: ModelConfig,
+    *,
+    within: contextlib.AbstractContextManager[object] | None = None,
+    running: contextlib.AbstractContextManager[object] | None = None,
 ) -> AssessorNetwork:
     """Make an untrained network.
 
@@ -255,25 +264,22 @@ def build_assessor(
         config: What it is made of.
         within: Entered while a part is made whose weights will be loaded; encoders that bring
             their own are made outside of it.
+        running: Entered while an encoder is made that runs when it is built.
 
     Raises:
         ConfigError: An encoder's family or options do not exist or do not fit, or a part cannot be
             made; the message names the key.
     """
     within = within or contextlib.nullcontext()
-    encoders = [
-        _build_encoder(encoder, where=f"model.encoders.{index}", within=within)
-        for index, encoder in enumerate(config.encoders)
-    ]
+    encoders = []
+    for index, encoder in enumerate(config.encoders):
+        around = within
+        if brings_weights(encoder):
+            around = (running if runs_when_built(encoder) else None) or contextlib.nullcontext()
+        with around:
+            encoders.append(build_encoder(encoder, where=f"model.encoders.{index}"))
     with within:
         return _build_network(config, encoders)
-
-
-def _build_encoder(
-    config: EncoderConfig, *, where: str, within: contextlib.AbstractContextManager[object]
-) -> Encoder:
-    with contextlib.nullcontext() if brings_weights(config) else within:
-        return build_encoder(config, where=where)
 
 
 def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from urgentmos.model.assessor import Assessor, Preference, average_preferences
-from urgentmos.scoring.inference import WindowScorer
+from urgentmos.scoring.inference import MODEL_FAILURES, WindowScorer
 from urgentmos.scoring.provenance import model_id
 from urgentmos.scoring.recording import Decoded, Recording, check_workers, decode_recordings
 from urgentmos.scoring.row import Value
@@ -151,7 +151,7 @@ class _Comparer:
         if not errors:
             try:
                 preference = self._meet(side_a, side_b)
-            except (RuntimeError, ValueError) as error:
+            except MODEL_FAILURES as error:
                 errors = [f"the model failed: {error}"]
         return Comparison(
             a=a.path,

@@ -11,6 +11,9 @@ from urgentmos.ndarray import NDArray
 from urgentmos.scoring.batches import plan_batches
 from urgentmos.windows import Window
 
+# What a model raises on a recording that it cannot take.
+MODEL_FAILURES = (ArithmeticError, LookupError, RuntimeError, ValueError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +59,7 @@ class WindowScorer:
             return self._forward(waveforms)
         except torch.cuda.OutOfMemoryError:
             out_of_memory, reason = True, "out of GPU memory on this recording alone"
-        except (RuntimeError, ValueError) as error:
+        except MODEL_FAILURES as error:
             out_of_memory, reason = False, f"the model failed: {error}"
         # Past the except block: the exception held on to the tensors of the failed batch.
         if out_of_memory:

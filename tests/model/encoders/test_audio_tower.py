@@ -249,6 +249,24 @@ def test_architecture_and_pretrained_weights_contradict_each_other():
         build_encoder(EncoderConfig("wavlm", {"architecture": tiny.WAVEFORM}))
 
 
+def test_labels_are_no_part_of_an_architecture():
+    labels = {"id2label": {"0": "a"}, "label2id": {"a": 0}, "num_labels": 1_000_000}
+    options = {"architecture": {**tiny.WAVEFORM, **labels}, "normalise": False, "pretrained": False}
+    encoder = build_encoder(EncoderConfig("hubert", options))
+    assert len(encoder.tower.config.id2label) == 2  # as where none are stated
+    assert not labels.keys() & encoder.stored_options["architecture"].keys()
+
+
+def test_labels_of_a_checkpoint_are_not_noted(tmp_path):
+    config = transformers.HubertConfig(**tiny.WAVEFORM, num_labels=5)
+    transformers.HubertModel(config).save_pretrained(tmp_path)
+    assert "id2label" in (tmp_path / "config.json").read_text()
+    options = {"checkpoint": str(tmp_path), "normalise": False}
+    noted = build_encoder(EncoderConfig("hubert", options)).stored_options["architecture"]
+    assert not {"id2label", "label2id", "num_labels"} & noted.keys()
+    assert noted["hidden_size"] == 16
+
+
 def test_no_checkpoint_and_no_architecture_is_refused():
     with pytest.raises(ConfigError, match="expected a folder or an owner/name"):
         build_encoder(EncoderConfig("wavlm"))

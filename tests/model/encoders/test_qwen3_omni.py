@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from urgentmos.config import ConfigError
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder, build_encoder
 
@@ -53,3 +54,19 @@ def test_thirteen_frames_a_second(checkpoint, recordings):
     encoder = build(checkpoint)
     assert encoder.frame_rate == 13
     assert encoder(*recordings([48_000])).lengths.tolist() == [39]
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"n_window": 0}, "n_window: expected 1 to 1000, got 0"),
+        ({"n_window": 1001}, "n_window: expected 1 to 1000, got 1001"),
+        ({"n_window_infer": 99}, r"n_window_infer: expected at least 2 \* n_window = 100, got 99"),
+        ({"max_source_positions": 12}, "max_source_positions: expected at least 13, .* got 12"),
+    ],
+)
+def test_chunks_that_fit_nowhere_are_refused(stated, message):
+    architecture = {**tiny.QWEN3_OMNI, **stated}
+    options = {"architecture": architecture, "pretrained": False}
+    with pytest.raises(ConfigError, match=rf"architecture\.{message}"):
+        build_encoder(EncoderConfig("qwen3_omni", options))

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,43 @@ def test_a_number_without_end_in_a_saved_structure_is_not_computed(saved):
         load_model(saved)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "[(8, 10, 5)] * 100000000",
+        "[(8, 10, 5)] * (1 + 99999999)",
+        "[[(8, 10, 5)] * 100] * 100",
+        "'a' * 3000000000",
+        f"[8] * {10**400} * {10**400} * cfg.encoder_layers",
+        "[(8, 10, 5)] * cfg.encoder_ffn_embed_dim",
+    ],
+)
+def test_a_long_list_in_a_saved_structure_is_not_made(saved, setting):
+    state_convolutions(saved, setting)
+    with pytest.raises(CheckpointError, match="nothing repeated more than 100 times"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("encoder_layers", 20_000, "more layers than"),
+        ("encoder_ffn_embed_dim", 20_000_000, r"tensor of shape \(20000000, 16\)"),
+        ("conv_pos", 10**9, r"tensor of shape \(16, 16, 1000000000\)"),
+    ],
+)
+def test_a_structure_of_more_than_the_weights_is_refused_before_it_costs(
+    saved, setting, value, message
+):
+    structure = state_options(saved)["structure"]
+    structure["checkpoint"]["cfg"][setting] = value
+    state_options(saved, structure=structure)
+    began = time.process_time()
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved)
+    assert time.process_time() - began < 1
+
+
 def test_code_in_a_checkpoint_is_not_run(wavlm, tmp_path):
     stored = torch.load(wavlm, weights_only=True)  # noqa: TID251 - written by the fixture
     stored["cfg"]["conv_feature_layers"] = f"open({str(tmp_path / 'ran')!r}, 'w')"
@@ -184,6 +222,16 @@ def test_a_saved_model_on_computed_features_is_loaded(tiny_config, tmp_path):
     model = save(tmp_path / "saved", tiny_config, upstream="fbank")
     state_options(model, checkpoint="https://example.org/other.pt")
     assert load_model(model).network.encoders[0].dim == build("fbank").dim
+
+
+@pytest.mark.parametrize("upstream", ["fbank", "mfcc", "mel"])
+def test_computed_features_are_not_computed_in_16_bits(upstream, recordings):
+    encoder = build(upstream)
+    waveform, lengths = recordings([8000])
+    expected = encoder(waveform, lengths).hidden_states
+    with torch.autocast("cpu", torch.bfloat16):
+        features = encoder(waveform, lengths).hidden_states
+    torch.testing.assert_close(features, expected, rtol=0, atol=0)
 
 
 def test_an_upstream_that_no_saved_model_holds_is_told_when_built(hf_hubert):

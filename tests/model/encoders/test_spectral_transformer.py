@@ -94,6 +94,7 @@ def test_gain_changes_nothing(speech: Speech, gain: float) -> None:
     [
         ({"layers": 0}, "layers: expected at least 1, got 0"),
         ({"window_frames": 0}, "window_frames: expected at least 1, got 0"),
+        ({"averaged_frames": 137}, "averaged_frames: expected at most window_frames = 136, got"),
         ({"heads": 3}, "heads: 3 heads do not divide dim = 200"),
         ({"channels": [8]}, "of one length, got 1, 5 and 5"),
     ],

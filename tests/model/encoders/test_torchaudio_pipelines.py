@@ -1,9 +1,15 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from urgentmos.config import ConfigError
-from urgentmos.model.config import EncoderConfig
+from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.model.config import EncoderConfig, ModelConfig
 from urgentmos.model.encoders import Encoder, build_encoder
+from urgentmos.model.network import build_assessor
 
 from . import tiny
 
@@ -38,10 +44,17 @@ def test_hidden_states_are_those_of_the_bundle(bundle, recordings):
 def test_pretrained_weights_are_read_as_tensors_only(bundle, monkeypatch):
     model = build(bundle).tower
     seen = {}
+    # Published with rows that torchaudio takes out.
+    described = getattr(torchaudio.pipelines, bundle)
+    rows = described._params["aux_num_out"]
+    letters = {}
+    if rows is not None:
+        rows += len(described._remove_aux_axis)
+        letters = {"aux.weight": torch.zeros(rows, 16), "aux.bias": torch.zeros(rows)}
 
     def load(url: str, **options: object) -> dict:
         seen.update(options)
-        return model.state_dict()
+        return {**model.state_dict(), **letters}
 
     monkeypatch.setattr("torchaudio.pipelines._wav2vec2.utils.load_state_dict_from_url", load)
     loaded = build(bundle, pretrained=True).tower
@@ -53,3 +66,18 @@ def test_pretrained_weights_are_read_as_tensors_only(bundle, monkeypatch):
 def test_unknown_bundle_is_refused():
     with pytest.raises(ConfigError, match="torchaudio has no 'WAVLM_TINY'"):
         build("WAVLM_TINY")
+
+
+def test_a_model_saved_with_the_letters_of_speech_recognition_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    tiny.shrink_bundle("WAV2VEC2_ASR_BASE_960H", monkeypatch)
+    options = {"bundle": "WAV2VEC2_ASR_BASE_960H", "pretrained": False}
+    config = replace(tiny_config, encoders=[EncoderConfig("torchaudio", options)])
+    save_model(tmp_path, build_assessor(config), config, {})
+    weights = load_file(tmp_path / "model.safetensors")
+    assert not [name for name in weights if ".aux." in name]
+    expected = load_model(tmp_path).score(torch.ones(8000), 16000)
+    weights["encoders.0.tower.aux.weight"] = torch.ones(29, 16)
+    save_file(weights, tmp_path / "model.safetensors")
+    assert load_model(tmp_path).score(torch.ones(8000), 16000) == expected

@@ -117,3 +117,38 @@ def test_positions_move_with_the_weights(checkpoint: tuple[nn.Module, Path]) -> 
             encoder.double()(waveform.double(), lengths).hidden_states for encoder in (moved, fresh)
         ]
     torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+@pytest.fixture(params=[*tiny.WAV2VEC2_BERT_POSITIONS, "relative beyond its table"])
+def alone(request: pytest.FixtureRequest) -> Encoder:
+    """An encoder without a checkpoint; one whose table of positions is too short for the tests."""
+    name = request.param
+    table = {"max_source_positions": 10} if "beyond" in name else {}
+    kind = {"position_embeddings_type": name.partition(" ")[0]}
+    architecture = {**tiny.WAV2VEC2_BERT, **kind, **table}
+    torch.manual_seed(0)
+    options = {"architecture": architecture, "pretrained": False, "trainable_layers": "all"}
+    encoder = build_encoder(EncoderConfig("wav2vec2_bert", options)).eval()
+    tiny.shake(encoder)
+    return encoder
+
+
+def test_gradient_passes_after_scoring(alone: Encoder) -> None:
+    waveform, lengths = torch.randn(1, 8000), torch.tensor([8000])
+    with torch.inference_mode():
+        alone(waveform, lengths)
+    states = alone(waveform.requires_grad_(), lengths).hidden_states
+    (gradient,) = torch.autograd.grad(states.sin().sum(), waveform)
+    assert gradient.abs().sum() > 0
+
+
+def test_a_pass_in_16_bits_does_not_change_later_ones(alone: Encoder) -> None:
+    waveform, lengths = torch.randn(1, 8000), torch.tensor([8000])
+    with torch.no_grad():
+        expected = alone(waveform, lengths).hidden_states
+        with torch.autocast("cpu", torch.bfloat16):
+            # The first, of another length, so that the second takes nothing kept of the pass above.
+            alone(waveform[:, :6000], torch.tensor([6000]))
+            alone(waveform, lengths)
+        again = alone(waveform, lengths).hidden_states
+    torch.testing.assert_close(again, expected, rtol=0, atol=0)

@@ -14,6 +14,7 @@ from . import tiny
 
 transformers = pytest.importorskip("transformers")
 
+UNTRAINED = {"normalise": False, "pretrained": False}
 MODEL_CLASSES = {
     "wavlm": "WavLMModel",
     "hubert": "HubertModel",
@@ -119,3 +120,35 @@ def test_normalising_must_be_stated_where_no_checkpoint_does():
     options = {"architecture": tiny.WAVEFORM, "pretrained": False}
     with pytest.raises(ConfigError, match="normalise: expected true or false"):
         build_encoder(EncoderConfig("wavlm", options))
+
+
+@pytest.mark.parametrize(
+    ("strides", "message"),
+    [
+        ([20_000, *[2] * 6], "expected frames of at most 20 s, .* got 1560010 samples"),
+        ([10**9] * 7, "expected frames of at most 20 s"),
+        ([*[2] * 6, 0], "expected 1 and more, got 0"),
+        ([*[2] * 6, -2], "expected 1 and more, got -2"),
+    ],
+)
+def test_frames_of_no_length_or_too_much_are_refused(strides, message):
+    options = {"architecture": {**tiny.WAVEFORM, "conv_stride": strides}, **UNTRAINED}
+    with pytest.raises(ConfigError, match=rf"architecture\.conv_stride: {message}"):
+        build_encoder(EncoderConfig("hubert", options))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layer_norm_eps", -5.0), ("layer_norm_eps", 0.0), ("num_attention_heads", -2)],
+)
+def test_numbers_of_which_no_features_come_are_refused(name, value):
+    options = {"architecture": {**tiny.WAVEFORM, name: value}, **UNTRAINED}
+    with pytest.raises(ConfigError, match=f"{name}: expected more than 0, got {value}"):
+        build_encoder(EncoderConfig("hubert", options))
+
+
+def test_the_family_says_what_the_layers_are(recordings):
+    architecture = {**tiny.WAVEFORM, "model_type": "wavlm"}
+    options = {"architecture": architecture, **UNTRAINED}
+    encoder = build_encoder(EncoderConfig("hubert", options)).eval()
+    assert encoder(*recordings([4000])).hidden_states.shape[1] == encoder.num_layers

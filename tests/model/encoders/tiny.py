@@ -57,7 +57,9 @@ SPECTRAL_TRANSFORMER = {
     "dim": 8, "channels": [4, 4, 4], "time_strides": [2, 2, 1], "frequency_strides": [4, 4, 4],
     "layers": 2, "heads": 2, "feedforward": 16,
 }  # fmt: skip
-BUNDLES = ("WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE_PLUS", "WAVLM_LARGE")
+BUNDLES = (
+    "WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE_PLUS", "WAVLM_LARGE", "WAV2VEC2_ASR_BASE_960H",
+)  # fmt: skip
 _BUNDLE = {
     "extractor_conv_layer_config": [(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2,
     "encoder_embed_dim": 16, "encoder_pos_conv_kernel": 8, "encoder_pos_conv_groups": 1,

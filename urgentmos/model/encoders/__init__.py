@@ -38,6 +38,7 @@ __all__ = [
     "as_saved",
     "brings_weights",
     "build_encoder",
+    "runs_when_built",
     "without_weights",
 ]
 
@@ -81,10 +82,15 @@ ENCODERS: dict[str, EncoderFamily] = {
 }
 
 
+def runs_when_built(config: EncoderConfig) -> bool:
+    """Whether building the encoder runs it, and so needs weights in any case."""
+    family = ENCODERS.get(config.family)
+    return family is not None and family.runs_when_built
+
+
 def brings_weights(config: EncoderConfig) -> bool:
     """Whether building the encoder reads its weights or runs it."""
-    family = ENCODERS.get(config.family)
-    if family is not None and family.runs_when_built:
+    if runs_when_built(config):
         return True
     return _is_pretrained(config) and config.options.get("pretrained") is not False
 

@@ -35,13 +35,17 @@ _RENAMED = {
     r"\.weight_g$": ".parametrizations.weight.original0",
     r"\.weight_v$": ".parametrizations.weight.original1",
 }
-# Of a configuration, what says nothing about the architecture.
+# Of a configuration, what says nothing about the architecture. For labels, of which a tower has
+# none, transformers makes a dictionary as long as their number says.
 _NOT_ARCHITECTURE = (
     "transformers_version",
     "_name_or_path",
     "architectures",
     "dtype",
     "torch_dtype",
+    "num_labels",
+    "id2label",
+    "label2id",
 )
 
 
@@ -109,6 +113,16 @@ class TowerFamily:
     attention: str | None = None
 
 
+# Numbers with which, at zero or below, transformers builds a tower that fails when it hears, or
+# gives no numbers.
+_POSITIVE = (
+    "layer_norm_eps",
+    "num_attention_heads",
+    "encoder_attention_heads",
+    "rotary_embedding_base",
+)
+
+
 class TowerError(ValueError):
     """A checkpoint that cannot be found, is damaged, or describes no such tower."""
 
@@ -132,7 +146,8 @@ def build_tower(family: TowerFamily, config: TowerConfig) -> Any:
     architecture_class = _find_class(transformers, family.config)
     tower_class = _find_class(transformers, family.model)
     try:
-        described = architecture_class(**architecture)
+        described = architecture_class(**_architecture(architecture))
+        _check_positive(described)
         described._attn_implementation = family.attention or config.attention
         tower = tower_class(described)
     except Exception as error:  # transformers checks few values, and each fails in a way of its own
@@ -212,6 +227,13 @@ def current_name(name: str) -> str:
 
 def _architecture(described: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in described.items() if key not in _NOT_ARCHITECTURE}
+
+
+def _check_positive(described: Any) -> None:
+    for name in _POSITIVE:
+        value = getattr(described, name, 1)
+        if not value > 0:
+            raise ValueError(f"{name}: expected more than 0, got {value}")
 
 
 def _read_tensors(family: TowerFamily, config: TowerConfig) -> Iterator[tuple[str, Tensor]]:

@@ -38,6 +38,8 @@ class Encoder(nn.Module):
         gradient_note: Why it does not, or empty.
         stored_options: Options written into a saved model in place of the original ones, so that
             it can be built again without external files.
+        dropped_parts: Parts that are not built, whose weights a saved model may hold all the same:
+            those of an earlier version.
     """
 
     dim: int
@@ -48,6 +50,7 @@ class Encoder(nn.Module):
     differentiable: bool = True
     gradient_note: str = ""
     stored_options: Mapping[str, Any] = MappingProxyType({})
+    dropped_parts: tuple[str, ...] = ()
 
     def forward(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from urgentmos.masks import divide_up, lengths_to_mask
+from urgentmos.model.config import LONGEST_SHORTEST_S
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerFamily,
@@ -54,13 +55,18 @@ class Qwen3OmniEncoder(PretrainedEncoder):
     min_samples = MIN_REFLECTED_SAMPLES
 
     def __init__(self, tower: Any, *, config: Qwen3OmniConfig) -> None:
-        """Wrap a tower."""
+        """Wrap a tower.
+
+        Raises:
+            ValueError: Its chunks are empty, too long, or longer than its windows or positions.
+        """
+        _check_windows(tower.config)
         super().__init__(tower, list(tower.layers), config=config)
         self.features = WhisperFeatures(tower.config.num_mel_bins)
         self.dim = tower.config.d_model
         self.num_layers = len(tower.layers) + 1
         self.chunk_features = 2 * tower.n_window
-        self.chunk_frames = int(_convolved(torch.tensor(self.chunk_features)))
+        self.chunk_frames = _count_convolved(self.chunk_features)
         self.window_frames = self.chunk_frames * (tower.n_window_infer // self.chunk_features)
         self.frame_rate = SAMPLE_RATE / HOP_SAMPLES * self.chunk_frames / self.chunk_features
 
@@ -125,6 +131,26 @@ class Qwen3OmniEncoder(PretrainedEncoder):
         return torch.tensor([0, *sizes], device=lengths.device).cumsum(0).to(torch.int32)
 
 
+def _check_windows(architecture: Any) -> None:
+    chunk, window = 2 * architecture.n_window, architecture.n_window_infer
+    # A recording is padded to whole chunks.
+    longest = LONGEST_SHORTEST_S * SAMPLE_RATE // HOP_SAMPLES
+    if not 2 <= chunk <= longest:
+        raise ValueError(
+            f"architecture.n_window: expected 1 to {longest // 2}, got {architecture.n_window}"
+        )
+    if window < chunk:
+        raise ValueError(
+            f"architecture.n_window_infer: expected at least 2 * n_window = {chunk}, got {window}"
+        )
+    frames, positions = _count_convolved(chunk), architecture.max_source_positions
+    if positions < frames:
+        raise ValueError(
+            f"architecture.max_source_positions: expected at least {frames}, the frames of "
+            f"2 * n_window = {chunk}, got {positions}"
+        )
+
+
 def _call(layer: Any, hidden: Tensor, *, bounds: Tensor, longest: int) -> Tensor:
     output: Tensor = layer(hidden, bounds, max_seqlen=longest)[0]
     return output
@@ -134,6 +160,10 @@ def _convolved(lengths: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     for _ in range(3):
         lengths = divide_up(lengths, 2)
     return lengths
+
+
+def _count_convolved(frames: int) -> int:
+    return int(_convolved(torch.tensor(frames)))
 
 
 def build_qwen3_omni(config: Qwen3OmniConfig) -> Qwen3OmniEncoder:

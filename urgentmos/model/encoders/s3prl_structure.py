@@ -6,6 +6,7 @@ zero is made of it where the model is loaded; strings that would do anything are
 """
 
 import ast
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,12 +43,15 @@ _HARMLESS = (
     ast.UnaryOp,
     ast.unaryop,
 )
-# What building modules from settings of the wrong kind raises.
+# How often a string may repeat what it states: those of s3prl's models do so eight times.
+_MOST_REPEATS = 100
+# What building modules from settings of the wrong kind or size raises.
 _BUILD_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     LookupError,
+    MemoryError,
     NameError,
     RuntimeError,
     SyntaxError,
@@ -70,7 +74,7 @@ class S3prlStructure:
     differentiable: bool
 
     def __post_init__(self) -> None:
-        """Refuse strings that would do something when evaluated."""
+        """Refuse strings that would do something, or become large, when evaluated."""
         refuse_code(self.checkpoint)
 
 
@@ -126,7 +130,9 @@ def build_upstream(upstream_class: Any, structure: S3prlStructure) -> Any:
 
 
 def refuse_code(value: Any) -> None:
-    """Look through a checkpoint for strings that would do something when evaluated as Python.
+    """Look through a checkpoint for strings that must not be evaluated as Python.
+
+    They are those that would do something, or become far longer than they are.
 
     Raises:
         ValueError: There is one.
@@ -139,7 +145,8 @@ def refuse_code(value: Any) -> None:
             refuse_code(each)
     elif isinstance(value, str) and not _is_harmless(value):
         raise ValueError(
-            f"expected no code among the settings of an s3prl checkpoint, got {value[:100]!r}"
+            "expected no code among the settings of an s3prl checkpoint, and nothing repeated more "
+            f"than {_MOST_REPEATS} times, got {value[:100]!r}"
         )
 
 
@@ -150,7 +157,19 @@ def _is_harmless(text: str) -> bool:
         return True
     except (MemoryError, RecursionError, ValueError):
         return False
-    return all(isinstance(node, _HARMLESS) for node in ast.walk(parsed))
+    nodes = list(ast.walk(parsed))
+    if not all(isinstance(node, _HARMLESS) for node in nodes):
+        return False
+    products = [node for node in nodes if isinstance(node, ast.BinOp)]
+    repeats = [_repeats(node) for node in products if isinstance(node.op, ast.Mult)]
+    return math.prod(repeats) <= _MOST_REPEATS
+
+
+def _repeats(product: ast.BinOp) -> float:
+    """How often a product can repeat one of its sides: too often where neither is a number."""
+    sides = [side.value for side in (product.left, product.right) if isinstance(side, ast.Constant)]
+    numbers = [side for side in sides if isinstance(side, int | float)]
+    return float(max(1, min([*numbers, _MOST_REPEATS + 1])))
 
 
 def _describe(value: Any) -> Any:

@@ -8,7 +8,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ class S3prlEncoder(PretrainedEncoder):
         ]
         self.dim = sizes[-1]
         self.num_layers = len(self.kept)
+        self.computed = config.upstream in COMPUTED
         self.frame_rate = SAMPLE_RATE / strides[-1]
         for module in upstream.modules():
             if hasattr(module, "feature_grad_mult"):
@@ -107,7 +108,10 @@ class S3prlEncoder(PretrainedEncoder):
         self, waveform: Float[Tensor, "batch samples"]
     ) -> Float[Tensor, "batch layers frames dim"]:
         lengths = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
-        states, _ = self.recompute(self.tower, waveform, lengths)
+        # Their norm magnifies what 16 bits round.
+        whole = torch.autocast(waveform.device.type, enabled=False)
+        with whole if self.computed else nullcontext():
+            states, _ = self.recompute(self.tower, waveform, lengths)
         return torch.stack([states[index] for index in self.kept], dim=1)
 
     def _gradient_arrives(self) -> bool:

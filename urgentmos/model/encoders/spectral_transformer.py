@@ -44,7 +44,8 @@ class SpectralTransformerConfig:
         heads: Attention heads; they divide ``dim``.
         feedforward: Inner size of a layer's feed-forward part.
         window_frames: Frames that attend to each other: longer recordings are heard in pieces.
-        averaged_frames: Consecutive frames averaged into one in what is given.
+        averaged_frames: Consecutive frames averaged into one in what is given, at most
+            ``window_frames``.
     """
 
     dim: int = 200
@@ -62,6 +63,11 @@ class SpectralTransformerConfig:
         for name in ("layers", "heads", "window_frames", "averaged_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.averaged_frames > self.window_frames:
+            raise ValueError(
+                f"averaged_frames: expected at most window_frames = {self.window_frames}, got "
+                f"{self.averaged_frames}"
+            )
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
 

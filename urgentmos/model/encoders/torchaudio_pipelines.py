@@ -43,10 +43,13 @@ class TorchaudioEncoder(PretrainedEncoder):
 
     frame_rate = SAMPLE_RATE / _STRIDE
     min_samples = 400
+    dropped_parts = ("tower.aux",)
 
     def __init__(self, model: Any, *, normalise: bool, config: TorchaudioConfig) -> None:
         """Wrap a model; ``normalise`` brings recordings to zero mean and unit variance."""
         layers = list(model.encoder.transformer.layers)
+        # Of the bundles for speech recognition: the letters' weights, which no feature depends on.
+        model.aux = None
         super().__init__(model, layers, config=config)
         if not model.encoder.transformer.layer_norm_first:
             # Comes after the last layer, of which `extract_features` gives what is before it.

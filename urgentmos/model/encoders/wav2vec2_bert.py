@@ -55,22 +55,33 @@ class Wav2Vec2BertEncoder(PretrainedEncoder):
         valid = lengths_to_mask(frame_lengths, features.shape[1])
         hidden, _ = tower.feature_projection(features)
         hidden = tower.encoder.dropout(hidden * valid[..., None])
-        positions = tower.encoder.embed_positions
         inputs = {
             "attention_mask": attention_mask(valid, hidden.dtype, flash=self.flash),
-            "relative_position_embeddings": positions and positions(hidden),
+            "relative_position_embeddings": _positions(tower.encoder.embed_positions, hidden),
             "conv_attention_mask": valid,
         }
         layers = [partial(layer, **inputs) for layer in tower.encoder.layers]
         states = self.run_layers(layers, hidden)
         return EncoderOutput(torch.stack(states, dim=1), frame_lengths)
 
-    def _apply(self, *arguments: Any, **options: Any) -> "Wav2Vec2BertEncoder":
-        # Rotary angles of the last length are kept in no buffer, so that nothing moves them.
-        if hasattr(self.tower.encoder.embed_positions, "cached_sequence_length"):
-            self.tower.encoder.embed_positions.cached_sequence_length = None
-        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
-        return self
+
+def _positions(embed: Any, hidden: Float[Tensor, "batch frames dim"]) -> Tensor | None:
+    """Give the layers the places of the frames; None where each layer has its own.
+
+    They are those of the library's modules, which are not called because they keep what they give:
+    made while scoring it stops the next gradient, and made in 16 bits it stays rounded.
+    """
+    if embed is None:
+        return None
+    frames = hidden.shape[1]
+    if hasattr(embed, "inv_freq"):
+        steps = torch.arange(frames, device=hidden.device).to(embed.inv_freq.dtype)
+        angles = torch.outer(steps, embed.inv_freq).repeat(1, 2)
+        return torch.stack((angles.cos(), angles.sin()))[:, :, None, None].to(hidden.dtype)
+    # Only the length, type and device of the first are looked at.
+    table: Tensor = embed.extend_pe(hidden[..., 0].to(embed.pe.dtype), embed.pe)
+    middle = table.shape[1] // 2
+    return table[:, middle - frames + 1 : middle + frames].to(hidden.dtype)
 
 
 def build_wav2vec2_bert(config: Wav2Vec2BertConfig) -> Wav2Vec2BertEncoder:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urgentmos.masks import lengths_to_mask
+from urgentmos.model.config import LONGEST_SHORTEST_S
 from urgentmos.model.encoders.audio_tower import (
     TowerConfig,
     TowerError,
@@ -62,21 +63,33 @@ class WaveformTransformerEncoder(PretrainedEncoder):
     ``hidden_states`` of transformers 4, while 5 leaves it out there.
     """
 
-    def __init__(self, tower: Any, *, normalise: bool, config: WaveformTransformerConfig) -> None:
-        """Wrap a tower; ``normalise`` brings recordings to zero mean and unit variance."""
+    def __init__(
+        self, tower: Any, *, normalise: bool, biased: bool, config: WaveformTransformerConfig
+    ) -> None:
+        """Wrap a tower.
+
+        Args:
+            tower: The model of transformers.
+            normalise: Whether recordings are brought to zero mean and unit variance.
+            biased: Whether its layers share a bias of relative positions, as WavLM's do.
+            config: What is trained and how.
+
+        Raises:
+            ValueError: The convolutions take too much at once, or the attention has no such bias.
+        """
         super().__init__(tower, list(tower.encoder.layers), config=config)
         architecture = tower.config
         self.dim = architecture.hidden_size
         self.num_layers = len(tower.encoder.layers) + 1
         self.kernels = list(architecture.conv_kernel)
         self.strides = list(architecture.conv_stride)
-        self.frame_rate = SAMPLE_RATE / math.prod(self.strides)
         self.min_samples = _receptive_field(self.kernels, self.strides)
+        self.frame_rate = SAMPLE_RATE / math.prod(self.strides)
         self.normalise = normalise
         self.flash = config.attention == "flash_attention_2"
         self.norm_first = bool(getattr(architecture, "do_stable_layer_norm", False))
         self.call_layer = _call_plain
-        if architecture.model_type == "wavlm":
+        if biased:
             if self.flash:
                 raise ValueError("attention: WavLM's position bias rules flash_attention_2 out")
             self.call_layer = _call_wavlm
@@ -236,9 +249,16 @@ def _attend_with_bias(
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    if min(strides) < 1:
+        raise ValueError(f"architecture.conv_stride: expected 1 and more, got {min(strides)}")
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel
+    if samples > LONGEST_SHORTEST_S * SAMPLE_RATE:
+        raise ValueError(
+            f"architecture.conv_stride: expected frames of at most {LONGEST_SHORTEST_S} s, to "
+            f"which every recording would be repeated, got {samples} samples"
+        )
     return samples
 
 
@@ -267,7 +287,9 @@ def _build(config: WaveformTransformerConfig, *, family: str) -> WaveformTransfo
     else:
         wanted = config.normalise
     tower = build_tower(_FAMILIES[family], config)
-    encoder = WaveformTransformerEncoder(tower, normalise=wanted, config=config)
+    encoder = WaveformTransformerEncoder(
+        tower, normalise=wanted, biased=family == "wavlm", config=config
+    )
     encoder.stored_options = {**options_to_store(tower), "normalise": wanted}
     return encoder
 
