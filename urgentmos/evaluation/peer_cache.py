@@ -14,7 +14,8 @@ from urgentmos.name_bytes import name_bytes
 from urgentmos.whole_file import whole_file
 
 Labels = Mapping[str, Mapping[str, float]]
-"""Scores by the ``file_key`` of a recording, and of its reference behind it, then by metric."""
+"""Scores by metric, under the ``file_key`` of a recording, that of its reference and the version of
+the tool."""
 
 
 class PeerCacheError(ValueError):

@@ -54,7 +54,8 @@ def score_with_peers(
         recordings: What to score; those of one file and one reference are scored once.
         peers: Tools, or metrics they give; ``dnsmos`` stands for all that DNSMOS gives.
         cache: Table that scores are read from and added to. A file that changed is scored again,
-            and so is one whose reference is another or changed.
+            and so is one whose reference is another or changed; and by another version of a tool
+            all are.
         workers: Processes; 0 for none beside this one.
         progress: Show a bar on stderr.
 
@@ -64,6 +65,7 @@ def score_with_peers(
         PeerCacheError: There is no place for the table.
     """
     tools = resolve_labels(peers)
+    versions = {tool: LABELLERS[tool].build("float32").version for tool in tools}
     table = PeerCache(cache)
     known = table.read()
     # Not path.is_file(), which raises where a name is too long.
@@ -77,14 +79,18 @@ def score_with_peers(
             wanted[key] = replace(
                 unique[path, reference],
                 uid=key,
-                metrics=dict(known.get(key, {})),
+                metrics={
+                    metric: score
+                    for version in versions.values()
+                    for metric, score in known.get(f"{key} {version}", {}).items()
+                },
                 meta={"reference_path": reference},
             )
     missing: Mapping[str, Mapping[str, int]] = {}
     metrics = [metric for tool in tools for metric in LABELLERS[tool].metrics]
     if any(metric not in row.metrics for row in wanted.values() for metric in metrics):
         labelled, summary = _label(
-            list(wanted.values()), tools, table=table, workers=workers, progress=progress
+            list(wanted.values()), versions, table=table, workers=workers, progress=progress
         )
         wanted.update({row.uid: row for row in labelled})
         missing = summary.missing
@@ -99,28 +105,39 @@ def score_with_peers(
 
 def _label(
     recordings: Sequence[Recording],
-    tools: Sequence[str],
+    versions: Mapping[str, str],
     *,
     table: PeerCache,
     workers: int,
     progress: bool,
 ) -> tuple[list[Recording], LabelSummary]:
-    versions = [f"{tool} {LABELLERS[tool].build('float32').version}" for tool in tools]
-    with table.workplace([*versions, *(recording.uid for recording in recordings)]) as folder:
+    made_by = [f"{tool} {version}" for tool, version in versions.items()]
+    with table.workplace([*made_by, *(recording.uid for recording in recordings)]) as folder:
         request, answer = folder / "request.jsonl", folder / "answer.jsonl"
         answer.unlink(missing_ok=True)
         write_manifest(request, recordings)
         try:
             summary = label_manifest(
-                request, answer, labels=tools, workers=workers, progress=progress
+                request, answer, labels=list(versions), workers=workers, progress=progress
             )
             labelled = read_manifest(answer)
         except BaseException:
             # Interrupted, it may have worked for hours.
-            table.add(_finished(answer))
+            table.add(_by_version(_finished(answer), versions))
             raise
-    table.add({row.uid: row.metrics for row in labelled})
+    table.add(_by_version({row.uid: row.metrics for row in labelled}, versions))
     return labelled, summary
+
+
+def _by_version(labels: Labels, versions: Mapping[str, str]) -> Labels:
+    """Give each tool's scores a row of their own, which names the version that gave them."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, metrics in labels.items():
+        for tool, version in versions.items():
+            found = {name: metrics[name] for name in LABELLERS[tool].metrics if name in metrics}
+            if found:
+                rows.setdefault(f"{key} {version}", {}).update(found)
+    return rows
 
 
 def _finished(answer: Path) -> Labels:
