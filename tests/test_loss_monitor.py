@@ -185,6 +185,29 @@ def test_what_is_measured_is_watched_where_there_is_no_head(
     assert not monitor.compute().parted
 
 
+def test_what_is_measured_is_held_against_what_was_measured_and_not_predicted(
+    loss: QualityLoss, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = torch.from_numpy(speech(0.4))[None]
+    monitor = LossMonitor(loss, held_out=["estoi"])
+    parted = []
+    for mos, predicted, measured in (
+        (2.0, 0.9, None),
+        (3.0, 0.9, 0.6),
+        (4.0, 0.8, None),
+        (5.0, 0.8, 0.4),
+    ):
+        scores = {"mos": torch.tensor([mos]), "estoi": torch.tensor([predicted])}
+        monkeypatch.setattr(loss, "scores", lambda *_, scores=scores, **__: scores)
+        given = {} if measured is None else {"estoi": torch.tensor([measured], requires_grad=True)}
+        monitor.update(recording, measured=given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeadsPartedWarning)
+            parted.append(dict(monitor.compute().parted))
+    assert parted[:2] == [{}, {}]
+    assert [each["estoi"] for each in parted[2:]] == pytest.approx([0.1, 0.2])
+
+
 @pytest.mark.parametrize(
     ("measured", "told"),
     [

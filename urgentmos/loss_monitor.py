@@ -28,10 +28,12 @@ class Reading:
         scores: Mean score of each metric over the recordings.
         parted: Metrics held out of the loss that got worse while those in it got better, and by how
             much, as a share of their range.
+        measured: Metrics that were measured, where the others were predicted.
     """
 
     scores: Mapping[str, float]
     parted: Mapping[str, float]
+    measured: frozenset[str] = frozenset()
 
 
 class LossMonitor:
@@ -90,7 +92,7 @@ class LossMonitor:
         self.tolerance = tolerance
         self.readings: list[Reading] = []
         self._totals: dict[str, float] = {}
-        self._measured: set[str] = set()
+        self._measured: frozenset[str] = frozenset()
         self._num_recordings = 0
 
     def update(
@@ -129,7 +131,7 @@ class LossMonitor:
                 f"expected the same measured metrics at each call before compute(), got "
                 f"{', '.join(sorted(set(given) ^ self._measured))} at some"
             )
-        self._measured = set(given)
+        self._measured = frozenset(given)
         predicted = [*self._weights, *self.held_out]
         with torch.no_grad():
             scores = self._loss.scores(
@@ -137,7 +139,8 @@ class LossMonitor:
             )
         # Stated, here and below: torch's default device would have a say otherwise.
         heard = {
-            name: torch.as_tensor(each, device="cpu") for name, each in {**scores, **given}.items()
+            name: torch.as_tensor(each, device="cpu").detach()
+            for name, each in {**scores, **given}.items()
         }
         for name, each in heard.items():
             if each.shape != (len(enhanced),):
@@ -163,9 +166,11 @@ class LossMonitor:
         scores = {name: total / self._num_recordings for name, total in self._totals.items()}
         self._totals = {}
         self._num_recordings = 0
-        history = [reading.scores for reading in self.readings] + [scores]
         parted = {}
         for name in (name for name in scores if name not in self._weights):
+            # A head and a measurement differ by more than the tolerance on one recording.
+            alike = [r for r in self.readings if (name in r.measured) == (name in self._measured)]
+            history = [reading.scores for reading in alike] + [scores]
             # A reading with NaN, as of a measure that fails on silence, would pass for the best.
             finite = [
                 heard
@@ -178,7 +183,7 @@ class LossMonitor:
             gained = self._loss_distance(best) - self._loss_distance(scores)
             if worse > self.tolerance and gained > self.tolerance:
                 parted[name] = worse
-        self.readings.append(Reading(scores, parted))
+        self.readings.append(Reading(scores, parted, self._measured))
         if parted:
             warnings.warn(self._message(parted), HeadsPartedWarning, stacklevel=2)
         return self.readings[-1]

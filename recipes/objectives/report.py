@@ -148,8 +148,8 @@ def listening_tables(runs: dict[str, list[Path]], corpora: Sequence[RatedCorpus]
 
 def _last_validation(folder: Path) -> dict[str, float]:
     last = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-    figures: dict[str, float] = json.loads(last)
-    return figures
+    # JSON has no NaN, as the correlation of equal scores is: null stands for it.
+    return {name: np.nan if value is None else value for name, value in json.loads(last).items()}
 
 
 def _ask(

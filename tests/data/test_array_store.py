@@ -1,3 +1,4 @@
+import errno
 import os
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_a_file_that_is_no_store_is_refused_and_stays(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"speech\.wav is there and is no store"):
         open_store(file, "a")
     assert file.read_bytes() == b"dear"
+
+
+def test_a_line_of_the_index_that_is_none_is_told(path: Path) -> None:
+    open_store(path, "ab")
+    index = path.with_name(path.name + ".index")
+    lines = index.read_text().splitlines(keepends=True)
+    for damaged in ("garbage line\n", "a b c\n"):
+        index.write_text("".join([lines[0], damaged, *lines[2:]]))
+        with pytest.raises(ManifestError, match=f"{path.name}.index:2: '.*' is no place of a rec"):
+            open_store(path, "ab")
+
+
+def test_a_full_disk_names_the_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        open_store(path, "ab")
 
 
 def test_two_runs_do_not_add_at_once(path: Path) -> None:

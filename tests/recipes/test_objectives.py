@@ -140,6 +140,15 @@ def test_the_last_validation_is_averaged_over_seeds(report: ModuleType, runs: Pa
     assert compared["pairs of one content"].value == pytest.approx(0.2)
 
 
+def test_a_figure_that_a_run_has_none_of_is_none(report: ModuleType, runs: Path) -> None:
+    history = runs / "mse_0" / "history.jsonl"
+    history.write_text(history.read_text().replace('"srcc/mos": ', '"srcc/mos": null, "x": '))
+    figures, _ = report.validation_tables(report.find_runs(runs))
+    row = next(row for row in figures.rows if row["objective"] == "mse")
+    assert np.isnan(row["SRCC"].value)
+    assert row["LCC"].value == pytest.approx(0.55)
+
+
 def test_the_same_models_agree_with_listeners_alike(
     report: ModuleType, runs: Path, listening: Path, tiny_assessor
 ) -> None:

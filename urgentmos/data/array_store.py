@@ -8,6 +8,7 @@ while making arrays goes on after the last few. Arrays of files that have change
 nobody reads them; delete both files to begin anew.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,7 +165,7 @@ def _add(
     missing.sort()
     end = _end(places)
     _check_size(path, end * row.itemsize)
-    with path.open("ab") as data:
+    with _naming(path), path.open("ab") as data:
         # What a kill left beyond the last whole array.
         os.truncate(path, end * row.itemsize)
         for arrays in make(missing):
@@ -177,9 +178,21 @@ def _add(
             # The index speaks of what is on disk, after a power failure too.
             data.flush()
             os.fsync(data.fileno())
-            lines.write("".join(added))
-            lines.flush()
+            with _naming(index):
+                lines.write("".join(added))
+                lines.flush()
     return places
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of a write that failed, as on a full disk, which file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _check_size(path: Path, expected: int) -> None:
@@ -202,11 +215,18 @@ def _read_index(index: Path, row: np.dtype[Any]) -> dict[str, Place]:
         raise ManifestError(
             f"{index}: rows of {whole[0]!r} are kept there, not of {_header(row)!r}; name another"
         )
-    places = {}
-    for line in whole[1:]:
+    return dict(_read_place(line, f"{index}:{n}") for n, line in enumerate(whole[1:], start=2))
+
+
+def _read_place(line: str, where: str) -> tuple[str, Place]:
+    try:
         key, begin, count = line.split()
-        places[key] = int(begin), int(count)
-    return places
+        return key, (int(begin), int(count))
+    except ValueError as error:
+        raise ManifestError(
+            f"{where}: {line[:50]!r} is no place of a recording; delete it and its store, and both "
+            "are made again"
+        ) from error
 
 
 def _end(places: Mapping[str, Place]) -> int:
