@@ -39,7 +39,7 @@ def main() -> None:
     peaks_mib = []
     print(f"{'files':>8}{'seconds':>10}{'ms per file':>13}{'ms per added':>14}{'peak MiB':>10}")
     before: tuple[int, float] | None = None
-    for count in sorted(options.counts):
+    for count in sorted(set(options.counts)):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "recordings"
             link_recordings(folder, count=count, seconds=options.seconds)

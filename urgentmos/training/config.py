@@ -23,9 +23,9 @@ class DataConfig:
             says nothing.
         cache: File of decoded waveforms (see `urgentmos.data.waveforms`): a recording is decoded
             once, by the first run that hears it. None decodes in every epoch.
-        features: Folder of the hidden states of frozen encoders (see `urgentmos.data.features`),
-            computed once for each recording. None runs them in every step; a teacher needs a
-            folder.
+        features: Folder of the hidden states of pretrained encoders without trainable layers (see
+            `urgentmos.data.features`), computed once for each recording. None runs them in every
+            step, as encoders that ``freeze`` keeps always are; a teacher needs a folder.
         max_seconds: Longest part of a recording heard at once; the rest is cut at random.
         min_seconds: Shortest part heard when recordings are cut at random.
         min_share: Smallest share of a recording heard; 1 cuts only what is too long.
