@@ -300,6 +300,17 @@ def test_orders_that_contradict_each_other_cancel() -> None:
     assert preference.verdict == "tie"
 
 
+@pytest.mark.parametrize("part", ["classification_head", "regression_head"])
+def test_a_preference_that_is_not_finite_is_refused(
+    tiny_assessor: Assessor, speech: Speech, part: str
+) -> None:
+    preference = tiny_assessor.network.preference
+    assert preference is not None
+    getattr(preference, part).bias.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^no finite preference: .*nan"):
+        tiny_assessor.compare(speech(0.3), speech(0.4), 16000)
+
+
 def test_a_batch_cannot_be_compared(tiny_assessor: Assessor) -> None:
     with pytest.raises(ValueError, match=r"one recording of shape \(samples,\), got \(2, 9\)"):
         tiny_assessor.compare(np.ones((2, 9)), np.ones(9), 16000)

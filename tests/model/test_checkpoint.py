@@ -105,6 +105,10 @@ def edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
             "norm.bias is of type torch.int8",
         ),
         ({"fusion__norm__bias": torch.full((16,), torch.nan)}, "norm.bias has values that are not"),
+        (
+            {"fusion__norm__weight": torch.full((16,), 1e300, dtype=torch.float64)},
+            "norm.weight has values that are not finite in torch.float32",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(

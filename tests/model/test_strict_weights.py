@@ -31,6 +31,10 @@ def test_every_weight_becomes_that_of_the_file_in_the_type_of_the_module() -> No
         ({"0.weight": torch.ones(3, 2)}, r"0\.weight has shape \(3, 2\), .* asks for \(2, 3\)"),
         # No broadcasting of what would fit.
         ({"0.bias": torch.ones(1)}, r"0\.bias has shape \(1,\), .* asks for \(2,\)"),
+        (
+            {"0.bias": torch.full((2,), 1e300, dtype=torch.float64)},
+            r"0\.bias has values that are not finite in torch\.float32$",
+        ),
         ({"0.bias": None}, r"^file\.bin lacks 1 of 3 weights of Pair, .* random: 0\.bias$"),
     ],
 )

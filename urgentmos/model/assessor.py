@@ -186,7 +186,8 @@ class Assessor:
 
         Raises:
             TypeError: A waveform is no array or tensor, or the rate no whole number.
-            ValueError: A waveform cannot be scored, or the model has no preference head.
+            ValueError: A waveform cannot be scored, or the model has no preference head or finds
+                none that is finite.
         """
         with self.inference():
             met = meet(self.windows(a, sample_rate), self.windows(b, sample_rate))
@@ -329,11 +330,19 @@ def combine_orders(
         backward: The same for (B, A).
         cmos_forward: Comparative score of A against B.
         cmos_backward: Comparative score of B against A.
+
+    Raises:
+        ValueError: What is said is not finite.
     """
     p_a = (forward[0] + backward[2]) / 2
     p_tie = (forward[1] + backward[1]) / 2
     p_b = (forward[2] + backward[0]) / 2
     cmos = (cmos_forward - cmos_backward) / 2
+    if not all(map(math.isfinite, (p_a, p_tie, p_b, cmos))):
+        raise ValueError(
+            f"no finite preference: P(A better) {p_a}, P(tie) {p_tie}, P(B better) {p_b}, CMOS "
+            f"{cmos}"
+        )
     return Preference(p_a, p_tie, p_b, cmos, verdict_of(p_a, p_tie, p_b))
 
 

@@ -65,7 +65,9 @@ def misfit(stored: Tensor, expected: Tensor) -> str:
         return "" if stored.dtype == expected.dtype else _of_type(stored, str(expected.dtype))
     if stored.dtype not in _FLOATS:
         return _of_type(stored, "16 to 64 bits of floating point: quantised weights are not read")
-    return "" if bool(torch.isfinite(stored).all()) else "has values that are not finite"
+    # A float64 can be finite, and infinite in the type that the model computes in.
+    is_finite = bool(torch.isfinite(stored.to(expected.dtype)).all())
+    return "" if is_finite else f"has values that are not finite in {expected.dtype}"
 
 
 def _of_type(stored: Tensor, expected: str) -> str:
