@@ -113,7 +113,8 @@ class StoredTensor(_Final):
         """Read the tensor.
 
         Raises:
-            RestrictedPickleError: The archive lacks its bytes, or they are damaged.
+            RestrictedPickleError: The archive lacks its bytes, or they are damaged, or torch has no
+                such shape.
         """
         storage = self.storage
         with _telling_damage(storage.archive), zipfile.ZipFile(storage.archive) as archive:
@@ -123,10 +124,11 @@ class StoredTensor(_Final):
                 f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
                 f"expected {storage.size} values of {storage.dtype}"
             )
-        if prod(self.shape) == 0:
-            return torch.empty(self.shape, dtype=storage.dtype)
-        flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
-        return flat.as_strided(self.shape, self.stride, self.offset).clone()
+        with _telling_damage(storage.archive):
+            if prod(self.shape) == 0:
+                return torch.empty(self.shape, dtype=storage.dtype)
+            flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+            return flat.as_strided(self.shape, self.stride, self.offset).clone()
 
 
 def read_checkpoint(path: str | Path) -> Any:
