@@ -276,10 +276,11 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
         run(source, tmp_path / "out")
 
 
-def test_missing_file_is_told_without_asking_the_hub(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["nope.pt", "~nosuchuser/nope.pt", "nope" * 1250])
+def test_missing_file_is_told_without_asking_the_hub(name, monkeypatch, tmp_path):
     monkeypatch.setattr("urgentmos.model.import_checkpoint.require_hub", None)
-    with pytest.raises(ImportCheckpointError, match=r"no file 'nope\.pt' here: expected a file"):
-        run("nope.pt", tmp_path / "out")
+    with pytest.raises(ImportCheckpointError, match=f"no file '{name}' here: expected a file"):
+        run(name, tmp_path / "out")
     with pytest.raises(ImportCheckpointError, match=r"no file '.*/model\.pt' here: expected"):
         run(tmp_path, tmp_path / "out")
 

@@ -172,10 +172,11 @@ def find_model(name: str | Path) -> Path:
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    # Path's own raise where a name is too long, or begins with the home of nobody.
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):
         return folder
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise CheckpointError(
             f"{str(name)!r} is a file, and a model is a folder: {_way_in(folder)}"
         )
@@ -286,7 +287,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
-        return load_file(path)
+        # safetensors says that a file which may not be read does not exist.
+        with path.open("rb"):
+            return load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 

@@ -1,5 +1,6 @@
 """Public UrgentMOS checkpoints to model folders: read as data, renamed, checked, written anew."""
 
+import os
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -116,10 +117,11 @@ def find_imported(hub_id: str) -> Path | None:
 
 
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:
-    path = Path(source).expanduser()
-    if path.is_dir():
+    # Path's own raise where a name is too long, or begins with the home of nobody.
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         path = path / CHECKPOINT_FILE
-    if path.is_file():
+    if os.path.isfile(path):
         return path, path.name, None
     if not is_hub_id(str(source)):
         raise ImportCheckpointError(
