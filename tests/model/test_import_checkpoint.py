@@ -225,6 +225,27 @@ def test_weight_of_another_type_is_refused(tmp_path):
         run(source, tmp_path / "model", trained_after_fix=True)
 
 
+@pytest.mark.parametrize("stub", ["width", "layers"])
+def test_a_checkpoint_of_stubs_is_refused_before_its_model_takes_memory(stub, tmp_path):
+    layers = "category2encoder.mos.layers."
+
+    def change(checkpoint: dict[str, Any]) -> None:
+        weights = checkpoint["model"]
+        if stub == "layers":
+            weights.update(dict.fromkeys((f"{layers}{n}.x" for n in range(3000)), torch.ones(1)))
+            return
+        # A few bytes each, that ask for linear layers of a terabyte.
+        wide = torch.ones(1).expand(1 << 20)
+        weights["feature_extractor.feat_proj.0.bias"] = wide
+        weights[f"{layers}0.linear1.bias"] = wide
+
+    source = changed(tmp_path, change)
+    with pytest.raises(
+        ImportCheckpointError, match=r"^changed\.pt does not describe a model: .*the"
+    ):
+        run(source, tmp_path / "out")
+
+
 def test_checkpoint_without_configuration_is_refused(tmp_path):
     source = changed(tmp_path, lambda c: c.pop("config"))
     with pytest.raises(ImportCheckpointError, match="does not hold its configuration"):

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
+from urgentmos.model.unfilled import Unfilled
 
 
 def fill(module: nn.Module, **changes: Tensor | None) -> None:
@@ -22,6 +23,15 @@ def test_every_weight_becomes_that_of_the_file_in_the_type_of_the_module() -> No
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     assert torch.equal(module[0].weight, torch.ones(2, 3))
     assert module[0].weight.requires_grad
+
+
+def test_weights_made_without_memory_come_into_it() -> None:
+    with Unfilled([torch.ones(10)]):
+        module = pair()
+    fill(module, **{"0.bias": torch.tensor([0.5, 3.0], dtype=torch.bfloat16)})
+    assert module(torch.zeros(1, 3)).shape == (1, 2)
+    assert module[0].bias.tolist() == [0.5, 3.0]
+    assert all(each.requires_grad and not each.is_meta for each in module.parameters())
 
 
 @pytest.mark.parametrize(

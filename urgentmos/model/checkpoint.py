@@ -25,7 +25,7 @@ from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
-from urgentmos.model.strict_weights import misfit
+from urgentmos.model.strict_weights import laid_out, misfit
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.precision import Precision
 from urgentmos.tensor_file import save_tensors
@@ -33,10 +33,8 @@ from urgentmos.tensor_file import save_tensors
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "model_card.json"
-
-_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 # What modules raise on sizes that cannot be, such as a negative width or no heads.
-_BUILD_ERRORS = (
+BUILD_ERRORS = (
     ArithmeticError,
     AssertionError,
     LookupError,
@@ -44,6 +42,8 @@ _BUILD_ERRORS = (
     TypeError,
     ValueError,
 )
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
 _loading = threading.Lock()
@@ -269,7 +269,7 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
             for index, encoder in enumerate(config.encoders)
         ]
         return build_assessor(replace(config, encoders=encoders), within=Unfilled(stored.values()))
-    except _BUILD_ERRORS as error:
+    except BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
 
@@ -297,12 +297,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _fill(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
     _check_fit(network, expected, stored, path)
-    weights = {}
-    for name, tensor in stored.items():
-        want = expected[name]
-        # The type and the order in memory are those that the module chose.
-        made = torch.empty_strided(want.shape, want.stride(), dtype=want.dtype)
-        weights[name] = made.copy_(tensor)
+    weights = {name: laid_out(tensor, expected[name]) for name, tensor in stored.items()}
     network.load_state_dict(weights, assign=True)
 
 

@@ -5,13 +5,19 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from urgentmos.model.checkpoint import save_model
+from urgentmos.model.checkpoint import BUILD_ERRORS, save_model
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
-from urgentmos.model.network import build_assessor
-from urgentmos.model.public_formats import ImportCheckpointError, describe, is_universa
+from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.public_formats import (
+    ImportCheckpointError,
+    PublicModel,
+    describe,
+    is_universa,
+)
 from urgentmos.model.restricted_pickle import read_checkpoint
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
+from urgentmos.model.unfilled import Unfilled
 from urgentmos.user_cache import user_cache
 
 __all__ = ["ImportCheckpointError", "find_imported", "import_checkpoint", "import_from_hub"]
@@ -63,14 +69,7 @@ def import_checkpoint(
         raise ImportCheckpointError(
             f"{origin} is in neither of the formats known here: {error!r} in what it describes"
         ) from error
-    network = build_assessor(public.config)
-    try:
-        fill_strictly(
-            network, public.weights.items(), where=origin, target="the model that it describes"
-        )
-    except WeightsError as error:
-        raise ImportCheckpointError(str(error)) from error
-    save_model(output, network, public.config, {"imported_from": origin})
+    save_model(output, _build(public, origin), public.config, {"imported_from": origin})
     return public.config
 
 
@@ -114,6 +113,20 @@ def find_imported(hub_id: str) -> Path | None:
     """Find what was imported last from a name on the Hub, without asking the Hub."""
     folders = user_cache().glob(f"{hub_id.replace('/', '--')}@*")
     return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _build(public: PublicModel, origin: str) -> AssessorNetwork:
+    try:
+        network = build_assessor(public.config, within=Unfilled(public.weights.values()))
+    except BUILD_ERRORS as error:
+        raise ImportCheckpointError(f"{origin} does not describe a model: {error}") from error
+    try:
+        fill_strictly(
+            network, public.weights.items(), where=origin, target="the model that it describes"
+        )
+    except WeightsError as error:
+        raise ImportCheckpointError(str(error)) from error
+    return network
 
 
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:
