@@ -15,7 +15,7 @@ from urgentmos.model.public_formats import (
     describe,
     is_universa,
 )
-from urgentmos.model.restricted_pickle import read_checkpoint
+from urgentmos.model.restricted_pickle import RestrictedPickleError, read_checkpoint
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
 from urgentmos.model.unfilled import Unfilled
 from urgentmos.user_cache import user_cache
@@ -53,7 +53,8 @@ def import_checkpoint(
         The configuration of the imported model.
 
     Raises:
-        ImportCheckpointError: It is of the wrong-axis period, or not in a known format.
+        ImportCheckpointError: It is of the wrong-axis period, not in a known format, or describes
+            no model; or its encoder's configuration cannot be read.
         RestrictedPickleError: It holds anything but tensors and plain containers.
         MissingExtraError: huggingface_hub or transformers is needed and not installed.
     """
@@ -65,10 +66,14 @@ def import_checkpoint(
         if not is_universa(checkpoint["model"]):
             _check_period(origin, committed, trained_after_fix=trained_after_fix)
         public = describe(checkpoint, origin, encoder)
+    except (ImportCheckpointError, RestrictedPickleError):
+        raise
     except (AttributeError, LookupError, TypeError) as error:
         raise ImportCheckpointError(
             f"{origin} is in neither of the formats known here: {error!r} in what it describes"
         ) from error
+    except (RuntimeError, ValueError) as error:
+        raise ImportCheckpointError(f"{origin}: {error}") from error
     save_model(output, _build(public, origin), public.config, {"imported_from": origin})
     return public.config
 

@@ -163,7 +163,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
+def load_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
     """Load every tensor of a state dictionary.
 
     Args:
@@ -171,10 +171,14 @@ def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
         where: What this is, for the error message.
 
     Raises:
-        RestrictedPickleError: A value is not a tensor, or together they fill far more memory than
-            their file.
+        RestrictedPickleError: A name is no text, a value is not a tensor, or together they fill far
+            more memory than their file.
     """
     for name, value in state.items():
+        if not isinstance(name, str):
+            raise RestrictedPickleError(
+                f"{where}: expected names of tensors, got {type(name).__name__}"
+            )
         if not isinstance(value, StoredTensor):
             raise RestrictedPickleError(
                 f"{where}: expected a tensor for {name!r}, got {type(value).__name__}"
