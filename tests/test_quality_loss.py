@@ -185,18 +185,20 @@ def test_silence_has_its_loss_and_no_gradient(
     assert not batch.grad[1].any()
 
 
+@pytest.mark.parametrize("sample", [1e20, torch.inf, torch.nan])
 def test_a_recording_that_diverged_has_no_loss_and_leaves_the_others_theirs(
-    tiny_assessor: Assessor, enhanced: torch.Tensor
+    tiny_assessor: Assessor, enhanced: torch.Tensor, sample: float
 ) -> None:
     loss = QualityLoss(model=tiny_assessor, reduction="none")
     batch = enhanced.detach().clone()
-    batch[1, 100] = 1e20
+    batch[1, 100] = sample
     losses = loss(batch.requires_grad_())
     assert losses.isnan().tolist() == [row == 1 for row in range(len(batch))]
     torch.testing.assert_close(losses[0], loss(enhanced)[0], atol=1e-5, rtol=0)
-    (gradient,) = torch.autograd.grad(losses[0], batch)
+    (gradient,) = torch.autograd.grad(losses[losses.isfinite()].mean(), batch)
     assert gradient[0].any()
-    assert gradient[0].isfinite().all()
+    assert gradient.isfinite().all()
+    assert not gradient[1].any()
 
 
 def test_what_lies_in_the_padding_does_not_matter(

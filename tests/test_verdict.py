@@ -27,6 +27,14 @@ def test_the_verdict_is_the_most_probable_class_and_mirrors(
     assert verdict_of(*reversed(probabilities)) == VERDICTS[2 - VERDICTS.index(verdict)]
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_what_is_no_probability_has_no_verdict(place: int) -> None:
+    probabilities = [0.2, 0.3, 0.5]
+    probabilities[place] = np.nan
+    with pytest.raises(ValueError, match=r"expected three probabilities, got .*nan"):
+        verdict_of(*probabilities)
+
+
 def test_one_pair_and_many_pairs_get_the_same_verdicts() -> None:
     steps = np.linspace(0, 1, 21)
     rows = np.array([(a, 1 - a - b, b) for a, b in itertools.product(steps, steps) if a + b <= 1])

@@ -122,9 +122,9 @@ class QualityLoss(nn.Module):
         gradient of a network that begins with near silence. Within a recording, too, it is largest
         where there is least: in bands and pauses that are almost empty. What peaks below -70 dB of
         full scale, a recording or a window of a long one, has its loss but no gradient. A recording
-        with NaN, or with samples beyond 2^31 of full scale, has a loss of NaN and leaves those of
-        the others as they are. One under 25 ms, which is refused as a file, has its loss, too; it
-        says little.
+        with NaN, or with samples beyond 2^31 of full scale, has a loss of NaN and no gradient, and
+        leaves those of the others as they are. One under 25 ms, which is refused as a file, has its
+        loss, too; it says little.
 
         Samples beyond full scale cost nothing here, but are clipped where they are written to a
         file: let another loss hold the level. Gradient passes once: attention on CPU has no second
@@ -190,8 +190,9 @@ class QualityLoss(nn.Module):
             padding = ~lengths_to_mask(lengths, enhanced.shape[1])
             # A copy: the caller may change the samples before gradient is taken.
             waveform = enhanced.to(weight.dtype).masked_fill(padding, 0.0)
-            # Its power would overflow: a loss that says nothing, and no gradient.
-            diverged = waveform.detach().abs().amax(dim=1) > MAX_LEVEL
+            # Its power would overflow: a loss that says nothing, and no gradient. NaN, too, is not
+            # at most any level.
+            diverged = ~(waveform.detach().abs().amax(dim=1) <= MAX_LEVEL)
             waveform = waveform.masked_fill(diverged[:, None], torch.nan)
             if sample_rate != self.sample_rate:
                 # Before resampling, which would let the first sound ring into the silence.

@@ -1,5 +1,6 @@
 """Which of two recordings is better: three answers, spelt alike in Python, tables and messages."""
 
+import math
 from typing import Literal, get_args
 
 Verdict = Literal["A better", "tie", "B better"]
@@ -12,7 +13,13 @@ EQUAL_WITHIN = 1e-6
 
 
 def verdict_of(p_a: float, p_tie: float, p_b: float) -> Verdict:
-    """Name the most probable of A better, tie and B better; a tie where A and B are equal."""
+    """Name the most probable of A better, tie and B better; a tie where A and B are equal.
+
+    Raises:
+        ValueError: One of the probabilities is NaN.
+    """
+    if math.isnan(p_a + p_tie + p_b):
+        raise ValueError(f"expected three probabilities, got {p_a}, {p_tie} and {p_b}")
     if abs(p_a - p_b) <= EQUAL_WITHIN or p_tie >= max(p_a, p_b):
         return "tie"
     return "A better" if p_a > p_b else "B better"

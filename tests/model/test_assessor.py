@@ -122,7 +122,14 @@ def test_lengths_are_resampled_with_the_waveform(tiny_assessor: Assessor, speech
         (np.array([0.1, np.nan]), r"shape \(2,\) has NaN or infinite samples"),
         (np.array([0.1, np.inf]), r"shape \(2,\) has NaN or infinite samples"),
         (np.array([0.1, -1e25]), r"shape \(2,\) has samples of 1\.0e\+25: full scale is 1"),
-        (np.zeros(9, dtype=np.int16), r"got torch.int16 of shape \(9,\); divide 16-bit samples"),
+        (np.array([0.1, -1e300]), r"shape \(2,\) has samples of more than 3\.4e\+38: full scale"),
+        (np.array([1e300, np.inf]), r"shape \(2,\) has NaN or infinite samples"),
+        (np.array([0.1, 1e300], np.longdouble), r"has samples of more than 3\.4e\+38: full scale"),
+        (np.zeros(9, dtype=np.int16), r"got int16 of shape \(9,\); divide 16-bit samples"),
+        (np.zeros(9, dtype=">i2"), r"got >i2 of shape \(9,\); divide 16-bit samples"),
+        (np.zeros(9, dtype=object), r"a floating-point waveform .*, got object of shape \(9,\)"),
+        (np.zeros(9, dtype=complex), r"a floating-point waveform .*, got complex128 of shape"),
+        (np.ma.masked_less(np.arange(9) / 9, 0.1), r"shape \(9,\) has samples that are masked"),
         (np.zeros((9000, 2), dtype=np.float32), r"got \(9000, 2\), which looks like \(samples, ch"),
     ],
 )
@@ -251,9 +258,9 @@ def test_nan_beyond_a_recordings_length_is_no_fault(tiny_assessor: Assessor) -> 
     assert np.isfinite(float(tiny_assessor.score(waveform, 16000, lengths=[2])["mos"]))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.longdouble, ">f2", ">f4", ">f8"])
 def test_any_floating_point_type_is_taken(
-    tiny_assessor: Assessor, speech: Speech, dtype: type
+    tiny_assessor: Assessor, speech: Speech, dtype: type | str
 ) -> None:
     expected = float(tiny_assessor.score(speech(0.3), 16000)["mos"])
     got = float(tiny_assessor.score(speech(0.3).astype(dtype), 16000)["mos"])
@@ -298,6 +305,17 @@ def test_orders_that_contradict_each_other_cancel() -> None:
     )
     assert (preference.p_a, preference.p_b, preference.cmos) == (0.45, 0.45, 0.0)
     assert preference.verdict == "tie"
+
+
+@pytest.mark.parametrize("part", ["classification_head", "regression_head"])
+def test_a_preference_that_is_not_finite_is_refused(
+    tiny_assessor: Assessor, speech: Speech, part: str
+) -> None:
+    preference = tiny_assessor.network.preference
+    assert preference is not None
+    getattr(preference, part).bias.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^no finite preference: .*nan"):
+        tiny_assessor.compare(speech(0.3), speech(0.4), 16000)
 
 
 def test_a_batch_cannot_be_compared(tiny_assessor: Assessor) -> None:

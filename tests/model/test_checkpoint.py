@@ -1,4 +1,5 @@
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -105,6 +106,10 @@ def edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
             "norm.bias is of type torch.int8",
         ),
         ({"fusion__norm__bias": torch.full((16,), torch.nan)}, "norm.bias has values that are not"),
+        (
+            {"fusion__norm__weight": torch.full((16,), 1e300, dtype=torch.float64)},
+            "norm.weight has values that are not finite in torch.float32",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(
@@ -269,10 +274,13 @@ def test_a_file_is_answered_with_what_is_expected(
         load_model(tmp_path / "models" / name)
 
 
-@pytest.mark.parametrize("name", ["./mine", "~/mine", "../runs/mine", "mine.pt"])
+@pytest.mark.parametrize(
+    "name",
+    ["./mine", "~/mine", "../runs/mine", "mine.pt", "~nosuchuser/mine", "long" * 1250, "nul\0"],
+)
 def test_a_path_is_not_looked_for_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "require_hub", None)
-    with pytest.raises(CheckpointError, match=f"no folder '{name}' here: expected a folder"):
+    with pytest.raises(CheckpointError, match=f"no folder {re.escape(repr(name))} here: expec"):
         find_model(name)
 
 
@@ -302,6 +310,18 @@ def test_a_folder_in_place_of_a_file_is_told(tiny_model_dir: Path, name: str) ->
     (tiny_model_dir / name).mkdir()
     with pytest.raises(CheckpointError, match=f"is not a model: it has no {name}"):
         load_model(tiny_model_dir)
+
+
+def test_weights_that_may_not_be_read_are_not_said_to_be_missing(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root, as whom these tests may run, may read everything.
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/model\.safetensors'"):
+        checkpoint._read_weights(tiny_model_dir / "model.safetensors")
 
 
 def test_threads_that_load_at_once_leave_the_default_dtype(tiny_model_dir: Path) -> None:

@@ -225,6 +225,27 @@ def test_weight_of_another_type_is_refused(tmp_path):
         run(source, tmp_path / "model", trained_after_fix=True)
 
 
+@pytest.mark.parametrize("stub", ["width", "layers"])
+def test_a_checkpoint_of_stubs_is_refused_before_its_model_takes_memory(stub, tmp_path):
+    layers = "category2encoder.mos.layers."
+
+    def change(checkpoint: dict[str, Any]) -> None:
+        weights = checkpoint["model"]
+        if stub == "layers":
+            weights.update(dict.fromkeys((f"{layers}{n}.x" for n in range(3000)), torch.ones(1)))
+            return
+        # A few bytes each, that ask for linear layers of a terabyte.
+        wide = torch.ones(1).expand(1 << 20)
+        weights["feature_extractor.feat_proj.0.bias"] = wide
+        weights[f"{layers}0.linear1.bias"] = wide
+
+    source = changed(tmp_path, change)
+    with pytest.raises(
+        ImportCheckpointError, match=r"^changed\.pt does not describe a model: .*the"
+    ):
+        run(source, tmp_path / "out")
+
+
 def test_checkpoint_without_configuration_is_refused(tmp_path):
     source = changed(tmp_path, lambda c: c.pop("config"))
     with pytest.raises(ImportCheckpointError, match="does not hold its configuration"):
@@ -263,11 +284,108 @@ def test_layers_that_weights_do_not_tell_apart_are_refused(option, value, tmp_pa
         run(changed(tmp_path, change), tmp_path / "out")
 
 
+def test_a_value_that_holds_another_a_million_times_is_told_by_its_type(tmp_path):
+    grown: Any = ()
+    for _ in range(20):
+        grown = (grown, grown)
+
+    def as_activation(checkpoint: dict[str, Any]) -> None:
+        encoder = checkpoint["config"]["model"]["category2encoder"]
+        encoder["encoder_cfg"]["encoder_layer"]["activation"] = grown
+
+    def as_heads(checkpoint: dict[str, Any]) -> None:
+        encoder = checkpoint["config"]["model"]["category2encoder"]
+        encoder["encoder_cfg"]["encoder_layer"]["nhead"] = grown
+
+    def as_encoder(checkpoint: dict[str, Any]) -> None:
+        extractor = checkpoint["config"]["model"]["feature_extractor"]
+        extractor["feature_extractors"][0]["model_name"] = grown
+
+    for change, message, encoder in (
+        (as_activation, "layers of activation=tuple", str(GOLDEN / "encoder")),
+        (as_heads, r"groups\.mos\.heads: expected int, got .*\(tuple\)$", str(GOLDEN / "encoder")),
+        (as_encoder, "expected the name of an encoder, got tuple$", None),
+        (
+            lambda c: c["config"]["model"]["category2metrics"].update({grown: {}}),
+            "expected the name of a group or metric, got tuple$",
+            str(GOLDEN / "encoder"),
+        ),
+    ):
+        source = changed(tmp_path, change)
+        with pytest.raises(ImportCheckpointError, match=message) as caught:
+            run(source, tmp_path / "out", encoder=encoder)
+        assert len(str(caught.value)) < 300
+
+    source = changed(tmp_path, lambda c: c["model"].update({grown: 1}))
+    with pytest.raises(RestrictedPickleError, match=r"expected names of tensors, got tuple$"):
+        run(source, tmp_path / "out")
+
+
 def test_range_that_is_no_number_is_refused(tmp_path):
     name = "metric2absolute_score_predictor.mos_overall.activation.min_value"
     source = changed(tmp_path, lambda c: c["model"].update({name: torch.tensor(torch.nan)}))
-    with pytest.raises(ValueError, match=r"bounds\.mos: expected at most .* got nan and 5\.0"):
+    with pytest.raises(ImportCheckpointError, match=r"bounds\.mos_overall\.0: expected .* got nan"):
         run(source, tmp_path / "out")
+
+
+def heads_of_groups(checkpoint: dict[str, Any], number: object) -> None:
+    encoder = checkpoint["config"]["model"]["category2encoder"]
+    encoder["encoder_cfg"]["encoder_layer"]["nhead"] = number
+
+
+def heads_of_preference(checkpoint: dict[str, Any], number: object) -> None:
+    checkpoint["config"]["model"]["metric2comparative_score_predictor"]["num_heads"] = number
+
+
+def lowest(checkpoint: dict[str, Any], value: torch.Tensor) -> None:
+    name = "metric2absolute_score_predictor.mos_overall.activation.min_value"
+    checkpoint["model"][name] = value
+
+
+def unknown_metric(checkpoint: dict[str, Any], name: str) -> None:
+    checkpoint["config"]["model"]["category2metrics"]["mos"][name] = {}
+    for bound in ("min", "max"):
+        predictor = f"metric2absolute_score_predictor.{name}"
+        checkpoint["model"][f"{predictor}.activation.{bound}_value"] = torch.tensor(1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "message"),
+    [
+        (heads_of_groups, 0, "0 heads do not divide"),
+        (heads_of_groups, 3, "3 heads do not divide"),
+        (heads_of_groups, 2.0, "expected int, got 2.0"),
+        (heads_of_groups, True, "expected int, got True"),
+        (heads_of_preference, 0, "0 heads do not divide"),
+        (heads_of_preference, 2.0, "expected int, got 2.0"),
+        (lowest, torch.tensor(9.0), "expected low < high, got 9.0 and 5.0"),
+        (lowest, torch.ones(2), r"a single number as .*\.min_value, got shape \(2,\)"),
+        (unknown_metric, "foo", "unknown metric 'foo'"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_name_of_the_file(change, value, message, tmp_path):
+    source = changed(tmp_path, lambda checkpoint: change(checkpoint, value))
+    with pytest.raises(ImportCheckpointError, match=rf"^changed\.pt: .*{message}"):
+        run(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_that_cannot_be_read_is_told_with_the_name_of_the_file(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImportCheckpointError, match=r"^urgentmos\.pt: .*empty has no config\.json"):
+        run(GOLDEN / "urgentmos.pt", tmp_path / "out", encoder=str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_rows_of_universa_that_no_metric_has_are_refused(part, tmp_path):
+    checkpoint = torch.load(GOLDEN / "universa.pt", weights_only=True)  # noqa: TID251
+    rows = checkpoint["model"][f"metric_proj.{part}"]
+    checkpoint["model"][f"metric_proj.{part}"] = torch.cat([rows, rows])
+    torch.save(checkpoint, tmp_path / "changed.pt")
+    with pytest.raises(
+        ImportCheckpointError, match=rf"^changed\.pt: metric_proj\.{part} has 10 row"
+    ):
+        run(tmp_path / "changed.pt", tmp_path / "out")
 
 
 def test_code_in_a_checkpoint_is_refused(tmp_path):
@@ -276,10 +394,11 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
         run(source, tmp_path / "out")
 
 
-def test_missing_file_is_told_without_asking_the_hub(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["nope.pt", "~nosuchuser/nope.pt", "nope" * 1250])
+def test_missing_file_is_told_without_asking_the_hub(name, monkeypatch, tmp_path):
     monkeypatch.setattr("urgentmos.model.import_checkpoint.require_hub", None)
-    with pytest.raises(ImportCheckpointError, match=r"no file 'nope\.pt' here: expected a file"):
-        run("nope.pt", tmp_path / "out")
+    with pytest.raises(ImportCheckpointError, match=f"no file '{name}' here: expected a file"):
+        run(name, tmp_path / "out")
     with pytest.raises(ImportCheckpointError, match=r"no file '.*/model\.pt' here: expected"):
         run(tmp_path, tmp_path / "out")
 

@@ -145,6 +145,15 @@ def test_tensors_beyond_their_storage_are_refused(offset, shape, stride, tmp_pat
         read_checkpoint(path)
 
 
+def test_an_empty_tensor_of_a_shape_beyond_what_torch_counts_is_refused(tmp_path):
+    data = tensor_pickle(0, (0, 1 << 62, 4), (1, 1, 1))
+    path = write_archive(tmp_path / "model.pt", data, **{"data/0": bytes(16)})
+    with pytest.raises(
+        RestrictedPickleError, match=r"model\.pt is damaged or no checkpoint: Runti"
+    ):
+        read_checkpoint(path)["x"].load()
+
+
 def test_what_was_checked_cannot_be_changed_afterwards(tmp_path):
     # BUILD (b) would set attributes, such as the archive from which bytes are read.
     whole = tensor_pickle(0, (4,), (1,))

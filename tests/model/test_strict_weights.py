@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
+from urgentmos.model.unfilled import Unfilled
 
 
 def fill(module: nn.Module, **changes: Tensor | None) -> None:
@@ -24,6 +25,15 @@ def test_every_weight_becomes_that_of_the_file_in_the_type_of_the_module() -> No
     assert module[0].weight.requires_grad
 
 
+def test_weights_made_without_memory_come_into_it() -> None:
+    with Unfilled([torch.ones(10)]):
+        module = pair()
+    fill(module, **{"0.bias": torch.tensor([0.5, 3.0], dtype=torch.bfloat16)})
+    assert module(torch.zeros(1, 3)).shape == (1, 2)
+    assert module[0].bias.tolist() == [0.5, 3.0]
+    assert all(each.requires_grad and not each.is_meta for each in module.parameters())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -31,6 +41,10 @@ def test_every_weight_becomes_that_of_the_file_in_the_type_of_the_module() -> No
         ({"0.weight": torch.ones(3, 2)}, r"0\.weight has shape \(3, 2\), .* asks for \(2, 3\)"),
         # No broadcasting of what would fit.
         ({"0.bias": torch.ones(1)}, r"0\.bias has shape \(1,\), .* asks for \(2,\)"),
+        (
+            {"0.bias": torch.full((2,), 1e300, dtype=torch.float64)},
+            r"0\.bias has values that are not finite in torch\.float32$",
+        ),
         ({"0.bias": None}, r"^file\.bin lacks 1 of 3 weights of Pair, .* random: 0\.bias$"),
     ],
 )

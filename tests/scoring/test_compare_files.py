@@ -119,6 +119,17 @@ def test_a_pair_that_the_model_cannot_compare_fails_alone(
     assert whole.status == "ok"
 
 
+def test_a_preference_that_is_not_finite_fails_its_pair_with_its_reason(
+    tiny_assessor: Assessor, files: dict[float, Path]
+) -> None:
+    assert tiny_assessor.network.preference is not None
+    tiny_assessor.network.preference.classification_head.bias.data.fill_(np.nan)
+    (comparison,) = compare_files(tiny_assessor, [(files[0.3], files[2.0])])
+    assert comparison.status == "failed"
+    assert comparison.error.startswith("the model failed: no finite preference: P(A better) nan")
+    assert comparison.to_record()["verdict"] == ""
+
+
 def test_a_wrong_number_of_workers_is_told_by_the_call(tiny_assessor: Assessor) -> None:
     # And not when the first comparison is asked for, which may be elsewhere.
     with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):

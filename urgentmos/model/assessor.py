@@ -49,6 +49,9 @@ Waveform = NDArray[Any] | Tensor
 
 # Recordings of no more samples are channels, in an array that came as (samples, channels).
 _MOST_CHANNELS = 64
+# Of NumPy's, those that torch has.
+_FLOATS = (np.float16, np.float32, np.float64)
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ class Assessor:
 
         Raises:
             TypeError: The waveform is no array or tensor, or the rate no whole number.
-            ValueError: The waveform is empty, not finite, or has another shape or sample type, or
-                the rate cannot be one.
+            ValueError: The waveform is empty, not finite, masked in part, or has another shape or
+                sample type, or the rate cannot be one.
             UnknownMetricError: The model does not predict one of the metrics.
         """
         with self.inference():
@@ -186,7 +189,8 @@ class Assessor:
 
         Raises:
             TypeError: A waveform is no array or tensor, or the rate no whole number.
-            ValueError: A waveform cannot be scored, or the model has no preference head.
+            ValueError: A waveform cannot be scored, or the model has no preference head or finds
+                none that is finite.
         """
         with self.inference():
             met = meet(self.windows(a, sample_rate), self.windows(b, sample_rate))
@@ -299,11 +303,13 @@ class Assessor:
             batch = batch.masked_fill(~lengths_to_mask(batch_lengths, batch.shape[1]), 0.0)
         # Not abs(), which would copy an hour.
         peak, shape = max(-float(batch.amin()), float(batch.amax())), tuple(waveform.shape)
-        if not math.isfinite(peak):
+        if math.isnan(peak) or (math.isinf(peak) and _has_infinite(waveform)):
             raise ValueError(f"the waveform of shape {shape} has NaN or infinite samples")
         if peak > MAX_LEVEL:
+            # Beyond 32 bits, whose largest number is told instead.
+            level = f"more than {_LARGEST:.1e}" if math.isinf(peak) else f"{peak:.1e}"
             raise ValueError(
-                f"the waveform of shape {shape} has samples of {peak:.1e}: full scale is 1"
+                f"the waveform of shape {shape} has samples of {level}: full scale is 1"
             )
         if sample_rate != self.sample_rate:
             # Silence first: resampling would let the first sound ring into it.
@@ -329,11 +335,19 @@ def combine_orders(
         backward: The same for (B, A).
         cmos_forward: Comparative score of A against B.
         cmos_backward: Comparative score of B against A.
+
+    Raises:
+        ValueError: What is said is not finite.
     """
     p_a = (forward[0] + backward[2]) / 2
     p_tie = (forward[1] + backward[1]) / 2
     p_b = (forward[2] + backward[0]) / 2
     cmos = (cmos_forward - cmos_backward) / 2
+    if not all(map(math.isfinite, (p_a, p_tie, p_b, cmos))):
+        raise ValueError(
+            f"no finite preference: P(A better) {p_a}, P(tie) {p_tie}, P(B better) {p_b}, CMOS "
+            f"{cmos}"
+        )
     return Preference(p_a, p_tie, p_b, cmos, verdict_of(p_a, p_tie, p_b))
 
 
@@ -374,24 +388,47 @@ def _check_type(waveform: object) -> None:
 def _as_batch(waveform: Waveform) -> Float[Tensor, "batch samples"]:
     _check_type(waveform)
     shape = tuple(waveform.shape)
-    if isinstance(waveform, np.ndarray):
-        # torch takes no negative strides, and warns of arrays that may not be written.
-        waveform = np.require(waveform, requirements=["C", "W"])
-    # Not as_tensor, which moves it to torch's default device.
-    tensor = torch.from_numpy(waveform) if isinstance(waveform, np.ndarray) else waveform
-    if tensor.ndim not in (1, 2) or has_channels_last(shape):
+    if waveform.ndim not in (1, 2) or has_channels_last(shape):
         raise ValueError(
             f"expected a waveform of shape (samples,) or (batch, samples), got {shape}"
             + channel_hint(shape)
         )
     if math.prod(shape) == 0:
         raise ValueError(f"the waveform is empty: its shape is {shape}")
-    if not tensor.is_floating_point():
+    if not _is_floating_point(waveform):
         raise ValueError(
-            f"expected a floating-point waveform with full scale at 1, got {tensor.dtype} of shape "
-            f"{shape}; divide 16-bit samples by 32768 first"
+            f"expected a floating-point waveform with full scale at 1, got {waveform.dtype} of "
+            f"shape {shape}; divide 16-bit samples by 32768 first"
         )
+    if np.ma.is_masked(waveform):
+        raise ValueError(
+            f"the waveform of shape {shape} has samples that are masked: state their values, as "
+            "with waveform.filled(0)"
+        )
+    tensor = _as_tensor(waveform) if isinstance(waveform, np.ndarray) else waveform
     return tensor.reshape(-1, shape[-1]).to(torch.float32)
+
+
+def _has_infinite(waveform: Waveform) -> bool:
+    infinite = np.isinf(waveform) if isinstance(waveform, np.ndarray) else waveform.isinf()
+    return bool(infinite.any())
+
+
+def _is_floating_point(waveform: Waveform) -> bool:
+    if isinstance(waveform, np.ndarray):
+        return waveform.dtype.kind == "f"
+    return waveform.is_floating_point()
+
+
+def _as_tensor(waveform: NDArray[Any]) -> Tensor:
+    if waveform.dtype not in _FLOATS:
+        # Of the other byte order, or of more bits than torch has. What becomes infinite is refused.
+        with np.errstate(over="ignore"):
+            waveform = waveform.astype(np.float32)
+    # torch takes no negative strides, and warns of arrays that may not be written.
+    waveform = np.require(waveform, requirements=["C", "W"])
+    # Not as_tensor, which moves it to torch's default device.
+    return torch.from_numpy(waveform)
 
 
 def has_channels_last(shape: Sequence[int]) -> bool:

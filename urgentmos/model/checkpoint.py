@@ -25,7 +25,7 @@ from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.forked import leave_lost_threads
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
-from urgentmos.model.strict_weights import misfit
+from urgentmos.model.strict_weights import laid_out, misfit
 from urgentmos.model.unfilled import Bounded, Unfilled
 from urgentmos.precision import Precision
 from urgentmos.tensor_file import save_tensors
@@ -33,10 +33,8 @@ from urgentmos.tensor_file import save_tensors
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "model_card.json"
-
-_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 # What modules raise on sizes that cannot be, such as a negative width or no heads.
-_BUILD_ERRORS = (
+BUILD_ERRORS = (
     ArithmeticError,
     AssertionError,
     LookupError,
@@ -44,6 +42,8 @@ _BUILD_ERRORS = (
     TypeError,
     ValueError,
 )
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
 _loading = threading.Lock()
@@ -172,10 +172,11 @@ def find_model(name: str | Path) -> Path:
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    # Path's own raise where a name is too long, or begins with the home of nobody.
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):
         return folder
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise CheckpointError(
             f"{str(name)!r} is a file, and a model is a folder: {_way_in(folder)}"
         )
@@ -272,7 +273,7 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
             within=Unfilled(stored.values()),
             running=Bounded(stored.values()),
         )
-    except _BUILD_ERRORS as error:
+    except BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
 
@@ -290,7 +291,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
-        return load_file(path)
+        # safetensors says that a file which may not be read does not exist.
+        with path.open("rb"):
+            return load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 
@@ -304,12 +307,7 @@ def _fill(network: AssessorNetwork, stored: Mapping[str, Tensor], path: Path) ->
     )
     stored = {name: tensor for name, tensor in stored.items() if not name.startswith(dropped)}
     _check_fit(network, expected, stored, path)
-    weights = {}
-    for name, tensor in stored.items():
-        want = expected[name]
-        # The type and the order in memory are those that the module chose.
-        made = torch.empty_strided(want.shape, want.stride(), dtype=want.dtype)
-        weights[name] = made.copy_(tensor)
+    weights = {name: laid_out(tensor, expected[name]) for name, tensor in stored.items()}
     network.load_state_dict(weights, assign=True)
 
 

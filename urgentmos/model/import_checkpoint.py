@@ -1,16 +1,23 @@
 """Public UrgentMOS checkpoints to model folders: read as data, renamed, checked, written anew."""
 
+import os
 import tempfile
 from datetime import date
 from pathlib import Path
 
-from urgentmos.model.checkpoint import save_model
+from urgentmos.model.checkpoint import BUILD_ERRORS, save_model
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
-from urgentmos.model.network import build_assessor
-from urgentmos.model.public_formats import ImportCheckpointError, describe, is_universa
-from urgentmos.model.restricted_pickle import read_checkpoint
+from urgentmos.model.network import AssessorNetwork, build_assessor
+from urgentmos.model.public_formats import (
+    ImportCheckpointError,
+    PublicModel,
+    describe,
+    is_universa,
+)
+from urgentmos.model.restricted_pickle import RestrictedPickleError, read_checkpoint
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
+from urgentmos.model.unfilled import Unfilled
 from urgentmos.user_cache import user_cache
 
 __all__ = ["ImportCheckpointError", "find_imported", "import_checkpoint", "import_from_hub"]
@@ -46,7 +53,8 @@ def import_checkpoint(
         The configuration of the imported model.
 
     Raises:
-        ImportCheckpointError: It is of the wrong-axis period, or not in a known format.
+        ImportCheckpointError: It is of the wrong-axis period, not in a known format, or describes
+            no model; or its encoder's configuration cannot be read.
         RestrictedPickleError: It holds anything but tensors and plain containers.
         MissingExtraError: huggingface_hub or transformers is needed and not installed.
     """
@@ -58,18 +66,15 @@ def import_checkpoint(
         if not is_universa(checkpoint["model"]):
             _check_period(origin, committed, trained_after_fix=trained_after_fix)
         public = describe(checkpoint, origin, encoder)
+    except (ImportCheckpointError, RestrictedPickleError):
+        raise
     except (AttributeError, LookupError, TypeError) as error:
         raise ImportCheckpointError(
             f"{origin} is in neither of the formats known here: {error!r} in what it describes"
         ) from error
-    network = build_assessor(public.config)
-    try:
-        fill_strictly(
-            network, public.weights.items(), where=origin, target="the model that it describes"
-        )
-    except WeightsError as error:
-        raise ImportCheckpointError(str(error)) from error
-    save_model(output, network, public.config, {"imported_from": origin})
+    except (RuntimeError, ValueError) as error:
+        raise ImportCheckpointError(f"{origin}: {error}") from error
+    save_model(output, _build(public, origin), public.config, {"imported_from": origin})
     return public.config
 
 
@@ -115,11 +120,26 @@ def find_imported(hub_id: str) -> Path | None:
     return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
+def _build(public: PublicModel, origin: str) -> AssessorNetwork:
+    try:
+        network = build_assessor(public.config, within=Unfilled(public.weights.values()))
+    except BUILD_ERRORS as error:
+        raise ImportCheckpointError(f"{origin} does not describe a model: {error}") from error
+    try:
+        fill_strictly(
+            network, public.weights.items(), where=origin, target="the model that it describes"
+        )
+    except WeightsError as error:
+        raise ImportCheckpointError(str(error)) from error
+    return network
+
+
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:
-    path = Path(source).expanduser()
-    if path.is_dir():
+    # Path's own raise where a name is too long, or begins with the home of nobody.
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         path = path / CHECKPOINT_FILE
-    if path.is_file():
+    if os.path.isfile(path):
         return path, path.name, None
     if not is_hub_id(str(source)):
         raise ImportCheckpointError(

@@ -10,6 +10,7 @@ Two formats are known, told apart by their weights' names:
   tell (the number of attention heads, the encoder's name) is that of the published model.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from urgentmos.metrics import UnknownMetricError, get_metric
-from urgentmos.model.config import (
-    EncoderConfig,
-    FusionConfig,
-    GroupConfig,
-    ModelConfig,
-    PreferenceConfig,
-)
+from urgentmos.config import from_dict
+from urgentmos.metrics import get_metric
+from urgentmos.model.config import ModelConfig
 from urgentmos.model.encoders import ENCODERS
 from urgentmos.model.encoders.audio_tower import (
     UNUSED_PARTS,
@@ -90,10 +86,12 @@ def describe(checkpoint: Mapping[str, Any], origin: str, encoder: str | None) ->
         ImportCheckpointError: It is of a kind that is not known here.
         RestrictedPickleError: A weight is not a tensor.
         AttributeError, LookupError, TypeError: It is in neither format.
+        RuntimeError, ValueError: What it states cannot be, as heads that do not divide the width,
+            or the encoder's configuration cannot be read.
     """
     state = load_tensors(checkpoint["model"], where=origin)
     if is_universa(state):
-        return _describe_universa(state, encoder or _UNIVERSA_ENCODER)
+        return _describe_universa(state, encoder or _UNIVERSA_ENCODER, origin)
     described = _model_config(checkpoint, origin)
     names = [each["model_name"] for each in described["feature_extractor"]["feature_extractors"]]
     if encoder is not None and len(names) != 1:
@@ -101,7 +99,7 @@ def describe(checkpoint: Mapping[str, Any], origin: str, encoder: str | None) ->
     return _describe_urgentmos(
         state,
         described,
-        encoders=[_encoder(name) for name in ([encoder] if encoder else names)],
+        encoders=[_encoder(name, origin) for name in ([encoder] if encoder else names)],
         origin=origin,
     )
 
@@ -118,33 +116,35 @@ def _describe_urgentmos(
     state: Mapping[str, Tensor],
     described: Mapping[str, Any],
     *,
-    encoders: list[EncoderConfig],
+    encoders: list[dict[str, Any]],
     origin: str,
 ) -> PublicModel:
     groups = described["category2metrics"]
+    for name in itertools.chain(groups, *groups.values()):
+        _as_name(name, "a group or metric", origin)
     layer = described["category2encoder"]["encoder_cfg"]["encoder_layer"]
     for option, ours in _LAYER.items():
         stated = layer.get(option, ours)
-        if str(stated) != ours:
+        # Containers are told by their type: in a few bytes, one can hold another a million times.
+        told = str(stated) if isinstance(stated, bool | str) else type(stated).__name__
+        if told != ours:
             raise ImportCheckpointError(
-                f"{origin}: its groups have layers of {option}={stated}, and those here are of "
+                f"{origin}: its groups have layers of {option}={told}, and those here are of "
                 f"{option}={ours}: it would give other scores"
             )
-    config = ModelConfig(
+    config = _config(
         encoders=encoders,
-        fusion=FusionConfig(len(state["feature_extractor.feat_proj.0.bias"])),
+        fusion={"dim": len(state["feature_extractor.feat_proj.0.bias"])},
         groups={
-            group: GroupConfig(
-                metrics=list(metrics),
-                layers=_count_layers(state, f"category2encoder.{group}.layers."),
-                heads=layer["nhead"],
-                feedforward=len(state[f"category2encoder.{group}.layers.0.linear1.bias"]),
-            )
+            group: {
+                "metrics": list(metrics),
+                "layers": _count_layers(state, f"category2encoder.{group}.layers."),
+                "heads": layer["nhead"],
+                "feedforward": len(state[f"category2encoder.{group}.layers.0.linear1.bias"]),
+            }
             for group, metrics in groups.items()
         },
         preference=_preference(described, origin),
-        level="none",
-        shortest_s=0.0,
         bounds={
             metric: _bounds(state, f"metric2absolute_score_predictor.{metric}.activation")
             for metrics in groups.values()
@@ -154,7 +154,12 @@ def _describe_urgentmos(
     return PublicModel(config, _rename_all(state, _urgentmos_name, origin))
 
 
-def _preference(described: Mapping[str, Any], origin: str) -> PreferenceConfig | None:
+def _config(**stated: Any) -> ModelConfig:
+    # What it states comes from a file: read as from one, its types are checked.
+    return from_dict(ModelConfig, {**stated, "level": "none", "shortest_s": 0.0}, where="model")
+
+
+def _preference(described: Mapping[str, Any], origin: str) -> dict[str, Any] | None:
     compared = [
         (group, metric)
         for group, metrics in described["category2metrics"].items()
@@ -169,24 +174,29 @@ def _preference(described: Mapping[str, Any], origin: str) -> PreferenceConfig |
             "only preferences on mos_overall are known here"
         )
     heads = described["metric2comparative_score_predictor"]["num_heads"]
-    return PreferenceConfig(group=compared[0][0], heads=heads)
+    return {"group": compared[0][0], "heads": heads}
 
 
-def _describe_universa(state: Mapping[str, Tensor], encoder: str) -> PublicModel:
+def _describe_universa(state: Mapping[str, Tensor], encoder: str, origin: str) -> PublicModel:
     metrics = [name.split(".")[1] for name in state if name.endswith(".min_value")]
-    config = ModelConfig(
-        encoders=[_encoder(encoder)],
-        fusion=FusionConfig(len(state["feat_proj.0.bias"])),
-        groups={
-            _UNIVERSA_GROUP: GroupConfig(
-                metrics=list(metrics),
-                layers=_count_layers(state, "encoder.layers."),
-                heads=_UNIVERSA_HEADS,
-                feedforward=len(state["encoder.layers.0.linear1.bias"]),
+    for part in ("weight", "bias"):
+        rows = len(state[f"metric_proj.{part}"])
+        if rows != len(metrics):
+            raise ImportCheckpointError(
+                f"{origin}: metric_proj.{part} has {rows} rows, and {len(metrics)} metrics have a "
+                "range"
             )
+    config = _config(
+        encoders=[_encoder(encoder, origin)],
+        fusion={"dim": len(state["feat_proj.0.bias"])},
+        groups={
+            _UNIVERSA_GROUP: {
+                "metrics": metrics,
+                "layers": _count_layers(state, "encoder.layers."),
+                "heads": _UNIVERSA_HEADS,
+                "feedforward": len(state["encoder.layers.0.linear1.bias"]),
+            }
         },
-        level="none",
-        shortest_s=0.0,
         bounds={metric: _bounds(state, f"metric2act.{metric}") for metric in metrics},
     )
     # One linear layer gives all metrics, in the order in which their ranges were registered.
@@ -194,18 +204,29 @@ def _describe_universa(state: Mapping[str, Tensor], encoder: str) -> PublicModel
     for row, metric in enumerate(metrics):
         split[f"heads.{metric}.weight"] = state["metric_proj.weight"][row : row + 1]
         split[f"heads.{metric}.bias"] = state["metric_proj.bias"][row : row + 1]
-    return PublicModel(config, _rename_all(split, _universa_name, "the checkpoint"))
+    return PublicModel(config, _rename_all(split, _universa_name, origin))
 
 
-def _encoder(name: str) -> EncoderConfig:
+def _as_name(name: object, what: str, origin: str) -> str:
+    if not isinstance(name, str):
+        raise ImportCheckpointError(
+            f"{origin}: expected the name of {what}, got {type(name).__name__}"
+        )
+    return name
+
+
+def _encoder(stated: object, origin: str) -> dict[str, Any]:
+    name = _as_name(stated, "an encoder", origin)
     options: dict[str, Any] = {"checkpoint": name, "pretrained": False}
     if name in _FAMILY_BY_NAME:
-        return EncoderConfig(_FAMILY_BY_NAME[name], options)
+        return {"family": _FAMILY_BY_NAME[name], "options": options}
     kind = str(read_json("config.json", TowerConfig(checkpoint=name)).get("model_type"))
     family = _FAMILY_BY_TYPE.get(kind, kind)
     if family not in ENCODERS:
-        raise ImportCheckpointError(f"encoder {name} is of type {kind!r}, which is not known here")
-    return EncoderConfig(family, options)
+        raise ImportCheckpointError(
+            f"{origin}: encoder {name} is of type {kind!r}, which is not known here"
+        )
+    return {"family": family, "options": options}
 
 
 def _count_layers(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -213,8 +234,15 @@ def _count_layers(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _bounds(state: Mapping[str, Tensor], prefix: str) -> tuple[float | None, float | None]:
-    low, high = (float(state[f"{prefix}.{side}_value"]) for side in ("min", "max"))
+    low, high = (_number(state, f"{prefix}.{side}_value") for side in ("min", "max"))
     return (None if low == -torch.inf else low, None if high == torch.inf else high)
+
+
+def _number(state: Mapping[str, Tensor], name: str) -> float:
+    stored = state[name]
+    if stored.numel() != 1:
+        raise ValueError(f"expected a single number as {name}, got shape {tuple(stored.shape)}")
+    return float(stored)
 
 
 def _rename_all(
@@ -246,7 +274,7 @@ def _urgentmos_name(name: str) -> str | None:
         case ["metric2absolute_score_predictor", _, "activation", _]:
             return ""
         case ["metric2absolute_score_predictor", metric, "prediction_head", leaf]:
-            return f"heads.{_metric(metric)}.linear.{leaf}"
+            return f"heads.{get_metric(metric).name}.linear.{leaf}"
         case ["metric2comparative_score_predictor", _, part, *_] if part in _PREFERENCE:
             return f"preference.{rest}"
     return None
@@ -266,7 +294,7 @@ def _universa_name(name: str) -> str | None:
         case ["metric2act", *_]:
             return ""
         case ["heads", metric, leaf]:
-            return f"heads.{_metric(metric)}.linear.{leaf}"
+            return f"heads.{get_metric(metric).name}.linear.{leaf}"
     return None
 
 
@@ -274,10 +302,3 @@ def _tower_name(index: str, inner: list[str]) -> str:
     if inner[0] in UNUSED_PARTS:
         return ""
     return f"encoders.{index}.tower.{current_name('.'.join(inner))}"
-
-
-def _metric(name: str) -> str:
-    try:
-        return get_metric(name).name
-    except UnknownMetricError as error:
-        raise ImportCheckpointError(f"the checkpoint predicts {name!r}: {error}") from error

@@ -113,7 +113,8 @@ class StoredTensor(_Final):
         """Read the tensor.
 
         Raises:
-            RestrictedPickleError: The archive lacks its bytes, or they are damaged.
+            RestrictedPickleError: The archive lacks its bytes, or they are damaged, or torch has no
+                such shape.
         """
         storage = self.storage
         with _telling_damage(storage.archive), zipfile.ZipFile(storage.archive) as archive:
@@ -123,10 +124,11 @@ class StoredTensor(_Final):
                 f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
                 f"expected {storage.size} values of {storage.dtype}"
             )
-        if prod(self.shape) == 0:
-            return torch.empty(self.shape, dtype=storage.dtype)
-        flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
-        return flat.as_strided(self.shape, self.stride, self.offset).clone()
+        with _telling_damage(storage.archive):
+            if prod(self.shape) == 0:
+                return torch.empty(self.shape, dtype=storage.dtype)
+            flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+            return flat.as_strided(self.shape, self.stride, self.offset).clone()
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -161,7 +163,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
+def load_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
     """Load every tensor of a state dictionary.
 
     Args:
@@ -169,10 +171,14 @@ def load_tensors(state: Mapping[str, Any], *, where: str) -> dict[str, Tensor]:
         where: What this is, for the error message.
 
     Raises:
-        RestrictedPickleError: A value is not a tensor, or together they fill far more memory than
-            their file.
+        RestrictedPickleError: A name is no text, a value is not a tensor, or together they fill far
+            more memory than their file.
     """
     for name, value in state.items():
+        if not isinstance(name, str):
+            raise RestrictedPickleError(
+                f"{where}: expected names of tensors, got {type(name).__name__}"
+            )
         if not isinstance(value, StoredTensor):
             raise RestrictedPickleError(
                 f"{where}: expected a tensor for {name!r}, got {type(value).__name__}"

@@ -19,7 +19,8 @@ def fill_strictly(
     """Copy tensors into a module, converted to the types it has.
 
     Args:
-        module: Changed in place, tensor by tensor: after an error it is partly filled.
+        module: Changed in place, tensor by tensor: after an error it is partly filled. Weights
+            that are on the meta device, as those made within ``Unfilled``, come into memory.
         tensors: By the names of the module's weights and buffers; taken one at a time, so they
             need not be in memory together.
         where: What they come from, for error messages.
@@ -31,6 +32,7 @@ def fill_strictly(
     """
     expected = module.state_dict()
     missing = dict.fromkeys(expected)
+    made: dict[str, Tensor] = {}
     for name, tensor in tensors:
         if name not in expected:
             raise WeightsError(f"{where}: {name} has no place in {target}")
@@ -39,7 +41,10 @@ def fill_strictly(
         wrong = misfit(tensor, expected[name])
         if wrong:
             raise WeightsError(f"{where}: {name} {wrong}")
-        expected[name].copy_(tensor)
+        if expected[name].is_meta:
+            made[name] = laid_out(tensor, expected[name])
+        else:
+            expected[name].copy_(tensor)
         del missing[name]
     if missing:
         shown = ", ".join(list(missing)[:3])
@@ -47,6 +52,14 @@ def fill_strictly(
             f"{where} lacks {len(missing)} of {len(expected)} weights of {target}, which would "
             f"stay random: {shown}{' ...' if len(missing) > 3 else ''}"
         )
+    if made:
+        module.load_state_dict(made, strict=False, assign=True)
+
+
+def laid_out(stored: Tensor, expected: Tensor) -> Tensor:
+    """Copy a weight into the type and the order in memory that the module chose for it."""
+    made = torch.empty_strided(expected.shape, expected.stride(), dtype=expected.dtype)
+    return made.copy_(stored)
 
 
 def misfit(stored: Tensor, expected: Tensor) -> str:
@@ -65,7 +78,9 @@ def misfit(stored: Tensor, expected: Tensor) -> str:
         return "" if stored.dtype == expected.dtype else _of_type(stored, str(expected.dtype))
     if stored.dtype not in _FLOATS:
         return _of_type(stored, "16 to 64 bits of floating point: quantised weights are not read")
-    return "" if bool(torch.isfinite(stored).all()) else "has values that are not finite"
+    # A float64 can be finite, and infinite in the type that the model computes in.
+    is_finite = bool(torch.isfinite(stored.to(expected.dtype)).all())
+    return "" if is_finite else f"has values that are not finite in {expected.dtype}"
 
 
 def _of_type(stored: Tensor, expected: str) -> str:

@@ -124,6 +124,20 @@ def test_tower_that_does_not_fit_is_refused(change, message, sharded):
         build(sharded)
 
 
+def test_weights_that_may_not_be_read_are_not_said_to_be_missing(sharded, monkeypatch):
+    # Root, as whom these tests may run, may read everything.
+    opened = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.suffix == ".safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError, match=r"Permission denied: '.*\.safetensors'"):
+        build(sharded)
+
+
 def test_checkpoint_without_the_tower_is_refused(sharded):
     folder = sharded[2]
     write_shards(folder, {"model-00001-of-00003.safetensors": {"lm_head.weight": torch.ones(2)}})

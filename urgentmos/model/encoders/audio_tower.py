@@ -300,7 +300,9 @@ def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 def _open(path: Path) -> Any:
     try:
-        return safe_open(path, framework="pt")
+        # safetensors says that a file which may not be read does not exist.
+        with path.open("rb"):
+            return safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
         raise TowerError(f"{path} is damaged: {error}") from error
 
