@@ -298,6 +298,19 @@ def test_state_with_something_else_than_tensors_is_refused():
         load_tensors({"x": 1}, where="model.pt")
 
 
+def test_an_archive_is_opened_once_for_all_its_tensors(tmp_path, monkeypatch):
+    saved = {f"{number}": torch.full((3,), float(number)) for number in range(20)}
+    torch.save(saved, tmp_path / "model.pt")
+    state = read_checkpoint(tmp_path / "model.pt")
+    opened = []
+    archive = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: opened.append(path) or archive(path))
+    tensors = load_tensors(state, where="model")
+    assert opened == [tmp_path / "model.pt"]
+    assert tensors.keys() == saved.keys()
+    assert all(torch.equal(tensors[name], saved[name]) for name in saved)
+
+
 def test_tensors_stay_on_disk_until_loaded(tmp_path):
     torch.save({"x": torch.ones(2)}, tmp_path / "model.pt")
     assert isinstance(read_checkpoint(tmp_path / "model.pt")["x"], StoredTensor)

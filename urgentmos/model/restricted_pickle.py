@@ -116,8 +116,18 @@ class StoredTensor(_Final):
             RestrictedPickleError: The archive lacks its bytes, or they are damaged, or torch has no
                 such shape.
         """
+        path = self.storage.archive
+        with _telling_damage(path), zipfile.ZipFile(path) as archive:
+            return self.load_from(archive)
+
+    def load_from(self, archive: zipfile.ZipFile) -> Tensor:
+        """Read the tensor from its archive, where that is open already.
+
+        Raises:
+            RestrictedPickleError: As ``load``.
+        """
         storage = self.storage
-        with _telling_damage(storage.archive), zipfile.ZipFile(storage.archive) as archive:
+        with _telling_damage(storage.archive):
             data = _read(archive, storage.entry)
         if len(data) != storage.size * storage.dtype.itemsize:
             raise RestrictedPickleError(
@@ -184,7 +194,17 @@ def load_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, Tensor]:
                 f"{where}: expected a tensor for {name!r}, got {type(value).__name__}"
             )
     _check_total(list(state.values()), where)
-    return {name: value.load() for name, value in state.items()}
+    tensors: dict[str, Tensor] = {}
+    # Opened once: to open an archive is to read the list of all that is in it.
+    with contextlib.ExitStack() as stack:
+        archives: dict[Path, zipfile.ZipFile] = {}
+        for name, value in state.items():
+            path = value.storage.archive
+            with _telling_damage(path):
+                if path not in archives:
+                    archives[path] = stack.enter_context(zipfile.ZipFile(path))
+                tensors[name] = value.load_from(archives[path])
+    return tensors
 
 
 def _check_total(tensors: list[StoredTensor], where: str) -> None:

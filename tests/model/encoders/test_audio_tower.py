@@ -313,12 +313,13 @@ def test_checkpoint_that_was_fetched_before_is_read_without_a_network(file, monk
         build_encoder(config)
 
 
-def test_unreachable_hub_is_told_in_words(monkeypatch):
+@pytest.mark.parametrize("name", ["no/where", "~nobody-of-that-name/where", "w" * 5000])
+def test_unreachable_hub_is_told_in_words(name, monkeypatch):
     import huggingface_hub
 
     def fail(*args: object, **kwargs: object) -> None:
         raise huggingface_hub.errors.LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    with pytest.raises(ConfigError, match=r"no folder 'no/where' here.*no connection"):
-        build_encoder(EncoderConfig("wavlm", {"checkpoint": "no/where"}))
+    with pytest.raises(ConfigError, match=rf"no folder '{name}' here.*no connection"):
+        build_encoder(EncoderConfig("wavlm", {"checkpoint": name}))

@@ -6,6 +6,7 @@ is not found, not used or of another shape stops the build.
 """
 
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -340,8 +341,9 @@ def _find_if_reached(name: str, config: TowerConfig) -> Path | None:
 
 
 def _find(name: str, config: TowerConfig) -> Path | None:
-    folder = Path(str(config.checkpoint)).expanduser()
-    if folder.is_dir():
+    # Path's own raise where a name is too long, or begins with the home of nobody.
+    folder = Path(os.path.expanduser(str(config.checkpoint)))
+    if os.path.isdir(folder):
         return folder / name if (folder / name).exists() else None
     hub = require_hub(str(config.checkpoint))
     try:
