@@ -140,8 +140,10 @@ def _name_corpora(by_manifest: list[list[Recording]], manifests: list[str]) -> N
     stems = Counter(Path(manifest).stem for manifest in manifests)
     for number, (manifest, recordings) in enumerate(zip(manifests, by_manifest, strict=True)):
         stem = Path(manifest).stem
+        name = stem if stems[stem] == 1 else f"{stem} {number}"
         for recording in recordings:
-            recording.meta.setdefault("corpus", stem if stems[stem] == 1 else f"{stem} {number}")
+            if recording.meta.get("corpus") is None:
+                recording.meta["corpus"] = name
 
 
 def _open(
