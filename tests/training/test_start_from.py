@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from urgentmos.config import ConfigError
 from urgentmos.model.checkpoint import CheckpointError, save_model
@@ -58,6 +60,27 @@ def test_weights_that_cannot_be_read_are_refused_in_words(
     (tmp_path / "model.safetensors").write_bytes(b"none")
     with pytest.raises(ConfigError, match=r"start_from: .*model\.safetensors cannot be read"):
         start_from(network, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda weight: weight.fill_(float("nan")), "has values that are not finite"),
+        (lambda weight: weight.double().fill_(1e300), "has values that are not finite"),
+        (lambda weight: weight.to(torch.int8), "quantised weights are not read"),
+    ],
+)
+def test_weights_that_would_spoil_the_run_are_refused(
+    saved: Path, tiny_config: ModelConfig, spoil: Callable[[Tensor], Tensor], told: str
+) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["fusion.norm.weight"] = spoil(weights["fusion.norm.weight"])
+    save_file(weights, saved / "model.safetensors")
+    network = build_assessor(tiny_config)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    with pytest.raises(ConfigError, match=rf"start_from: .*: fusion\.norm\.weight .*{told}"):
+        start_from(network, saved)
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
 
 
 def test_an_encoder_that_brings_its_weights_has_no_random_ones(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from urgentmos.config import ConfigError
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.network import AssessorNetwork
+from urgentmos.model.strict_weights import misfit
 
 
 @dataclass
@@ -45,12 +46,15 @@ def start_from(
 
     Raises:
         CheckpointError: There is no such model.
-        ConfigError: Its weights cannot be read, or none of them fits.
+        ConfigError: Its weights cannot be read, none of them fits, or one that does is quantised or
+            not finite.
     """
     path = find_model(model) / WEIGHTS_FILE
     try:
-        saved = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
+        # safetensors says that a file which may not be read does not exist.
+        with path.open("rb"):
+            saved = load_file(path)
+    except (OSError, SafetensorError) as error:
         raise ConfigError(f"start_from: {path} cannot be read: {error}") from error
     # What a frozen encoder leaves out of a saved model is not among these.
     own = network.state_dict()
@@ -60,6 +64,10 @@ def start_from(
             f"start_from: no weight of {path} has the name and shape of one of this model's; "
             "it is another architecture"
         )
+    for name in taken:
+        wrong = misfit(saved[name], own[name])
+        if wrong:
+            raise ConfigError(f"start_from: {path}: {name} {wrong}")
     for name in taken:
         own[name].copy_(saved[name])
     brought = tuple(f"encoders.{number}." for number in bringing)
