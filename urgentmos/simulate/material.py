@@ -18,10 +18,10 @@ from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
 _KINDS = ("clean", "reference", "processed", "noise", "rir")
-# ESC clips of one field recording differ in a final letter; a version follows an @, a channel
-# stands in brackets.
 # Of each side: babble and the like need a talker beside the speaker.
 _FEWEST_SPEAKERS = 2
+# ESC clips of one field recording differ in a final letter; a version follows an @, a channel
+# stands in brackets.
 TAKE = re.compile(r"(-[A-Z])?(\.\w+)?(@\w+)?(\[[\d,]*\])?$")
 
 
