@@ -1,15 +1,39 @@
-"""Tensors to safetensors, with the operating system's errors as Python has them."""
+"""Tensors to safetensors and back, with the operating system's errors as Python has them."""
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a file, by name.
+
+    Raises:
+        OSError: It is not there, or may not be read.
+        SafetensorError: It is no safetensors file.
+    """
+    # safetensors says that a file which may not be read does not exist.
+    with path.open("rb"):
+        return load_file(path)
+
+
+def open_tensors(path: Path) -> Any:
+    """Open a file to read its tensors one by one, as ``safetensors.safe_open``.
+
+    Raises:
+        OSError: It is not there, or may not be read.
+        SafetensorError: It is no safetensors file.
+    """
+    with path.open("rb"):
+        return safe_open(path, framework="pt")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
@@ -23,12 +22,11 @@ from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
 from urgentmos.model.encoders import Encoder, as_saved
 from urgentmos.model.forked import leave_lost_threads
-from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
+from urgentmos.model.hub import hub_failures, is_hub_id, local_path, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.strict_weights import laid_out, misfit
-from urgentmos.model.unfilled import Bounded, Unfilled
 from urgentmos.precision import Precision
-from urgentmos.tensor_file import save_tensors
+from urgentmos.tensor_file import read_tensors, save_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -172,8 +170,7 @@ def find_model(name: str | Path) -> Path:
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
-    # Path's own raise where a name is too long, or begins with the home of nobody.
-    folder = Path(os.path.expanduser(name))
+    folder = local_path(name)
     if os.path.isdir(folder):
         return folder
     if os.path.isfile(folder):
@@ -268,11 +265,7 @@ def _build(config: ModelConfig, stored: Mapping[str, Tensor], path: Path) -> Ass
             as_saved(encoder, where=f"encoders.{index}")
             for index, encoder in enumerate(config.encoders)
         ]
-        return build_assessor(
-            replace(config, encoders=encoders),
-            within=Unfilled(stored.values()),
-            running=Bounded(stored.values()),
-        )
+        return build_assessor(replace(config, encoders=encoders), filled_by=stored.values())
     except BUILD_ERRORS as error:
         raise CheckpointError(f"{path} does not describe a model: {error}") from error
 
@@ -291,9 +284,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} is not a model: it has no {path.name}")
     try:
-        # safetensors says that a file which may not be read does not exist.
-        with path.open("rb"):
-            return load_file(path)
+        return read_tensors(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 

@@ -1,6 +1,8 @@
-"""The Hugging Face Hub: which names are valid ids, and which errors it raises."""
+"""The Hugging Face Hub: which names are valid ids or paths, and which errors it raises."""
 
+import os
 import re
+from pathlib import Path
 from types import ModuleType
 
 from urgentmos.extras import MissingExtraError, require
@@ -12,6 +14,14 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 def is_hub_id(name: str) -> bool:
     """Whether a name can be ``owner/name`` on the Hub: ``./mine`` and ``mine.pt`` cannot."""
     return _HUB_ID.fullmatch(name) is not None
+
+
+def local_path(name: str | Path) -> Path:
+    """Where a name would lie on this machine, for `os.path.isdir` and its like to look.
+
+    `Path`'s own raise where a name is too long, or begins with the home of nobody.
+    """
+    return Path(os.path.expanduser(name))
 
 
 def require_hub(name: str) -> ModuleType:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from urgentmos.model.checkpoint import BUILD_ERRORS, save_model
 from urgentmos.model.config import ModelConfig
-from urgentmos.model.hub import hub_failures, is_hub_id, require_hub
+from urgentmos.model.hub import hub_failures, is_hub_id, local_path, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.model.public_formats import (
     ImportCheckpointError,
@@ -17,7 +17,6 @@ from urgentmos.model.public_formats import (
 )
 from urgentmos.model.restricted_pickle import RestrictedPickleError, read_checkpoint
 from urgentmos.model.strict_weights import WeightsError, fill_strictly
-from urgentmos.model.unfilled import Unfilled
 from urgentmos.user_cache import user_cache
 
 __all__ = ["ImportCheckpointError", "find_imported", "import_checkpoint", "import_from_hub"]
@@ -122,7 +121,7 @@ def find_imported(hub_id: str) -> Path | None:
 
 def _build(public: PublicModel, origin: str) -> AssessorNetwork:
     try:
-        network = build_assessor(public.config, within=Unfilled(public.weights.values()))
+        network = build_assessor(public.config, filled_by=public.weights.values())
     except BUILD_ERRORS as error:
         raise ImportCheckpointError(f"{origin} does not describe a model: {error}") from error
     try:
@@ -135,8 +134,7 @@ def _build(public: PublicModel, origin: str) -> AssessorNetwork:
 
 
 def _locate(source: str | Path) -> tuple[Path, str, date | None]:
-    # Path's own raise where a name is too long, or begins with the home of nobody.
-    path = Path(os.path.expanduser(source))
+    path = local_path(source)
     if os.path.isdir(path):
         path = path / CHECKPOINT_FILE
     if os.path.isfile(path):

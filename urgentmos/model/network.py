@@ -25,6 +25,7 @@ from urgentmos.model.groups import GroupEncoder
 from urgentmos.model.heads import MetricHead, PreferenceHead, PreferenceOutput
 from urgentmos.model.inaudible_twin import inaudible_twin, mean_output
 from urgentmos.model.level import LEVELS
+from urgentmos.model.unfilled import Bounded, Unfilled
 
 
 class NetworkOutput(NamedTuple):
@@ -255,30 +256,29 @@ def repeat_short(
 def build_assessor(
     config: ModelConfig,
     *,
-    within: contextlib.AbstractContextManager[object] | None = None,
-    running: contextlib.AbstractContextManager[object] | None = None,
+    filled_by: Collection[Tensor] | None = None,
 ) -> AssessorNetwork:
     """Make an untrained network.
 
     Args:
         config: What it is made of.
-        within: Entered while a part is made whose weights will be loaded; encoders that bring
-            their own are made outside of it.
-        running: Entered while an encoder is made that runs when it is built.
+        filled_by: Weights that will be put in place of its own: it takes no memory for these, but
+            in encoders that run when they are built, and is no larger than they can fill. Encoders
+            that read their weights are made as ever.
 
     Raises:
         ConfigError: An encoder's family or options do not exist or do not fit, or a part cannot be
             made; the message names the key.
     """
-    within = within or contextlib.nullcontext()
+    unguarded = contextlib.nullcontext()
+    unfilled = unguarded if filled_by is None else Unfilled(filled_by)
+    bounded = unguarded if filled_by is None else Bounded(filled_by)
     encoders = []
     for index, encoder in enumerate(config.encoders):
-        around = within
-        if brings_weights(encoder):
-            around = (running if runs_when_built(encoder) else None) or contextlib.nullcontext()
-        with around:
+        around = unguarded if brings_weights(encoder) else unfilled
+        with bounded if runs_when_built(encoder) else around:
             encoders.append(build_encoder(encoder, where=f"model.encoders.{index}"))
-    with within:
+    with unfilled:
         return _build_network(config, encoders)
 
 

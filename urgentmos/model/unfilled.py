@@ -54,6 +54,10 @@ class Bounded(TorchFunctionMode):
         """
         kwargs = kwargs or {}
         self._check_made(func, args, kwargs)
+        return self._call(func, args, kwargs)
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function that makes no tensor that is too large by its arguments."""
         if _initialises(func) and args and isinstance(args[0], Tensor):
             # A tensor takes memory when it is filled.
             self._check(args[0].shape)
@@ -103,20 +107,7 @@ class Unfilled(Bounded):
 
     _more_values = _MORE_VALUES
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of PyTorch if its result is small enough.
-
-        Raises:
-            ValueError: It is not.
-        """
-        kwargs = kwargs or {}
-        self._check_made(func, args, kwargs)
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is torch.empty:
             return torch.empty(*args, **{**kwargs, "device": "meta"})
         if func not in _FILLED | _RANGES:

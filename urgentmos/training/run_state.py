@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -27,7 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from urgentmos.data.sampler import Progress
-from urgentmos.tensor_file import save_tensors
+from urgentmos.tensor_file import read_tensors, save_tensors
 from urgentmos.training.optimization import MovingAverage
 from urgentmos.training.sharding import gather
 
@@ -173,7 +172,7 @@ def _read_counters(path: Path) -> RunState:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return read_tensors(path)
     except SafetensorError as error:
         raise RunStateError(f"{path} is damaged: {error}") from error
 

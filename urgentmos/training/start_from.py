@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from urgentmos.config import ConfigError
 from urgentmos.model.checkpoint import WEIGHTS_FILE, find_model
 from urgentmos.model.network import AssessorNetwork
 from urgentmos.model.strict_weights import misfit
+from urgentmos.tensor_file import read_tensors
 
 
 @dataclass
@@ -51,9 +51,7 @@ def start_from(
     """
     path = find_model(model) / WEIGHTS_FILE
     try:
-        # safetensors says that a file which may not be read does not exist.
-        with path.open("rb"):
-            saved = load_file(path)
+        saved = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"start_from: {path} cannot be read: {error}") from error
     # What a frozen encoder leaves out of a saved model is not among these.

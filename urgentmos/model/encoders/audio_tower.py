@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from urgentmos.extras import require
 from urgentmos.model.encoders.pretrained import PretrainedConfig
-from urgentmos.model.hub import hub_failures, require_hub
+from urgentmos.model.hub import hub_failures, local_path, require_hub
 from urgentmos.model.restricted_pickle import load_tensors, read_checkpoint
 from urgentmos.model.strict_weights import fill_strictly
+from urgentmos.tensor_file import open_tensors
 
 UNUSED_PARTS = ("masked_spec_embed", "adapter", "intermediate_ffn", "proj1", "proj2")
 """Parts of towers that are neither built nor read: of training objectives, of a language model.
@@ -301,9 +302,7 @@ def _read_safetensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 def _open(path: Path) -> Any:
     try:
-        # safetensors says that a file which may not be read does not exist.
-        with path.open("rb"):
-            return safe_open(path, framework="pt")
+        return open_tensors(path)
     except (OSError, SafetensorError) as error:
         raise TowerError(f"{path} is damaged: {error}") from error
 
@@ -341,8 +340,7 @@ def _find_if_reached(name: str, config: TowerConfig) -> Path | None:
 
 
 def _find(name: str, config: TowerConfig) -> Path | None:
-    # Path's own raise where a name is too long, or begins with the home of nobody.
-    folder = Path(os.path.expanduser(str(config.checkpoint)))
+    folder = local_path(str(config.checkpoint))
     if os.path.isdir(folder):
         return folder / name if (folder / name).exists() else None
     hub = require_hub(str(config.checkpoint))
