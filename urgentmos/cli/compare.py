@@ -96,7 +96,8 @@ def compare(
     _tell_all(verdicts)
     failures.tell(len(pairs))
     if failures.count:
-        _tell_no_list(() if folders else (a, b))
+        if not folders:
+            _tell_no_list((a, b))
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

@@ -82,7 +82,7 @@ def score_with_peers(
                 metrics={
                     metric: score
                     for version in versions.values()
-                    for metric, score in known.get(f"{key} {version}", {}).items()
+                    for metric, score in known.get(_row_key(key, version), {}).items()
                 },
                 meta={"reference_path": reference},
             )
@@ -136,8 +136,12 @@ def _by_version(labels: Labels, versions: Mapping[str, str]) -> Labels:
         for tool, version in versions.items():
             found = {name: metrics[name] for name in LABELLERS[tool].metrics if name in metrics}
             if found:
-                rows.setdefault(f"{key} {version}", {}).update(found)
+                rows.setdefault(_row_key(key, version), {}).update(found)
     return rows
+
+
+def _row_key(key: str, version: str) -> str:
+    return f"{key} {version}"
 
 
 def _finished(answer: Path) -> Labels:

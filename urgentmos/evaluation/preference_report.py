@@ -20,7 +20,7 @@ from urgentmos.evaluation.preference import (
     confusion,
     correct_verdicts,
 )
-from urgentmos.evaluation.tables import Cell, Table, with_intervals
+from urgentmos.evaluation.tables import Cell, Table, where_resampled, with_intervals
 from urgentmos.verdict import VERDICTS
 
 
@@ -86,7 +86,7 @@ def preference_difference_table(
     resampling: Resampling = RESAMPLING,
 ) -> Table:
     """Compare the first predictor's acc_0 with every other's on the same pairs."""
-    paired = ", paired bootstrap" if resampling.num_resamples else ""
+    paired = where_resampled(", paired bootstrap", resampling)
     table = Table(
         "Accuracy differences",
         f"First minus second on the same strict pairs{paired}.",

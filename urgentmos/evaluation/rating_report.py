@@ -10,7 +10,7 @@ from urgentmos.evaluation.agreement import Agreement, agreement, system_means
 from urgentmos.evaluation.bootstrap import RESAMPLING, Resampling, statistic_difference
 from urgentmos.evaluation.predictors import ScorePredictor
 from urgentmos.evaluation.ratings import FIVE_POINT, RatedCorpus
-from urgentmos.evaluation.tables import Cell, Table, with_intervals
+from urgentmos.evaluation.tables import Cell, Table, where_resampled, with_intervals
 from urgentmos.metrics import METRICS
 
 MIN_SYSTEMS = 3
@@ -112,7 +112,7 @@ def rating_difference_table(
     resampling: Resampling = RESAMPLING,
 ) -> Table:
     """Compare the first predictor's SRCC with every other's on the same files."""
-    paired = ", paired bootstrap" if resampling.num_resamples else ""
+    paired = where_resampled(", paired bootstrap", resampling)
     table = Table(
         "SRCC differences",
         f"First minus second on the files that both scored{paired}. Scores that fall with quality "

@@ -43,7 +43,12 @@ class Table:
 
 def with_intervals(note: str, resampling: Resampling) -> str:
     """End the note of a table by what its brackets hold, where there are any."""
-    return f"{note} 95 % bootstrap intervals in brackets." if resampling.num_resamples else note
+    return note + where_resampled(" 95 % bootstrap intervals in brackets.", resampling)
+
+
+def where_resampled(words: str, resampling: Resampling) -> str:
+    """Give words of a note that hold where there is a bootstrap, else none."""
+    return words if resampling.num_resamples else ""
 
 
 def file_name(name: str) -> str:

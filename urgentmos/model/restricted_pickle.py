@@ -121,24 +121,18 @@ class StoredTensor(_Final):
             return self.load_from(archive)
 
     def load_from(self, archive: zipfile.ZipFile) -> Tensor:
-        """Read the tensor from its archive, where that is open already.
-
-        Raises:
-            RestrictedPickleError: As ``load``.
-        """
+        """Read the tensor from its archive, where that is open already; damage raises as it may."""
         storage = self.storage
-        with _telling_damage(storage.archive):
-            data = _read(archive, storage.entry)
+        data = _read(archive, storage.entry)
         if len(data) != storage.size * storage.dtype.itemsize:
             raise RestrictedPickleError(
                 f"{storage.archive}: {storage.entry} has {len(data)} bytes, "
                 f"expected {storage.size} values of {storage.dtype}"
             )
-        with _telling_damage(storage.archive):
-            if prod(self.shape) == 0:
-                return torch.empty(self.shape, dtype=storage.dtype)
-            flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
-            return flat.as_strided(self.shape, self.stride, self.offset).clone()
+        if prod(self.shape) == 0:
+            return torch.empty(self.shape, dtype=storage.dtype)
+        flat = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+        return flat.as_strided(self.shape, self.stride, self.offset).clone()
 
 
 def read_checkpoint(path: str | Path) -> Any:
