@@ -440,6 +440,9 @@ class BatchDnsmos:
             each.to(device, memory_format=layout)
             for each in (p835[: pooling + 1], p835[pooling + 1 :], p808)
         )
+        self._peaks_at = next(
+            at for at, layer in enumerate(self._head) if isinstance(layer, nn.AdaptiveMaxPool2d)
+        )
         kernels = [
             constants[f"time2freq/stft-{part}/kernel:0"][..., 0] for part in ("real", "imag")
         ]
@@ -461,21 +464,33 @@ class BatchDnsmos:
         names = dnsmos_tool.Dnsmos.metrics
         return {name: _labels(each, usable) for name, each in zip(names, outputs, strict=True)}
 
+    @torch.no_grad()
+    def peaks(self, recording: Batch) -> Float[Tensor, "batch frames 64"]:
+        """Give what the P.835 network judges by, once each 80 ms, of each recording as a whole.
+
+        That is the largest output over frequency of each channel of its last convolution; the
+        network takes the largest of these over its window.
+        """
+        spectrum = self._spectrum(nn.functional.pad(recording, (0, _DNSMOS_HOP)))
+        maps: Tensor = self._head[: self._peaks_at](self._layers(spectrum[:, None]))
+        return maps.amax(dim=3).transpose(1, 2)
+
+    @torch.no_grad()
+    def judge(self, peaks: Float[Tensor, "batch frames 64"]) -> dict[str, Labels]:
+        """Say what the P.835 network makes of such peaks: speech, background, overall."""
+        outputs = self._head[self._peaks_at + 1 :](peaks.amax(dim=1)[..., None, None])
+        return _as_ratings(dict(zip(_P835_OUTPUTS, outputs.unbind(-1), strict=True)))
+
     def _outputs(self, recording: Batch, windows: "_Windows") -> Float[Tensor, "batch outputs"]:
         copies = ceil(windows.samples / recording.shape[1])
         audio = recording.repeat(1, copies)[:, : windows.samples]
         raw = dict(zip(_P835_OUTPUTS, self._p835_outputs(audio, windows).unbind(-1), strict=True))
-        scores = {"dnsmos_p808": self._p808_output(audio, windows)}
-        for name, (square, slope, offset) in dnsmos_tool._POLYNOMIALS.items():
-            scores[name] = square * raw[name].square() + slope * raw[name] + offset
+        scores = {"dnsmos_p808": self._p808_output(audio, windows), **_as_ratings(raw)}
         by_window = torch.stack([scores[name] for name in dnsmos_tool.Dnsmos.metrics], dim=-1)
         return (by_window * windows.weights[:, None]).sum(dim=1)
 
     def _p835_outputs(self, audio: Batch, windows: "_Windows") -> Float[Tensor, "batch windows 3"]:
-        frames = audio.double().unfold(1, 2 * _DNSMOS_HOP, _DNSMOS_HOP) @ self._kernels
-        real, imaginary = frames.chunk(2, dim=-1)
-        power = (real.square() + imaginary.square()).clamp(min=1e-12)
-        spectrum = torch.log10(power).float()
+        spectrum = self._spectrum(audio)
         shared = self._layers(spectrum[:, None, : windows.shared_frames])
         inner = shared[:, :, windows.inner_rows].transpose(1, 2)
 
@@ -486,6 +501,12 @@ class BatchDnsmos:
         whole = torch.cat([first, inner, last], dim=-2)
         outputs: Tensor = self._head(whole.flatten(0, 1))
         return outputs.reshape(len(audio), -1, len(_P835_OUTPUTS))
+
+    def _spectrum(self, audio: Batch) -> Float[Tensor, "batch frames bins"]:
+        frames = audio.double().unfold(1, 2 * _DNSMOS_HOP, _DNSMOS_HOP) @ self._kernels
+        real, imaginary = frames.chunk(2, dim=-1)
+        power = (real.square() + imaginary.square()).clamp(min=1e-12)
+        return torch.log10(power).float()
 
     def _p808_output(self, audio: Batch, windows: "_Windows") -> Float[Tensor, "batch windows"]:
         size, hop = dnsmos_tool._FFT_SAMPLES, dnsmos_tool._HOP_SAMPLES
@@ -500,6 +521,14 @@ class BatchDnsmos:
         scaled = ((decibels.clamp(min=-80.0) + 40.0) / 40.0).float()
         outputs: Tensor = self._p808(scaled.flatten(0, 1)[:, None])
         return outputs.reshape(len(audio), -1)
+
+
+def _as_ratings(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Map the outputs of the P.835 network to the scale of listeners."""
+    return {
+        name: square * raw[name].square() + slope * raw[name] + offset
+        for name, (square, slope, offset) in dnsmos_tool._POLYNOMIALS.items()
+    }
 
 
 _P835_OUTPUTS = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")

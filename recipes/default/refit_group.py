@@ -4,10 +4,14 @@
 when a label is defined anew, or more of it are there. Every other score stays the same to the
 bit. Joint features are computed once, as scoring computes them; of each recording random stretches
 of them are learned from.
+
+``--feedforward`` makes the group smaller first: of the inner features of its layers those stay that
+have the largest weights. With ``--as-before`` it learns its former scores, without a table.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -29,7 +33,7 @@ from urgentmos.masks import lengths_to_mask, masked_mean
 from urgentmos.metrics import METRICS, get_metric
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model, save_model
-from urgentmos.model.network import AssessorNetwork
+from urgentmos.model.network import AssessorNetwork, build_assessor
 from urgentmos.ndarray import NDArray
 from urgentmos.silence import drop_edge_silence
 from urgentmos.training.losses import absolute_loss
@@ -75,19 +79,46 @@ def score(
 
 
 @torch.no_grad()
+def scores(
+    network: AssessorNetwork, group: str, metrics: Sequence[str], features: Sequence[Tensor]
+) -> Tensor:
+    """Score many recordings, batch by batch."""
+    starts = range(0, len(features), BATCH)
+    parts = [score(network, group, metrics, features[start : start + BATCH]) for start in starts]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
 def validate(
     network: AssessorNetwork, group: str, metrics: Sequence[str], side: Side
 ) -> dict[str, float]:
     """Give the LCC of each metric."""
     network.eval()
-    parts = [side.features[start : start + BATCH] for start in range(0, len(side.features), BATCH)]
-    scores = torch.cat([score(network, group, metrics, part) for part in parts]).double().numpy()
+    given = scores(network, group, metrics, side.features).double().numpy()
     labels = side.labels.double().numpy()
     known = ~np.isnan(labels)
     return {
-        metric: lcc(labels[known[:, column], column], scores[known[:, column], column])
+        metric: lcc(labels[known[:, column], column], given[known[:, column], column])
         for column, metric in enumerate(metrics)
     }
+
+
+def narrow(assessor: Assessor, group: str, feedforward: int) -> Assessor:
+    """Keep so many of the inner features of a group's feed-forward layers."""
+    weights = dict(assessor.network.state_dict())
+    for number in range(assessor.config.groups[group].layers):
+        layer = f"groups.{group}.encoder.layers.{number}"
+        into, out = (f"{layer}.linear{n}.weight" for n in (1, 2))
+        importance = weights[into].norm(dim=1) * weights[out].norm(dim=0)
+        kept = importance.topk(feedforward).indices.sort().values
+        weights |= {name: weights[name][kept] for name in (into, f"{layer}.linear1.bias")}
+        weights[out] = weights[out][:, kept]
+    groups = dict(assessor.config.groups)
+    groups[group] = replace(groups[group], feedforward=feedforward)
+    config = replace(assessor.config, groups=groups)
+    network = build_assessor(config)
+    network.load_state_dict(weights)
+    return Assessor(network, config, card=assessor.card, precision=assessor.precision)
 
 
 def stretch(features: Tensor, generator: np.random.Generator) -> Tensor:
@@ -187,13 +218,14 @@ def choose(
     *,
     at_most: int | None,
     seed: int,
+    labelled_only: bool = True,
 ) -> list[Recording]:
     """Choose the recordings of a side that have one of the labels, or some of them at random."""
     labelled = [
         recording
         for recording in recordings
         if recording.meta.get("split") == split
-        and any(metric in recording.metrics for metric in metrics)
+        and (not labelled_only or any(metric in recording.metrics for metric in metrics))
     ]
     if not at_most:
         return labelled
@@ -225,6 +257,8 @@ def main() -> None:
     parser.add_argument(
         "--often", type=metric_values, nargs="*", default=[], help="METRIC=TIMES it is drawn"
     )
+    parser.add_argument("--feedforward", type=int, help="inner features that the group keeps")
+    parser.add_argument("--as-before", action="store_true", help="train on the former scores")
     parser.add_argument("--share", type=float, default=1.0, help="of the change that is kept")
     parser.add_argument("--precision", default="float32", help="of the features")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
@@ -242,10 +276,20 @@ def main() -> None:
     sides = {}
     for split in ("train", "validation"):
         labelled = choose(
-            recordings, split, metrics, at_most=arguments.recordings, seed=arguments.seed
+            recordings,
+            split,
+            metrics,
+            at_most=arguments.recordings,
+            seed=arguments.seed,
+            labelled_only=split == "validation" or not arguments.as_before,
         )
         features = encode(assessor, labelled, batch_seconds=arguments.batch_seconds)
-        sides[split] = Side(features, torch.from_numpy(label_matrix(labelled, metrics)))
+        labels = torch.from_numpy(label_matrix(labelled, metrics))
+        if split == "train" and arguments.as_before:
+            labels = scores(assessor.network, arguments.group, metrics, features)
+        sides[split] = Side(features, labels)
+    if arguments.feedforward:
+        assessor = narrow(assessor, arguments.group, arguments.feedforward)
     network = assessor.network
     print({s: len(side.features) for s, side in sides.items()}, flush=True)
     print("before", validate(network, arguments.group, metrics, sides["validation"]), flush=True)

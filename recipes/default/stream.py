@@ -92,7 +92,7 @@ class Labelling:
             former = self._former(waveform, lengths, metrics=KEPT_SCORES).scores
         labels = self._labels(waveform, reference, reference.any(dim=1))
         labels |= {name: former[name].float() for name in KEPT_SCORES}
-        labels |= {"distill_mos": taught.native_score.float()}
+        labels |= {"distill_mos": taught.native_scores["distill_mos"].float()}
         labels |= {"pesq": drawn.pesq, "pesqc2": drawn.pesqc2}
         labels["mos"] = pseudo_mos(labels, keeps_phase=drawn.keeps_phase)
         matrix = torch.stack([labels[name] for name in self._metrics], dim=1)

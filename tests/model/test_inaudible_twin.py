@@ -49,14 +49,12 @@ def test_encoders_give_the_mean_over_both(tiny_config: ModelConfig, batch) -> No
 def test_an_encoder_s_own_score_is_the_mean_over_both_where_both_have_one() -> None:
     lengths = torch.tensor([5, 3])
     first, second, mute = (
-        EncoderOutput(torch.zeros(2, 1, 5, 4), lengths, score)
-        for score in (torch.tensor([1.0, 4.0]), torch.tensor([2.0, 3.0]), None)
+        EncoderOutput(torch.zeros(2, 1, 5, 4), lengths, scores)
+        for scores in ({"mos": torch.tensor([1.0, 4.0])}, {"mos": torch.tensor([2.0, 3.0])}, {})
     )
-    score = mean_output(first, second).native_score
-    assert score is not None
-    assert score.tolist() == [1.5, 3.5]
-    assert mean_output(first, mute).native_score is None
-    assert mean_output(mute, second).native_score is None
+    assert mean_output(first, second).native_scores["mos"].tolist() == [1.5, 3.5]
+    assert mean_output(first, mute).native_scores == {}
+    assert mean_output(mute, second).native_scores == {}
 
 
 def test_training_hears_every_recording_once(tiny_config: ModelConfig, batch) -> None:

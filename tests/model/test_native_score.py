@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from urgentmos.config import ConfigError
-from urgentmos.model.config import ModelConfig, NativeScoreConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.encoders.encoder import EncoderOutput
 from urgentmos.model.network import AssessorNetwork, build_assessor
+
+from .encoders.tiny import SPECTRAL_TRANSFORMER
 
 SAYS = torch.tensor([1.2, 4.7])
 
@@ -18,7 +20,7 @@ SAYS = torch.tensor([1.2, 4.7])
 class Speaking(Encoder):
     """An encoder that says something of each recording besides."""
 
-    gives_native_score = True
+    native_metrics = ("mos",)
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class Speaking(Encoder):
     def forward(self, waveform: Tensor, lengths: Tensor) -> EncoderOutput:
         """Encode, and say the same as always."""
         output: EncoderOutput = self.encoder(waveform, lengths)
-        return output._replace(native_score=SAYS)
+        return output._replace(native_scores={"mos": SAYS})
 
 
 def speaking_network(config: ModelConfig, shares: dict[str, float]) -> AssessorNetwork:
@@ -67,10 +69,33 @@ def test_heads_learn_without_it(tiny_config, batch) -> None:
     assert torch.equal(mixed.train()(*batch).scores["mos"], expected)
 
 
+def test_heads_learn_with_it_where_the_encoder_s_head_learns_too(tiny_config, batch) -> None:
+    outputs = []
+    for learns in (False, True):
+        network = speaking_network(tiny_config, {"mos": 0.5}).train()
+        network.encoders[0].learns_native_scores = learns
+        torch.manual_seed(0)
+        outputs.append(network(*batch).scores["mos"])
+    torch.testing.assert_close(outputs[1], (outputs[0] + SAYS) / 2)
+
+
+def test_without_a_metric_each_share_is_of_the_same_metric(tiny_config, batch) -> None:
+    network, alone = (speaking_network(tiny_config, {}) for _ in range(2))
+    network._native_score = NativeScoreConfig(encoder=0, shares={"mos": 0.25})
+    scores, expected = network(*batch).scores, alone(*batch).scores
+    torch.testing.assert_close(scores["mos"], 0.75 * expected["mos"] + 0.25 * SAYS)
+
+
+def test_metrics_that_are_not_wanted_are_left_out(tiny_config, batch) -> None:
+    network = speaking_network(tiny_config, {"mos": 0.5})
+    wanted = [metric for metric in network.metrics if metric != "mos"]
+    assert list(network(*batch, metrics=wanted).scores) == wanted
+
+
 def test_stored_hidden_states_bring_none(tiny_config, batch) -> None:
     network = speaking_network(tiny_config, {"mos": 0.5})
     alone = speaking_network(tiny_config, {})
-    stored = network.encoders[0](*network.prepare(*batch))._replace(native_score=None)
+    stored = network.encoders[0](*network.prepare(*batch))._replace(native_scores={})
     scores = network(*batch, encoded={0: stored}).scores
     torch.testing.assert_close(scores["mos"], alone(*batch).scores["mos"])
 
@@ -81,6 +106,15 @@ def test_an_encoder_without_one_is_refused(tiny_config) -> None:
         build_assessor(replace(tiny_config, native_score=native_score))
 
 
+def test_scores_that_the_encoder_has_not_are_refused(tiny_config) -> None:
+    head = {"metrics": ["dnsmos_sig"], "channels": [4, 4]}
+    speaking = EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, "peak_head": head})
+    native_score = NativeScoreConfig(encoder=0, shares={"mos": 1.0})
+    config = replace(tiny_config, encoders=[speaking], native_score=native_score)
+    with pytest.raises(ConfigError, match="no score of its own for 'mos'; it gives dnsmos_sig"):
+        build_assessor(config)
+
+
 @pytest.mark.parametrize(
     ("native_score", "message"),
     [
@@ -88,6 +122,7 @@ def test_an_encoder_without_one_is_refused(tiny_config) -> None:
         ({"encoder": 0, "metric": "mcd"}, "has no metric 'mcd'"),
         ({"encoder": 0, "metric": "mos", "shares": {"estoi": 0.5}}, "'estoi' is not in the group"),
         ({"encoder": 0, "metric": "mos", "shares": {"mos": 1.5}}, "shares.mos: expected 0 to 1"),
+        ({"encoder": 0, "shares": {"mcd": 0.5}}, "'mcd'"),
     ],
 )
 def test_what_does_not_fit_is_refused(native_score, message, tiny_config) -> None:

@@ -10,8 +10,8 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from urgentmos.model.assessor import AssessorNetwork
-from urgentmos.model.checkpoint import save_model
+from urgentmos.model.assessor import Assessor, AssessorNetwork
+from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.config import ModelConfig
 
 from .conftest import load_script, run_script
@@ -87,3 +87,33 @@ def test_recordings_with_a_rare_label_are_drawn_more_often() -> None:
     script = load_script("default/refit_group.py")
     shares = script.draw_shares(labels, ["sdr", "pesq"], {"pesq": 3.0})
     np.testing.assert_allclose(shares, [1 / 7, 3 / 7, 3 / 7])
+
+
+def test_a_narrower_group_learns_what_the_group_said_before(
+    tmp_path: Path, model: Path, manifest: Path
+) -> None:
+    done = run_script(
+        "default/refit_group.py", model, manifest, GROUP, "--output", tmp_path / "narrow",
+        "--steps", "5", "--feedforward", "3", "--as-before",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "{'train': 5, 'validation': 3}" in done.stdout
+    weights = load_file(tmp_path / "narrow" / "model.safetensors")
+    assert weights[f"groups.{GROUP}.encoder.layers.0.linear1.weight"].shape[0] == 3
+    assert load_model(tmp_path / "narrow").config.groups[GROUP].feedforward == 3
+
+
+def test_inner_features_that_do_nothing_are_left_out(
+    tiny_config: ModelConfig, tiny_network: AssessorNetwork
+) -> None:
+    script = load_script("default/refit_group.py")
+    layer = tiny_network.groups[GROUP].encoder.layers[0]
+    with torch.no_grad():
+        layer.linear2.weight[:, 1::2] = 0
+    assessor = Assessor(tiny_network, tiny_config)
+    kept = len(layer.linear1.bias) // 2
+    narrow = script.narrow(assessor, GROUP, kept)
+    waveform = torch.randn(12_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    scores = [each.score(waveform, 16000) for each in (assessor, narrow)]
+    for metric in assessor.metrics:
+        torch.testing.assert_close(scores[1][metric], scores[0][metric], atol=1e-4, rtol=0)

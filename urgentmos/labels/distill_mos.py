@@ -4,7 +4,6 @@ Weights and definition: package ``distillmos`` (Stahl and Gamper 2025).
 """
 
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 import torch
@@ -62,7 +61,8 @@ class DistillMos:
     def _score(self, window: Float[Tensor, "1 samples"]) -> Float[Tensor, " 1"]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._precision == "bfloat16"):
             output = self._encoder(window, torch.tensor([window.shape[1]]))
-        return cast(Tensor, output.native_score)
+        score: Tensor = output.native_scores["distill_mos"]
+        return score
 
     @cached_property
     def _encoder(self) -> DistillMosEncoder:

@@ -81,27 +81,33 @@ class PreferenceConfig:
 
 @dataclass
 class NativeScoreConfig:
-    """The score of an encoder's own head, and how much it counts beside the model's heads.
+    """The scores of an encoder's own head, and how much they count beside the model's heads.
 
-    It counts when recordings are scored. In training it does not: the heads learn by themselves.
+    They count when recordings are scored; in training, where the encoder's own head is trained too.
 
     Attributes:
         encoder: Number of the encoder, from 0.
-        metric: Metric that it predicts.
+        metric: Metric that it predicts, and that ``shares`` are of; null where ``shares`` are each
+            of what the encoder predicts for that very metric.
         shares: For each metric of the same group: the fraction of (encoder's score - prediction of
             the head of ``metric``) that is added to its score. For ``metric`` itself, 1 replaces
             the prediction and 0.5 averages the two.
     """
 
     encoder: int
-    metric: str
     shares: dict[str, float]
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         """Check the shares."""
         for name, share in self.shares.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"shares.{name}: expected 0 to 1, got {share}")
+
+    @property
+    def followed(self) -> dict[str, str]:
+        """For each metric that the encoder has a share in: which of its scores that is of."""
+        return {name: self.metric or name for name in self.shares}
 
 
 @dataclass
@@ -180,6 +186,9 @@ class ModelConfig:
                 f"native_score.encoder: expected 0 to {len(self.encoders) - 1}, got "
                 f"{native.encoder}"
             )
+        if native.metric is None:
+            check_metrics(native.shares, self.metrics)
+            return
         metrics = next((g.metrics for g in self.groups.values() if native.metric in g.metrics), [])
         if not metrics:
             raise ValueError(f"native_score.metric: the model has no metric {native.metric!r}")

@@ -25,7 +25,9 @@ def inaudible_twin(
 
 def mean_output(a: EncoderOutput, b: EncoderOutput) -> EncoderOutput:
     """Average what an encoder gave for two versions of the same recordings."""
-    score = None
-    if a.native_score is not None and b.native_score is not None:
-        score = (a.native_score + b.native_score) / 2
-    return EncoderOutput((a.hidden_states + b.hidden_states) / 2, a.lengths, score)
+    scores = {
+        metric: (score + b.native_scores[metric]) / 2
+        for metric, score in a.native_scores.items()
+        if metric in b.native_scores
+    }
+    return EncoderOutput((a.hidden_states + b.hidden_states) / 2, a.lengths, scores)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import ModelConfig, NativeScoreConfig
+from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import (
     Encoder,
     EncoderOutput,
@@ -77,7 +77,7 @@ class AssessorNetwork(nn.Module):
             min_samples: Shorter recordings are repeated up to this, or to what the encoders need.
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
-            native_score: How much the score of an encoder's own head counts, or None.
+            native_score: How much the scores of an encoder's own head count, or None.
             test_time_augmentation: Hear each recording's inaudible twin too, outside of training.
         """
         super().__init__()
@@ -118,6 +118,8 @@ class AssessorNetwork(nn.Module):
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
         outputs = self.encode(waveform, lengths, encoded=encoded)
         features, mask = self._fuse(outputs)
+        native = self._native_score
+        given = {} if native is None else self._native_scores(native, outputs)
         scores: dict[str, Tensor] = {}
         group_frames: dict[str, Tensor] = {}
         for group, names in self.group_metrics.items():
@@ -127,10 +129,8 @@ class AssessorNetwork(nn.Module):
             frames = group_frames[group] = self.groups[group](features, mask)
             pooled = masked_mean(frames, mask)
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
-            native = self._native_score
-            if native is not None and native.metric in names and not self.training:
-                score = outputs[native.encoder].native_score
-                self._add_native_score(scores, score, pooled, native)
+            if native is not None and given:
+                self._add_native_scores(scores, group_wanted, pooled, native, given)
         ordered = {name: scores[name] for name in wanted}
         compared = self.preference_group
         frames = None if compared is None else group_frames.get(compared)
@@ -173,21 +173,31 @@ class AssessorNetwork(nn.Module):
         fused, frame_lengths = self.fusion(outputs)
         return fused, lengths_to_mask(frame_lengths, fused.shape[1])
 
-    def _add_native_score(
+    def _native_scores(
+        self, native: NativeScoreConfig, outputs: Sequence[EncoderOutput]
+    ) -> Mapping[str, Tensor]:
+        """Give an encoder's own scores; in training only if its head learns."""
+        learns = cast(Encoder, self.encoders[native.encoder]).learns_native_scores
+        # None where the hidden states were stored.
+        return {} if self.training and not learns else outputs[native.encoder].native_scores
+
+    def _add_native_scores(
         self,
         scores: dict[str, Tensor],
-        score: Float[Tensor, " batch"] | None,
+        names: Collection[str],
         pooled: Float[Tensor, "batch dim"],
         native: NativeScoreConfig,
+        given: Mapping[str, Tensor],
     ) -> None:
         """Add to each score its share of (encoder's score - prediction of the head)."""
-        if score is None:  # The hidden states were stored, and no score with them.
-            return
-        difference = score - self.heads[native.metric](pooled)
-        for name, share in native.shares.items():
-            if name in scores:
+        predicted: dict[str, Tensor] = {}
+        for name, followed in native.followed.items():
+            if name in names:
+                if followed not in predicted:
+                    predicted[followed] = given[followed] - self.heads[followed](pooled)
                 head = cast(MetricHead, self.heads[name])
-                scores[name] = head.constraint.clamp(scores[name] + share * difference)
+                added = native.shares[name] * predicted[followed]
+                scores[name] = head.constraint.clamp(scores[name] + added)
 
     def prepare(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -285,12 +295,8 @@ def build_assessor(
 def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:
     dim = config.fusion.dim
     native = config.native_score
-    if native is not None and not encoders[native.encoder].gives_native_score:
-        family = config.encoders[native.encoder].family
-        raise ConfigError(
-            f"model.native_score.encoder: encoder {native.encoder} ({family}) gives no score of "
-            "its own; distill_mos does"
-        )
+    if native is not None:
+        _check_native_score(native, encoders[native.encoder], config.encoders[native.encoder])
     with _naming("model.groups"):
         # Its names are those of attributes.
         nn.ModuleDict(dict.fromkeys(config.groups, nn.Identity()))
@@ -319,6 +325,20 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         native_score=config.native_score,
         test_time_augmentation=config.test_time_augmentation,
     )
+
+
+def _check_native_score(native: NativeScoreConfig, encoder: Encoder, config: EncoderConfig) -> None:
+    if not encoder.native_metrics:
+        raise ConfigError(
+            f"model.native_score.encoder: encoder {native.encoder} ({config.family}) gives no "
+            "score of its own; distill_mos does, and spectral_transformer with a peak_head"
+        )
+    for metric in native.followed.values():
+        if metric not in encoder.native_metrics:
+            raise ConfigError(
+                f"model.native_score: encoder {native.encoder} ({config.family}) gives no score of "
+                f"its own for {metric!r}; it gives {', '.join(encoder.native_metrics)}"
+            )
 
 
 def _build_groups(config: ModelConfig) -> dict[str, GroupEncoder]:

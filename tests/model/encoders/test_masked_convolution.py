@@ -4,6 +4,7 @@ import torch
 from urgentmos.model.encoders.masked_convolution import (
     BlockStack,
     ConvolutionStem,
+    FrequencyMap,
     MaskedConv2d,
 )
 
@@ -15,8 +16,8 @@ def test_a_convolution_sees_no_padding(time_stride: int, length: int) -> None:
     layer = MaskedConv2d(2, 3, time_stride=time_stride, frequency_stride=2)
     features = torch.randn(1, 2, length, 9)
     padded = torch.nn.functional.pad(features, (0, 0, 0, 13))
-    alone, alone_lengths, _ = layer(features, torch.tensor([length]), length)
-    together, lengths, shortest = layer(padded, torch.tensor([length]), length)
+    alone, alone_lengths, _ = layer(FrequencyMap(features, torch.tensor([length]), length))
+    together, lengths, shortest = layer(FrequencyMap(padded, torch.tensor([length]), length))
     assert lengths.tolist() == alone_lengths.tolist() == [shortest] == [-(-length // time_stride)]
     assert alone.shape[2] == lengths.item()
     torch.testing.assert_close(together[:, :, : alone.shape[2]], alone)
@@ -27,7 +28,8 @@ def test_in_place_masking_leaves_the_gradient_right() -> None:
     torch.manual_seed(0)
     layer = MaskedConv2d(1, 2, time_stride=2, frequency_stride=2).double()
     features = torch.randn(2, 1, 6, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: layer(x, torch.tensor([6, 3]), 3)[0], (features,))
+    lengths = torch.tensor([6, 3])
+    assert torch.autograd.gradcheck(lambda x: layer(FrequencyMap(x, lengths, 3))[0], (features,))
 
 
 def test_the_stem_masks_its_own_input() -> None:

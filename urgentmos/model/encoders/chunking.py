@@ -89,3 +89,16 @@ def join(
     rows = chunks.first[:, None] + frames // chunk_frames
     inside = frames - chunks.starts[rows]
     return hidden_states[rows, :, inside].transpose(1, 2)
+
+
+def mean_over_chunks(scores: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:
+    """Average over the pieces of each recording.
+
+    Args:
+        scores: One of each piece.
+        chunks: The pieces.
+    """
+    counts = torch.diff(chunks.first, append=chunks.first.new_tensor([len(scores)]))
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    totals = torch.zeros_like(counts, dtype=scores.dtype).index_add(0, owner, scores)
+    return totals / counts

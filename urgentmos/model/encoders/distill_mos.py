@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urgentmos.model.encoders.chunking import Chunks, cut, join
+from urgentmos.model.encoders.chunking import cut, join, mean_over_chunks
 from urgentmos.model.encoders.distill_mos_head import DistillMosHead
 from urgentmos.model.encoders.distill_mos_weights import (
     find_package_weights,
@@ -127,7 +127,7 @@ class DistillMosEncoder(PretrainedEncoder):
 
     dim = _DIM
     num_layers = _LAYERS + 1
-    gives_native_score = True
+    native_metrics = ("distill_mos",)
     tower: DistillMosTrunk
 
     def __init__(self, trunk: DistillMosTrunk, *, config: DistillMosConfig) -> None:
@@ -157,8 +157,9 @@ class DistillMosEncoder(PretrainedEncoder):
             frame_lengths,
             chunk_frames=_COLUMNS,
         )
-        native_score = _mean(self.head(states[-1]), chunks)
-        output = EncoderOutput(hidden_states, frame_lengths, native_score)
+        # As the package does (of more windows).
+        native = mean_over_chunks(self.head(states[-1]), chunks)
+        output = EncoderOutput(hidden_states, frame_lengths, {"distill_mos": native})
         return average_frames(output, self.averaged_frames)
 
 
@@ -221,14 +222,6 @@ def _compress(
         return exact
     smooth = spectrum * (power + _SLOPE_FLOOR) ** -0.35
     return smooth + (exact - smooth).detach()
-
-
-def _mean(scores: Float[Tensor, " chunks"], chunks: Chunks) -> Float[Tensor, " batch"]:
-    """Average over the windows of each recording, as the package does (of more windows)."""
-    counts = torch.diff(chunks.first, append=chunks.first.new_tensor([len(scores)]))
-    owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    totals = torch.zeros_like(counts, dtype=scores.dtype).index_add(0, owner, scores)
-    return totals / counts
 
 
 _PACKAGE_PARTS = ("tower", "head")

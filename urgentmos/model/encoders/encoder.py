@@ -14,12 +14,13 @@ class EncoderOutput(NamedTuple):
     Attributes:
         hidden_states: Layers in order, the input embedding first.
         lengths: Valid frames of each recording; what lies beyond is padding.
-        native_score: Score of each recording by the encoder's own head, where it has one.
+        native_scores: Scores of each recording by the encoder's own head, by metric; none where it
+            has no head.
     """
 
     hidden_states: Float[Tensor, "batch layers frames dim"]
     lengths: Int[Tensor, " batch"]
-    native_score: Float[Tensor, " batch"] | None = None
+    native_scores: Mapping[str, Float[Tensor, " batch"]] = MappingProxyType({})
 
 
 class Encoder(nn.Module):
@@ -33,7 +34,8 @@ class Encoder(nn.Module):
         num_layers: Number of hidden states given.
         frame_rate: Frames per second.
         min_samples: Shortest recording that can be encoded.
-        gives_native_score: Whether the encoder has a head of its own.
+        native_metrics: Metrics that the encoder's own head predicts; none where it has no head.
+        learns_native_scores: Whether that head is trained with the model.
         differentiable: Whether gradient reaches the waveform.
         gradient_note: Why it does not, or empty.
         stored_options: Options written into a saved model in place of the original ones, so that
@@ -46,7 +48,8 @@ class Encoder(nn.Module):
     num_layers: int
     frame_rate: float
     min_samples: int = 1
-    gives_native_score: bool = False
+    native_metrics: tuple[str, ...] = ()
+    learns_native_scores: bool = False
     differentiable: bool = True
     gradient_note: str = ""
     stored_options: Mapping[str, Any] = MappingProxyType({})

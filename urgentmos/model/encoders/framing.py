@@ -69,11 +69,11 @@ def average_frames(output: EncoderOutput, count: int) -> EncoderOutput:
     """Average every ``count`` consecutive valid frames; the last mean can be over fewer."""
     if count == 1:
         return output
-    hidden, lengths, native_score = output
+    hidden, lengths, native_scores = output
     missing = -hidden.shape[2] % count
     mask = lengths_to_mask(lengths, hidden.shape[2] + missing)[:, None, :, None].to(hidden.dtype)
     hidden = functional.pad(hidden, (0, 0, 0, missing)) * mask
     batch, layers, frames, dim = hidden.shape
     totals = hidden.reshape(batch, layers, frames // count, count, dim).sum(dim=3)
     counted = mask.reshape(batch, 1, frames // count, count, 1).sum(dim=3).clamp_min(1.0)
-    return EncoderOutput(totals / counted, divide_up(lengths, count), native_score)
+    return EncoderOutput(totals / counted, divide_up(lengths, count), native_scores)

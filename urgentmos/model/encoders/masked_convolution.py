@@ -6,8 +6,8 @@ it meets in a batch.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,20 @@ from torch.nn import functional
 from urgentmos.masks import divide_up, lengths_to_mask
 
 _NEGATIVE_SLOPE = 0.1
+
+
+class FrequencyMap(NamedTuple):
+    """What a convolution over frames and frequency hears or gives.
+
+    Attributes:
+        features: Zero in the padding.
+        lengths: Valid frames of each recording.
+        shortest: The least of them. It is kept because asking a GPU for it takes its time.
+    """
+
+    features: Float[Tensor, "batch channels frames bins"]
+    lengths: Int[Tensor, " batch"]
+    shortest: int
 
 
 class MaskedConv2d(nn.Module):
@@ -44,29 +58,16 @@ class MaskedConv2d(nn.Module):
         self.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         nn.init.kaiming_normal_(self.conv.weight, a=_NEGATIVE_SLOPE)
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch channels frames bins"],
-        lengths: Int[Tensor, " batch"],
-        shortest: int,
-    ) -> tuple[Float[Tensor, "batch out_channels out_frames out_bins"], Int[Tensor, " batch"], int]:
-        """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards.
-
-        Args:
-            features: Zero in the padding.
-            lengths: Valid frames of each recording.
-            shortest: The least of them. It is given because asking a GPU for it takes its time.
-
-        Returns:
-            What comes out, and the same two of it.
-        """
-        convolved: Tensor = self.conv(features)
-        lengths = divide_up(lengths, self.time_stride)
-        shortest = -(-shortest // self.time_stride)
+    def forward(self, heard: FrequencyMap) -> FrequencyMap:
+        """Convolve; a recording of n frames has ``ceil(n / stride)`` afterwards."""
+        convolved: Tensor = self.conv(heard.features)
+        lengths = divide_up(heard.lengths, self.time_stride)
+        shortest = -(-heard.shortest // self.time_stride)
         # In place: these two passes over the largest tensors of the model are memory-bound. The
         # gradient of neither needs the value that was overwritten.
         _zero_padding(convolved, lengths, shortest)
-        return functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True), lengths, shortest
+        rectified = functional.leaky_relu(convolved, _NEGATIVE_SLOPE, inplace=True)
+        return FrequencyMap(rectified, lengths, shortest)
 
 
 def _zero_padding(
@@ -149,12 +150,31 @@ class MaskedConv2dStack(nn.Module):
             features: Zero or anything in the padding, which is overwritten with zeros.
             lengths: Valid frames of each recording.
         """
-        shortest = int(lengths.min())
-        _zero_padding(features, lengths, shortest)
+        for given in self.maps(features, lengths):
+            last = given
+        return as_vectors(last.features), last.lengths
+
+    def maps(
+        self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]
+    ) -> Iterator[FrequencyMap]:
+        """Give what each layer gives.
+
+        Args:
+            features: Zero or anything in the padding, which is overwritten with zeros.
+            lengths: Valid frames of each recording.
+        """
+        given = FrequencyMap(features, lengths, int(lengths.min()))
+        _zero_padding(*given)
         for layer in self.layers:
-            features, lengths, shortest = layer(features, lengths, shortest)
-        # (batch, channels, frames, bins) to (batch, frames, bins * channels)
-        return features.permute(0, 2, 3, 1).flatten(2), lengths
+            given = layer(given)
+            yield given
+
+
+def as_vectors(
+    features: Float[Tensor, "batch channels frames bins"],
+) -> Float[Tensor, "batch frames dim"]:
+    """Give all channels and bins of a frame as one vector, in the order (bins, channels)."""
+    return features.permute(0, 2, 3, 1).flatten(2)
 
 
 class ConvolutionStem(MaskedConv2dStack):

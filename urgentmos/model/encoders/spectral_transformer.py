@@ -6,6 +6,7 @@ Transformer. Made to be taught by that trunk (``recipes/default/distill.py``); t
 takes a thirtieth of its operations.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -13,10 +14,11 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from urgentmos.masks import lengths_to_mask
-from urgentmos.model.encoders.chunking import cut, join
+from urgentmos.model.encoders.chunking import cut, join, mean_over_chunks
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
 from urgentmos.model.encoders.framing import Spectrum, average_frames, log_power, num_frames
-from urgentmos.model.encoders.masked_convolution import MaskedConv2dStack
+from urgentmos.model.encoders.masked_convolution import FrequencyMap, MaskedConv2dStack, as_vectors
+from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
 from urgentmos.model.transformer_layer import TransformerLayer
 from urgentmos.rates import SAMPLE_RATE
 
@@ -46,6 +48,7 @@ class SpectralTransformerConfig:
         window_frames: Frames that attend to each other: longer recordings are heard in pieces.
         averaged_frames: Consecutive frames averaged into one in what is given, at most
             ``window_frames``.
+        peak_head: A head of its own on one of the convolutions, or null.
     """
 
     dim: int = 200
@@ -57,6 +60,7 @@ class SpectralTransformerConfig:
     feedforward: int = 400
     window_frames: int = 136
     averaged_frames: int = 1
+    peak_head: PeakHeadConfig | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -70,6 +74,11 @@ class SpectralTransformerConfig:
             )
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
+        if self.peak_head is not None and not 1 <= self.peak_head.after <= len(self.channels):
+            raise ValueError(
+                f"peak_head.after: expected 1 to {len(self.channels)}, the convolutions, got "
+                f"{self.peak_head.after}"
+            )
 
 
 class SpectralTransformerEncoder(Encoder):
@@ -79,6 +88,7 @@ class SpectralTransformerEncoder(Encoder):
     attends to padding, so batch-mates change nothing.
     """
 
+    learns_native_scores = True
     positions: Tensor
 
     def __init__(
@@ -90,6 +100,7 @@ class SpectralTransformerEncoder(Encoder):
         dim: int,
         window_frames: int,
         averaged_frames: int,
+        peak_head: PeakHead | None = None,
     ) -> None:
         """Compose the parts."""
         super().__init__()
@@ -100,6 +111,8 @@ class SpectralTransformerEncoder(Encoder):
         positions = frame_positions(window_frames, dim, frame_samples=self._frame_samples)
         self.register_buffer("positions", positions, persistent=False)
         self.layers = nn.ModuleList(layers)
+        self.peak_head = peak_head
+        self.native_metrics = () if peak_head is None else tuple(peak_head.heads)
         self.dim = dim
         self.num_layers = len(layers) + 1
         self.averaged_frames = averaged_frames
@@ -117,26 +130,40 @@ class SpectralTransformerEncoder(Encoder):
             chunk_samples=window_frames * self._frame_samples,
             frame_samples=self._frame_samples,
         )
-        states = self.encode_pieces(pieces.waveform, pieces.lengths)
+        states, scores = self._encode_pieces(pieces.waveform, pieces.lengths)
         hidden = join(states, pieces, frame_lengths, chunk_frames=window_frames)
-        return average_frames(EncoderOutput(hidden, frame_lengths), self.averaged_frames)
+        native = {name: mean_over_chunks(score, pieces) for name, score in scores.items()}
+        return average_frames(EncoderOutput(hidden, frame_lengths, native), self.averaged_frames)
 
-    def encode_pieces(
+    def _encode_pieces(
         self, waveform: Float[Tensor, "pieces samples"], lengths: Int[Tensor, " pieces"]
-    ) -> Float[Tensor, "pieces layers frames dim"]:
-        """Give what the first layer sees, and what every layer gives, of up to one window each."""
-        peak = waveform.abs().amax(dim=1, keepdim=True)
-        spectrum = self.spectrum(waveform / (peak + _PEAK_FLOOR))
-        features, frame_lengths = self.convolutions(
-            compress_with_magnitude(spectrum), num_frames(lengths, self.spectrum.hop_samples)
-        )
+    ) -> tuple[Float[Tensor, "pieces layers frames dim"], dict[str, Float[Tensor, " pieces"]]]:
+        """Give what the first layer sees, and what every layer gives, of up to one window each.
+
+        And what the encoder's own head says of each.
+        """
+        scores: dict[str, Tensor] = {}
+        for number, convolved in enumerate(self.maps(waveform, lengths), start=1):
+            if self.peak_head is not None and number == self.peak_head.after:
+                scores = self.peak_head(convolved)
+        features, frame_lengths = as_vectors(convolved.features), convolved.lengths
         frames = features.shape[1]
         mask = lengths_to_mask(frame_lengths, frames)
         padding = None if bool(mask.all()) else ~mask
         states = [self.projection(features) + self.positions[:frames]]
         for layer in self.layers:
             states.append(layer(states[-1], src_key_padding_mask=padding))
-        return torch.stack(states, dim=1)
+        return torch.stack(states, dim=1), scores
+
+    def maps(
+        self, waveform: Float[Tensor, "pieces samples"], lengths: Int[Tensor, " pieces"]
+    ) -> Iterator[FrequencyMap]:
+        """Give what every convolution gives, of up to one window each."""
+        peak = waveform.abs().amax(dim=1, keepdim=True)
+        spectrum = self.spectrum(waveform / (peak + _PEAK_FLOOR))
+        return self.convolutions.maps(
+            compress_with_magnitude(spectrum), num_frames(lengths, self.spectrum.hop_samples)
+        )
 
 
 def frame_positions(
@@ -172,6 +199,7 @@ def compress_with_magnitude(
 
 def build_spectral_transformer(config: SpectralTransformerConfig) -> SpectralTransformerEncoder:
     """Make the encoder from its options."""
+    own = config.peak_head
     spectrum = Spectrum(window_samples=_WINDOW_SAMPLES, hop_samples=_HOP_SAMPLES)
     return SpectralTransformerEncoder(
         spectrum=spectrum,
@@ -191,4 +219,5 @@ def build_spectral_transformer(config: SpectralTransformerConfig) -> SpectralTra
         dim=config.dim,
         window_frames=config.window_frames,
         averaged_frames=config.averaged_frames,
+        peak_head=None if own is None else PeakHead(config.channels[own.after - 1], own),
     )

@@ -1,0 +1,103 @@
+"""A head on a map over time and frequency that judges by its peaks.
+
+Convolutions, the largest of each channel over frequency and time, a small network: how the network
+of DNSMOS P.835 ends (Reddy et al. 2022, https://arxiv.org/abs/2110.01763). What is loudest
+anywhere, the mean over frames of the other heads barely shows.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, inf, nn
+
+from urgentmos.masks import lengths_to_mask
+from urgentmos.metrics import check_metrics, get_metric
+from urgentmos.model.encoders.masked_convolution import FrequencyMap, MaskedConv2d
+from urgentmos.model.heads import MetricHead
+
+
+@dataclass
+class PeakHeadConfig:
+    """Options of the head.
+
+    Attributes:
+        metrics: Metrics that it predicts.
+        after: It hears what so many of the encoder's convolutions give.
+        channels: Output channels of each of its own.
+        time_strides: Stride in time of each.
+        frequency_strides: Stride in frequency of each.
+        dim: Size of the layer between the peaks and the scores.
+    """
+
+    metrics: list[str]
+    after: int = 2
+    channels: list[int] = field(default_factory=lambda: [64, 64])
+    time_strides: list[int] = field(default_factory=lambda: [2, 1])
+    frequency_strides: list[int] = field(default_factory=lambda: [2, 1])
+    dim: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.metrics:
+            raise ValueError("metrics: the head predicts at least one metric")
+        self.metrics = check_metrics(self.metrics, [get_metric(name).name for name in self.metrics])
+        if not len(self.channels) == len(self.time_strides) == len(self.frequency_strides) > 0:
+            raise ValueError(
+                "expected channels, time_strides and frequency_strides of one length, got "
+                f"{len(self.channels)}, {len(self.time_strides)} and {len(self.frequency_strides)}"
+            )
+
+
+class PeakHead(nn.Module):
+    """Scores of recordings from the largest and the mean outputs of convolutions.
+
+    Attributes:
+        after: It hears what so many of the encoder's convolutions give.
+    """
+
+    def __init__(self, in_channels: int, config: PeakHeadConfig) -> None:
+        """Make the head, for a map of so many channels."""
+        super().__init__()
+        self.after = config.after
+        self.convolutions = nn.ModuleList()
+        for out_channels, time_stride, frequency_stride in zip(
+            config.channels, config.time_strides, config.frequency_strides, strict=True
+        ):
+            self.convolutions.append(
+                MaskedConv2d(
+                    in_channels,
+                    out_channels,
+                    time_stride=time_stride,
+                    frequency_stride=frequency_stride,
+                )
+            )
+            in_channels = out_channels
+        self.hidden = nn.Linear(2 * in_channels, config.dim)
+        self.dropout = nn.Dropout(0.3)
+        self.heads = nn.ModuleDict()
+        for name in config.metrics:
+            metric = get_metric(name)
+            self.heads[name] = MetricHead(config.dim, low=metric.low, high=metric.high)
+
+    def forward(self, heard: FrequencyMap) -> dict[str, Float[Tensor, " batch"]]:
+        """Score each recording, in the unit of each metric."""
+        return self.judge(*self.peaks(heard))
+
+    def judge(
+        self, peaks: Float[Tensor, "batch frames channels"], lengths: Int[Tensor, " batch"]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Score each recording by what `peaks` gave of it."""
+        mask = lengths_to_mask(lengths, peaks.shape[1])[..., None]
+        largest = peaks.masked_fill(~mask, -inf).amax(dim=1)
+        mean = peaks.masked_fill(~mask, 0.0).sum(dim=1) / lengths[:, None]
+        hidden = self.dropout(self.hidden(torch.cat((largest, mean), dim=1)).relu())
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+    def peaks(
+        self, heard: FrequencyMap
+    ) -> tuple[Float[Tensor, "batch frames channels"], Int[Tensor, " batch"]]:
+        """Give the largest output of each channel over frequency, and the valid frames."""
+        for convolution in self.convolutions:
+            heard = convolution(heard)
+        return heard.features.amax(dim=3).transpose(1, 2), heard.lengths
