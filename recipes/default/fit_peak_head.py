@@ -1,11 +1,11 @@
 """Give the copy of Distill-MOS's trunk a head that judges as DNSMOS does, and leave all else.
 
-``python recipes/default/fit_peak_head.py MODEL MANIFEST... --labels TABLE... --cache FOLDER
+``python recipes/default/fit_peak_head.py MODEL MANIFEST... [--labels TABLE...] --cache FOLDER
 --output FOLDER``. What the head says of speech, background and the whole counts beside the model's
 other heads for them; every other score stays the same to the bit. It learns from what DNSMOS's own
 network judges by (``BatchDnsmos.peaks``) in recordings at the level that the model hears, 64
 numbers for each 80 ms, and from labels, which are DNSMOS at the recordings' own level; where the
-tables have none, and for stretches of recordings, from what DNSMOS makes of those numbers.
+tables have none, from what DNSMOS makes of those numbers.
 
 What the frozen convolutions give, and those numbers, are computed once for each recording, into the
 folder of ``--cache`` (0.4 MB each); a killed run goes on. Training itself is not resumed: it takes
@@ -45,38 +45,25 @@ from urgentmos.whole_file import whole_file
 LABELS = ["dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak"]
 LONGEST_S = 6.0
 BATCH, CLIP, WEIGHT_DECAY, PEAKS = 32, 1.0, 0.05, 64
-# How often a recording is not heard whole, and how little of it at least.
-STRETCHES, SHORTEST = 0.5, 0.4
 
 
-class Heard(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    """What each recording gives, or a random stretch of it.
+class Heard(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """What each recording gives: map (frames, bins, channels), peaks (frames, 64), labels."""
 
-    That is a map (frames, bins, channels), peaks (frames, 64), labels, and what DNSMOS makes of the
-    peaks of the whole.
-    """
-
-    def __init__(self, files: Sequence[Path], labels: Tensor, judged: Tensor) -> None:
-        """Take the files of `hear`, and a row of labels and of judgements for each."""
+    def __init__(self, files: Sequence[Path], labels: Tensor) -> None:
+        """Take the files of `hear`, and a row of labels for each."""
         self._files = files
         self.labels = labels
-        self._judged = judged
 
     def __len__(self) -> int:
         """Count the recordings."""
         return len(self._files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Read one."""
         with np.load(self._files[index]) as stored:
             frequency_map, peaks = (torch.from_numpy(stored[name]) for name in ("map", "peaks"))
-        frames = len(peaks)
-        if torch.rand(()) < STRETCHES:
-            frames = max(1, round(frames * (SHORTEST + (1 - SHORTEST) * torch.rand(()).item())))
-        start = int(torch.randint(len(peaks) - frames + 1, ()))
-        # A map has two frames for each of DNSMOS's.
-        stretch = frequency_map[2 * start : 2 * (start + frames)]
-        return stretch, peaks[start : start + frames], self.labels[index], self._judged[index]
+        return frequency_map, peaks, self.labels[index]
 
 
 def hear(
@@ -113,44 +100,36 @@ def hear(
     return files
 
 
-def collate(batch: Sequence[tuple[Tensor, ...]]) -> tuple[FrequencyMap, Tensor, Tensor, ...]:
-    """Pad a batch: maps, peaks, True where there are peaks, labels, judgements."""
-    maps, peaks, *rest = zip(*batch, strict=True)
+def collate(
+    batch: Sequence[tuple[Tensor, Tensor, Tensor]],
+) -> tuple[FrequencyMap, Tensor, Tensor, Tensor]:
+    """Pad a batch: maps, peaks, True where there are peaks, labels."""
+    maps, peaks, labels = zip(*batch, strict=True)
     lengths = torch.tensor([len(each) for each in maps])
     padded = nn.utils.rnn.pad_sequence(maps, batch_first=True).float().permute(0, 3, 1, 2)
     counts = torch.tensor([len(each) for each in peaks])
     peaks = nn.utils.rnn.pad_sequence(peaks, batch_first=True).float()
     mask = lengths_to_mask(counts, peaks.shape[1])
-    heard = FrequencyMap(padded, lengths, int(lengths.min()))
-    return heard, peaks, mask, *map(torch.stack, rest)
+    return FrequencyMap(padded, lengths, int(lengths.min())), peaks, mask, torch.stack(labels)
 
 
-def judge(dnsmos: BatchDnsmos, peaks: Tensor) -> Tensor:
-    """Say what DNSMOS makes of peaks, (batch, frames, 64), zero in the padding."""
-    outputs = dnsmos.judge(peaks)
-    return torch.stack([outputs[name] for name in LABELS], dim=1)
-
-
-def judge_files(dnsmos: BatchDnsmos, files: Sequence[Path]) -> Tensor:
+def judge(dnsmos: BatchDnsmos, files: Sequence[Path]) -> Tensor:
     """Say what DNSMOS makes of each recording at the level that the model hears."""
     largest = []
     for path in files:
         with np.load(path) as stored:
             largest.append(torch.from_numpy(stored["peaks"]).amax(dim=0, keepdim=True))
-    return judge(dnsmos, torch.stack(largest).float())
+    outputs = dnsmos.judge(torch.stack(largest).float())
+    return torch.stack([outputs[name] for name in LABELS], dim=1)
 
 
-def complete(labels: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill labels that are missing with judgements, moved to where labels are.
-
-    Returns:
-        All labels, and how far a label goes with a judgement, by metric.
-    """
+def complete(labels: Tensor, judged: Tensor) -> Tensor:
+    """Fill labels that are missing with judgements, moved to where labels are by a line."""
     known = ~labels.isnan().any(dim=1)
     x, y = judged[known], labels[known]
     slope = ((x - x.mean(0)) * (y - y.mean(0))).sum(0) / (x - x.mean(0)).square().sum(0)
     expected = y.mean(0) + slope * (judged - x.mean(0))
-    return torch.where(known[:, None], labels, expected), slope
+    return torch.where(known[:, None], labels, expected)
 
 
 def normalise(head: PeakHead, scale: Tensor) -> None:
@@ -185,20 +164,8 @@ class Scale(nn.Module):
         return features * self.scale
 
 
-def train(
-    head: PeakHead,
-    heard: Heard,
-    dnsmos: BatchDnsmos,
-    *,
-    slope: Tensor,
-    epochs: int,
-    lr: float,
-    seed: int,
-) -> None:
-    """Train the head on labels and peaks.
-
-    Of a stretch, the label is moved by what DNSMOS makes of its peaks and not of the whole's.
-    """
+def train(head: PeakHead, heard: Heard, *, epochs: int, lr: float, seed: int) -> None:
+    """Train the head on labels and peaks."""
     torch.manual_seed(seed)
     loader = torch.utils.data.DataLoader(
         heard, BATCH, shuffle=True, drop_last=True, collate_fn=collate
@@ -220,8 +187,7 @@ def train(
     parts.train()
     for epoch in trange(epochs, desc="training"):
         sums = torch.zeros(2)
-        for maps, peaks, mask, whole, judged in loader:
-            labels = whole + slope * (judge(dnsmos, peaks) - judged)
+        for maps, peaks, mask, labels in loader:
             own, lengths = head.peaks(maps)
             scores = torch.stack([*head.judge(own, lengths).values()], dim=1)
             missed = functional.smooth_l1_loss(scores / spread, labels / spread, beta=0.5)
@@ -264,8 +230,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", help="name, folder or Hub id")
-    parser.add_argument("manifests", type=Path, nargs="+")
-    parser.add_argument("--labels", type=Path, nargs="+", required=True, help="tables by uid")
+    parser.add_argument("manifests", type=Path, nargs="+", help="recordings, some with labels")
+    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables beside them")
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
@@ -289,21 +255,12 @@ def main() -> None:
     print(f"{len(chosen)} recordings, {labelled} with labels", flush=True)
     dnsmos = BatchDnsmos(assessor.device)
     files = hear(assessor, copy, dnsmos, chosen, arguments.cache, after=config.after)
-    judged = judge_files(dnsmos, files)
-    labels, slope = complete(labels, judged)
     network, model_config = with_peak_head(
         assessor, arguments.encoder, head=config, share=arguments.share
     )
     head = network.encoders[arguments.encoder].peak_head
-    train(
-        head,
-        Heard(files, labels, judged),
-        dnsmos,
-        slope=slope,
-        epochs=arguments.epochs,
-        lr=arguments.lr,
-        seed=arguments.seed,
-    )
+    heard = Heard(files, complete(labels, judge(dnsmos, files)))
+    train(head, heard, epochs=arguments.epochs, lr=arguments.lr, seed=arguments.seed)
     learned = {"metrics": LABELS, "recordings": len(chosen), "labels": labelled}
     card = {**assessor.card, "peak_head": learned}
     save_model(arguments.output, network, model_config, card, half=True)

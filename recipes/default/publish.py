@@ -7,6 +7,7 @@ validation split, and whose recordings it was trained on. ``python recipes/defau
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def architecture(assessor: Assessor) -> str:
     return "; ".join(parts)
 
 
-def learned_besides(run: RunConfig) -> list[str]:
+def learned_besides(run: RunConfig, card: Mapping[str, Any]) -> list[str]:
     """Say what else than labels the model learned from."""
     besides = ["which of two recordings of one utterance carries the stronger distortion"]
     if run.teacher is not None:
@@ -67,6 +68,11 @@ def learned_besides(run: RunConfig) -> list[str]:
         if run.teacher.student is not None:
             family = run.model.encoders[run.teacher.student].family
             besides.append(f"{states}: {family} is a small copy, its first layers those of it")
+    if "peak_head" in card:
+        besides.append(
+            "what DNSMOS's own network judges by, 64 numbers for each 80 ms of "
+            f"{card['peak_head']['recordings']} recordings: the encoder's own head for DNSMOS"
+        )
     if run.start_from is not None:
         besides.append("first weights: those of an earlier run of the recipe")
     return besides
@@ -180,7 +186,7 @@ def main() -> None:
         "heads": sources_by_head(
             by_split["train"], assessor.metrics, tools, config=assessor.config
         ),
-        "learned_besides": learned_besides(run),
+        "learned_besides": learned_besides(run, assessor.card),
         "not_learned": NOT_LEARNED,
         "validation": validation_figures(arguments.run, assessor),
         **what_was_validated(run, assessor),

@@ -3,7 +3,7 @@
 ``python recipes/default/simulate.py --help``. With ``--only-labelled`` just those are made that a
 table has labels of, as they are among all: recordings that are validated on, say, in minutes. Those
 of networks are left out then, where there is no folder of networks: trained again they would be
-others.
+others. ``--without-networks`` leaves them out of all.
 """
 
 import argparse
@@ -27,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, help="list written by prepare.py")
     parser.add_argument("--audio", type=Path, required=True, help="folder the list is about")
-    parser.add_argument("--networks", type=Path, help="folder of networks.py")
+    made_by = parser.add_mutually_exclusive_group()
+    made_by.add_argument("--networks", type=Path, help="folder of networks.py")
+    made_by.add_argument("--without-networks", action="store_true", help="leave theirs out")
     parser.add_argument("--config", type=Path, default=CONFIG, help="the mixture")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
@@ -38,8 +40,9 @@ def main() -> None:
     )
     parser.add_argument("--split", choices=("train", "validation"), help="only this side")
     arguments = parser.parse_args()
-    if arguments.networks is None and arguments.only_labelled is None:
-        parser.error("--networks is needed, unless --only-labelled chooses recordings without them")
+    left_out = arguments.without_networks or arguments.only_labelled is not None
+    if arguments.networks is None and not left_out:
+        parser.error("--networks is needed, or --without-networks")
     config = load_config(SimulationConfig, arguments.config, overrides=[])
     config = replace(
         config,

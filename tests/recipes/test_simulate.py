@@ -118,3 +118,16 @@ def test_networks_are_asked_for_where_nothing_else_chooses(
     with pytest.raises(SystemExit):
         _rows(simulate, monkeypatch, sources, material)
     assert "--networks is needed" in capsys.readouterr().err
+
+
+def test_without_networks_their_recordings_are_left_out(
+    simulate: ModuleType,
+    networks: Path,
+    sources: Path,
+    material: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everything = _rows(simulate, monkeypatch, sources, material, "--networks", str(networks))
+    without = _rows(simulate, monkeypatch, sources, material, "--without-networks")
+    assert without == {uid: row for uid, row in everything.items() if "network" not in uid}
+    assert 0 < len(without) < len(everything)
