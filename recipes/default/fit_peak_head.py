@@ -249,7 +249,9 @@ def main() -> None:
     recordings = [each for manifest in arguments.manifests for each in read_manifest(manifest)]
     for table in arguments.labels:
         merge_labels(recordings, table)
-    chosen = [recording for recording in recordings if recording.meta.get("split") == "train"]
+    # Simulations of two seeds share some uids: the first has its label.
+    by_uid = {r.uid: r for r in reversed(recordings) if r.meta.get("split") == "train"}
+    chosen = list(reversed(by_uid.values()))
     labels = torch.from_numpy(label_matrix(chosen, LABELS))
     labelled = int((~labels.isnan().any(dim=1)).sum())
     print(f"{len(chosen)} recordings, {labelled} with labels", flush=True)

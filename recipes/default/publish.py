@@ -51,7 +51,7 @@ def architecture(assessor: Assessor) -> str:
     if native is not None:
         shares = ", ".join(f"{metric} {share:g}" for metric, share in native.shares.items())
         scorer = config.encoders[native.encoder].family
-        parts.append(f"share of the score of {scorer} itself: {shares}")
+        parts.append(f"share of the score of {scorer}'s own head: {shares}")
     if config.test_time_augmentation:
         parts.append("every recording heard twice (test-time augmentation)")
     return "; ".join(parts)
@@ -106,7 +106,7 @@ def native_shares(config: ModelConfig) -> dict[str, str]:
         return {}
     scorer = config.encoders[native.encoder].family
     return {
-        name: f"the score of {scorer} itself, with a share of {share:g}"
+        name: f"the score of {scorer}'s own head, with a share of {share:g}"
         for name, share in native.shares.items()
     }
 

@@ -67,7 +67,7 @@ def test_only_dnsmos_changes(
     tmp_path: Path, model: Path, manifest: Path, speech: Callable[..., np.ndarray]
 ) -> None:
     arguments = (
-        "default/fit_peak_head.py", model, manifest, "--labels", tmp_path / "labels.csv",
+        "default/fit_peak_head.py", model, manifest, manifest, "--labels", tmp_path / "labels.csv",
         "--cache", tmp_path / "cache", "--output", tmp_path / "fitted", "--encoder", "1",
         "--epochs", "1",
     )  # fmt: skip

@@ -69,6 +69,16 @@ CASES = {
         samples=OWN_SAMPLES,
         step=1e-9,
     ),
+    "spectral_transformer with a head": Case(
+        "spectral_transformer",
+        {
+            **tiny.SPECTRAL_TRANSFORMER,
+            "window_frames": 7,
+            "peak_head": {"metrics": ["dnsmos_sig"], "channels": [4, 4]},
+        },
+        samples=OWN_SAMPLES,
+        step=1e-9,
+    ),
     "distill_mos": Case(
         "distill_mos",
         {},

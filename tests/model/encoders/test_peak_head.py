@@ -13,6 +13,7 @@ from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import Encoder, build_encoder
 from urgentmos.model.encoders.masked_convolution import FrequencyMap
 from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
+from urgentmos.model.tf32 import without_tf32
 
 from . import tiny
 
@@ -148,6 +149,15 @@ def test_bfloat16_stays_close(recordings: Recordings) -> None:
         torch.testing.assert_close(rounded[metric], exact[metric], atol=0.05, rtol=0)
 
 
+def test_a_gpu_says_what_the_processor_says(recordings: Recordings, gpu: torch.device) -> None:
+    encoder, batch = build(), recordings([18_000, 6_000])
+    with torch.no_grad(), without_tf32():
+        expected = encoder(*batch).native_scores
+        given = encoder.to(gpu)(*(each.to(gpu) for each in batch)).native_scores
+    for metric in METRICS:
+        torch.testing.assert_close(given[metric].cpu(), expected[metric], atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -157,6 +167,9 @@ def test_bfloat16_stays_close(recordings: Recordings) -> None:
         ({"after": 4}, "peak_head.after: expected 1 to 3, the convolutions, got 4"),
         ({"time_strides": [2]}, "of one length, got 2, 1 and 2"),
         ({"channels": []}, "of one length, got 0, 2 and 2"),
+        ({"channels": [4, 0]}, "peak_head: channels: expected at least 1, got 0"),
+        ({"frequency_strides": [-2, 1]}, "frequency_strides: expected at least 1, got -2"),
+        ({"dim": 0}, "dim: expected at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options: dict[str, Any], message: str) -> None:

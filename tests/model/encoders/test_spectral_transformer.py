@@ -97,6 +97,8 @@ def test_gain_changes_nothing(speech: Speech, gain: float) -> None:
         ({"averaged_frames": 137}, "averaged_frames: expected at most window_frames = 136, got"),
         ({"heads": 3}, "heads: 3 heads do not divide dim = 200"),
         ({"channels": [8]}, "of one length, got 1, 5 and 5"),
+        ({"channels": [8, 8, 8, 8, 0]}, "channels: expected at least 1, got 0"),
+        ({"time_strides": [2, 2, 1, 1, 0]}, "time_strides: expected at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options: dict[str, object], message: str) -> None:

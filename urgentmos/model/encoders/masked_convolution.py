@@ -88,6 +88,60 @@ def _half_kernel(stride: int) -> int:
     return max(1, (stride + 1) // 2)
 
 
+def check_convolutions(
+    *, channels: Sequence[int], time_strides: Sequence[int], frequency_strides: Sequence[int]
+) -> None:
+    """Check what convolutions one after the other are made of.
+
+    Raises:
+        ValueError: The lists differ in length, or hold what is below 1.
+    """
+    if not len(channels) == len(time_strides) == len(frequency_strides) > 0:
+        raise ValueError(
+            "expected channels, time_strides and frequency_strides of one length, "
+            f"got {len(channels)}, {len(time_strides)} and {len(frequency_strides)}"
+        )
+    stated = {
+        "channels": channels,
+        "time_strides": time_strides,
+        "frequency_strides": frequency_strides,
+    }
+    for name, numbers in stated.items():
+        if min(numbers) < 1:
+            raise ValueError(f"{name}: expected at least 1, got {min(numbers)}")
+
+
+def masked_convolutions(
+    in_channels: int,
+    *,
+    channels: Sequence[int],
+    time_strides: Sequence[int],
+    frequency_strides: Sequence[int],
+) -> nn.ModuleList:
+    """Make convolutions one after the other.
+
+    Raises:
+        ValueError: The lists differ in length, or hold what is below 1.
+    """
+    check_convolutions(
+        channels=channels, time_strides=time_strides, frequency_strides=frequency_strides
+    )
+    layers = nn.ModuleList()
+    for out_channels, time_stride, frequency_stride in zip(
+        channels, time_strides, frequency_strides, strict=True
+    ):
+        layers.append(
+            MaskedConv2d(
+                in_channels,
+                out_channels,
+                time_stride=time_stride,
+                frequency_stride=frequency_stride,
+            )
+        )
+        in_channels = out_channels
+    return layers
+
+
 class MaskedConv2dStack(nn.Module):
     """Strided 2-D convolutions, then all channels and bins of a remaining frame in one vector.
 
@@ -115,31 +169,20 @@ class MaskedConv2dStack(nn.Module):
             frequency_strides: Stride in frequency of each.
 
         Raises:
-            ValueError: The lists differ in length.
+            ValueError: The lists differ in length, or hold what is below 1.
         """
         super().__init__()
-        if not len(channels) == len(time_strides) == len(frequency_strides) > 0:
-            raise ValueError(
-                "expected channels, time_strides and frequency_strides of one length, "
-                f"got {len(channels)}, {len(time_strides)} and {len(frequency_strides)}"
-            )
-        self.layers = nn.ModuleList()
+        self.layers = masked_convolutions(
+            in_channels,
+            channels=channels,
+            time_strides=time_strides,
+            frequency_strides=frequency_strides,
+        )
         bins = in_bins
-        for out_channels, time_stride, frequency_stride in zip(
-            channels, time_strides, frequency_strides, strict=True
-        ):
-            self.layers.append(
-                MaskedConv2d(
-                    in_channels,
-                    out_channels,
-                    time_stride=time_stride,
-                    frequency_stride=frequency_stride,
-                )
-            )
-            in_channels = out_channels
+        for frequency_stride in frequency_strides:
             bins = -(-bins // frequency_stride)
         self.time_stride = math.prod(time_strides)
-        self.out_features = in_channels * bins
+        self.out_features = channels[-1] * bins
 
     def forward(
         self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]

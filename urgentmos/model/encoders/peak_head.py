@@ -13,7 +13,11 @@ from torch import Tensor, inf, nn
 
 from urgentmos.masks import lengths_to_mask
 from urgentmos.metrics import check_metrics, get_metric
-from urgentmos.model.encoders.masked_convolution import FrequencyMap, MaskedConv2d
+from urgentmos.model.encoders.masked_convolution import (
+    FrequencyMap,
+    check_convolutions,
+    masked_convolutions,
+)
 from urgentmos.model.heads import MetricHead
 
 
@@ -42,11 +46,13 @@ class PeakHeadConfig:
         if not self.metrics:
             raise ValueError("metrics: the head predicts at least one metric")
         self.metrics = check_metrics(self.metrics, [get_metric(name).name for name in self.metrics])
-        if not len(self.channels) == len(self.time_strides) == len(self.frequency_strides) > 0:
-            raise ValueError(
-                "expected channels, time_strides and frequency_strides of one length, got "
-                f"{len(self.channels)}, {len(self.time_strides)} and {len(self.frequency_strides)}"
-            )
+        check_convolutions(
+            channels=self.channels,
+            time_strides=self.time_strides,
+            frequency_strides=self.frequency_strides,
+        )
+        if self.dim < 1:
+            raise ValueError(f"dim: expected at least 1, got {self.dim}")
 
 
 class PeakHead(nn.Module):
@@ -60,20 +66,13 @@ class PeakHead(nn.Module):
         """Make the head, for a map of so many channels."""
         super().__init__()
         self.after = config.after
-        self.convolutions = nn.ModuleList()
-        for out_channels, time_stride, frequency_stride in zip(
-            config.channels, config.time_strides, config.frequency_strides, strict=True
-        ):
-            self.convolutions.append(
-                MaskedConv2d(
-                    in_channels,
-                    out_channels,
-                    time_stride=time_stride,
-                    frequency_stride=frequency_stride,
-                )
-            )
-            in_channels = out_channels
-        self.hidden = nn.Linear(2 * in_channels, config.dim)
+        self.convolutions = masked_convolutions(
+            in_channels,
+            channels=config.channels,
+            time_strides=config.time_strides,
+            frequency_strides=config.frequency_strides,
+        )
+        self.hidden = nn.Linear(2 * config.channels[-1], config.dim)
         self.dropout = nn.Dropout(0.3)
         self.heads = nn.ModuleDict()
         for name in config.metrics:
