@@ -45,6 +45,7 @@ from urgentmos.whole_file import whole_file
 LABELS = ["dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak"]
 LONGEST_S = 6.0
 BATCH, CLIP, WEIGHT_DECAY, PEAKS = 32, 1.0, 0.05, 64
+FEWEST = 2  # labels, for a line
 
 
 class Heard(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -126,6 +127,8 @@ def judge(dnsmos: BatchDnsmos, files: Sequence[Path]) -> Tensor:
 def complete(labels: Tensor, judged: Tensor) -> Tensor:
     """Fill labels that are missing with judgements, moved to where labels are by a line."""
     known = ~labels.isnan().any(dim=1)
+    if known.sum() < FEWEST:
+        return judged
     x, y = judged[known], labels[known]
     slope = ((x - x.mean(0)) * (y - y.mean(0))).sum(0) / (x - x.mean(0)).square().sum(0)
     expected = y.mean(0) + slope * (judged - x.mean(0))
@@ -173,8 +176,8 @@ def train(head: PeakHead, heard: Heard, *, epochs: int, lr: float, seed: int) ->
     some, peaks, mask, *_ = next(iter(loader))
     level = peaks[mask].std(dim=0) + 1e-3
     within = lengths_to_mask(some.lengths, some.features.shape[2])
-    spread = some.features.permute(0, 2, 3, 1)[within].flatten(0, 1).std(dim=0)
-    normalise(head, 1 / (spread + 1e-4))
+    loudness = some.features.permute(0, 2, 3, 1)[within].flatten(0, 1).std(dim=0)
+    normalise(head, 1 / (loudness + 1e-4))
     to_peaks = nn.Linear(head.hidden.in_features // 2, PEAKS)
     parts = nn.ModuleList([head, to_peaks])
     optimizer = torch.optim.AdamW(parts.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
@@ -182,14 +185,15 @@ def train(head: PeakHead, heard: Heard, *, epochs: int, lr: float, seed: int) ->
         optimizer, lr, total_steps=epochs * len(loader), pct_start=0.1
     )
     spread = heard.labels.std(dim=0)
-    for own, mean in zip(head.heads.values(), heard.labels.mean(dim=0), strict=True):
-        nn.init.constant_(own.linear.bias, torch.logit((mean - 1) / 4).item())
+    for name, mean in zip(LABELS, heard.labels.mean(dim=0), strict=True):
+        nn.init.constant_(head.heads[name].linear.bias, torch.logit((mean - 1) / 4).item())
     parts.train()
     for epoch in trange(epochs, desc="training"):
         sums = torch.zeros(2)
         for maps, peaks, mask, labels in loader:
             own, lengths = head.peaks(maps)
-            scores = torch.stack([*head.judge(own, lengths).values()], dim=1)
+            given = head.judge(own, lengths)
+            scores = torch.stack([given[name] for name in LABELS], dim=1)
             missed = functional.smooth_l1_loss(scores / spread, labels / spread, beta=0.5)
             frames = min(own.shape[1], peaks.shape[1])
             distance = (to_peaks(own)[:, :frames] - (peaks / level)[:, :frames]).square()

@@ -106,6 +106,16 @@ def test_an_encoder_without_one_is_refused(tiny_config) -> None:
         build_assessor(replace(tiny_config, native_score=native_score))
 
 
+def test_an_encoder_s_own_head_is_trained_with_the_model(tiny_config, batch) -> None:
+    head = {"metrics": ["pesq"], "channels": [4, 4]}
+    speaking = EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, "peak_head": head})
+    native_score = NativeScoreConfig(encoder=0, shares={"pesq": 0.5})
+    config = replace(tiny_config, encoders=[speaking], native_score=native_score, preference=None)
+    network = build_assessor(config).train()
+    torch.stack([*network(*batch).scores.values()]).sum().backward()
+    assert not [name for name, weight in network.named_parameters() if weight.grad is None]
+
+
 def test_scores_that_the_encoder_has_not_are_refused(tiny_config) -> None:
     head = {"metrics": ["dnsmos_sig"], "channels": [4, 4]}
     speaking = EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, "peak_head": head})
@@ -113,6 +123,10 @@ def test_scores_that_the_encoder_has_not_are_refused(tiny_config) -> None:
     config = replace(tiny_config, encoders=[speaking], native_score=native_score)
     with pytest.raises(ConfigError, match="no score of its own for 'mos'; it gives dnsmos_sig"):
         build_assessor(config)
+    with pytest.raises(
+        ConfigError, match=r"encoders\.0\.options: nothing would train .* dnsmos_sig"
+    ):
+        build_assessor(replace(config, native_score=None))
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_missing_labels_are_what_dnsmos_says_moved_to_where_labels_are(
     labels = torch.tensor([[1.5], [2.0], [2.5], [torch.nan]])
     filled = script.complete(labels, judged)
     torch.testing.assert_close(filled, torch.tensor([[1.5], [2.0], [2.5], [3.0]]))
+    assert script.complete(torch.full((4, 1), torch.nan), judged).equal(judged)
 
 
 def test_another_kind_of_encoder_is_refused(tmp_path: Path, model: Path, manifest: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
-from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
+from urgentmos.model.config import ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import (
     Encoder,
     EncoderOutput,
@@ -294,9 +294,7 @@ def build_assessor(
 
 def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> AssessorNetwork:
     dim = config.fusion.dim
-    native = config.native_score
-    if native is not None:
-        _check_native_score(native, encoders[native.encoder], config.encoders[native.encoder])
+    _check_native_scores(config, encoders)
     with _naming("model.groups"):
         # Its names are those of attributes.
         nn.ModuleDict(dict.fromkeys(config.groups, nn.Identity()))
@@ -327,17 +325,30 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
     )
 
 
-def _check_native_score(native: NativeScoreConfig, encoder: Encoder, config: EncoderConfig) -> None:
-    if not encoder.native_metrics:
-        raise ConfigError(
-            f"model.native_score.encoder: encoder {native.encoder} ({config.family}) gives no "
-            "score of its own; distill_mos does, and spectral_transformer with a peak_head"
-        )
-    for metric in native.followed.values():
-        if metric not in encoder.native_metrics:
+def _check_native_scores(config: ModelConfig, encoders: Sequence[Encoder]) -> None:
+    """Refuse scores of encoders' own heads that are asked for and not given, or the reverse."""
+    native = config.native_score
+    followed = set() if native is None else set(native.followed.values())
+    if native is not None:
+        metrics = encoders[native.encoder].native_metrics
+        who = f"encoder {native.encoder} ({config.encoders[native.encoder].family})"
+        if not metrics:
             raise ConfigError(
-                f"model.native_score: encoder {native.encoder} ({config.family}) gives no score of "
-                f"its own for {metric!r}; it gives {', '.join(encoder.native_metrics)}"
+                f"model.native_score.encoder: {who} gives no score of its own; distill_mos does, "
+                "and spectral_transformer with a peak_head"
+            )
+        for metric in followed.difference(metrics):
+            raise ConfigError(
+                f"model.native_score: {who} gives no score of its own for {metric!r}; it gives "
+                f"{', '.join(metrics)}"
+            )
+    for index, encoder in enumerate(encoders):
+        counted = followed if native is not None and native.encoder == index else set()
+        if encoder.learns_native_scores and not counted.issuperset(encoder.native_metrics):
+            raise ConfigError(
+                f"model.encoders.{index}.options: nothing would train the encoder's own head for "
+                f"{', '.join(m for m in encoder.native_metrics if m not in counted)}: give it "
+                "model.native_score.shares"
             )
 
 
