@@ -78,4 +78,4 @@ def _measured(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(title: str, cells: Sequence[str] | dict[str, Any]) -> str:
-    return f"{title:<16}" + "".join(f"{cell:>14}" for cell in cells)
+    return f"{title:<16}" + "".join(f"{cell:>16}" for cell in cells)
