@@ -195,3 +195,22 @@ def test_gives_every_label_where_there_is_a_reference(labels, speech: Speech) ->
         expected, abs=1e-3
     )
     assert {name for name, value in values.items() if value[1].isnan()} == set(INTRUSIVE)
+
+
+def test_what_dnsmos_judges_by_is_judged_as_by_the_tool(
+    batch_labels: ModuleType, speech: Speech
+) -> None:
+    """Of the one window that it hears of a recording, without the 10 ms that are added here."""
+    pytest.importorskip("onnx", exc_type=ImportError)
+    pytest.importorskip("onnxruntime", exc_type=ImportError)
+    pytest.importorskip("speechmos", exc_type=ImportError)
+    recording = speech(seconds=5.0, seed=5)
+    (_, window), *_ = cut_windows(recording)
+    dnsmos = batch_labels.BatchDnsmos("cpu")
+    peaks = dnsmos.peaks(torch.from_numpy(window[:-160])[None])
+    assert peaks.shape == (1, 112, 64)
+    expected = Dnsmos().label(recording)
+    judged = {name: each.item() for name, each in dnsmos.judge(peaks).items()}
+    assert judged == pytest.approx({name: expected[name] for name in judged}, abs=0.02)
+    largest = peaks.amax(dim=1, keepdim=True)
+    assert dnsmos.judge(largest)["dnsmos_sig"].item() == pytest.approx(judged["dnsmos_sig"])
