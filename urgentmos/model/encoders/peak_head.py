@@ -20,6 +20,8 @@ from urgentmos.model.encoders.masked_convolution import (
 )
 from urgentmos.model.heads import MetricHead
 
+_DROPOUT = 0.3
+
 
 @dataclass
 class PeakHeadConfig:
@@ -73,7 +75,7 @@ class PeakHead(nn.Module):
             frequency_strides=config.frequency_strides,
         )
         self.hidden = nn.Linear(2 * config.channels[-1], config.dim)
-        self.dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(_DROPOUT)
         self.heads = nn.ModuleDict()
         for name in config.metrics:
             metric = get_metric(name)
