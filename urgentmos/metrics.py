@@ -242,6 +242,20 @@ def get_metric(name: str) -> Metric:
     return metric
 
 
+def resolve_metrics(names: Iterable[str]) -> list[str]:
+    """Resolve metric names, or one of them.
+
+    Returns:
+        The metrics under their own names, each once, in the order given.
+
+    Raises:
+        UnknownMetricError: A name is not in the table.
+    """
+    # A string is a sequence of strings too.
+    wanted = [names] if isinstance(names, str) else names
+    return list(dict.fromkeys(get_metric(name).name for name in wanted))
+
+
 def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
     """Resolve metric names and check that a model predicts each of them.
 
@@ -256,9 +270,7 @@ def check_metrics(names: Iterable[str], available: Iterable[str]) -> list[str]:
         UnknownMetricError: A name is not in the table, or this model has no head for it.
     """
     predicted = list(available)
-    # A string is a sequence of strings too.
-    wanted = [names] if isinstance(names, str) else names
-    resolved = list(dict.fromkeys(get_metric(name).name for name in wanted))
+    resolved = resolve_metrics(names)
     for name in resolved:
         if name not in predicted:
             raise UnknownMetricError(

@@ -14,7 +14,7 @@ minutes.
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -120,8 +120,12 @@ def judge(dnsmos: BatchDnsmos, files: Sequence[Path]) -> Tensor:
     for path in files:
         with np.load(path) as stored:
             largest.append(torch.from_numpy(stored["peaks"]).amax(dim=0, keepdim=True))
-    outputs = dnsmos.judge(torch.stack(largest).float())
-    return torch.stack([outputs[name] for name in LABELS], dim=1)
+    return in_columns(dnsmos.judge(torch.stack(largest).float()))
+
+
+def in_columns(scores: Mapping[str, Tensor]) -> Tensor:
+    """Lay scores out as labels are: a row each, a column per metric."""
+    return torch.stack([scores[name] for name in LABELS], dim=1)
 
 
 def complete(labels: Tensor, judged: Tensor) -> Tensor:
@@ -192,8 +196,7 @@ def train(head: PeakHead, heard: Heard, *, epochs: int, lr: float, seed: int) ->
         sums = torch.zeros(2)
         for maps, peaks, mask, labels in loader:
             own, lengths = head.peaks(maps)
-            given = head.judge(own, lengths)
-            scores = torch.stack([given[name] for name in LABELS], dim=1)
+            scores = in_columns(head.judge(own, lengths))
             missed = functional.smooth_l1_loss(scores / spread, labels / spread, beta=0.5)
             frames = min(own.shape[1], peaks.shape[1])
             distance = (to_peaks(own)[:, :frames] - (peaks / level)[:, :frames]).square()

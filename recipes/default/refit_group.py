@@ -275,18 +275,20 @@ def main() -> None:
             merge_labels(recordings, table)
     sides = {}
     for split in ("train", "validation"):
-        labelled = choose(
+        as_before = arguments.as_before and split == "train"
+        chosen = choose(
             recordings,
             split,
             metrics,
             at_most=arguments.recordings,
             seed=arguments.seed,
-            labelled_only=split == "validation" or not arguments.as_before,
+            labelled_only=not as_before,
         )
-        features = encode(assessor, labelled, batch_seconds=arguments.batch_seconds)
-        labels = torch.from_numpy(label_matrix(labelled, metrics))
-        if split == "train" and arguments.as_before:
+        features = encode(assessor, chosen, batch_seconds=arguments.batch_seconds)
+        if as_before:
             labels = scores(assessor.network, arguments.group, metrics, features)
+        else:
+            labels = torch.from_numpy(label_matrix(chosen, metrics))
         sides[split] = Side(features, labels)
     if arguments.feedforward:
         assessor = narrow(assessor, arguments.group, arguments.feedforward)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from urgentmos.metrics import NATURALNESS, check_metrics, get_metric
+from urgentmos.metrics import NATURALNESS, check_metrics, get_metric, resolve_metrics
 from urgentmos.rates import SAMPLE_RATE
 
 # Of the range of a metric: beyond it, predictions of 32 bits have no decimals left.
@@ -59,7 +59,7 @@ class GroupConfig:
         """Check the metric names."""
         if not self.metrics:
             raise ValueError("a group predicts at least one metric")
-        self.metrics = check_metrics(self.metrics, [get_metric(name).name for name in self.metrics])
+        self.metrics = resolve_metrics(self.metrics)
 
 
 @dataclass

@@ -190,14 +190,15 @@ class AssessorNetwork(nn.Module):
         given: Mapping[str, Tensor],
     ) -> None:
         """Add to each score its share of (encoder's score - prediction of the head)."""
-        predicted: dict[str, Tensor] = {}
-        for name, followed in native.followed.items():
-            if name in names:
-                if followed not in predicted:
-                    predicted[followed] = given[followed] - self.heads[followed](pooled)
-                head = cast(MetricHead, self.heads[name])
-                added = native.shares[name] * predicted[followed]
-                scores[name] = head.constraint.clamp(scores[name] + added)
+        followed = {name: metric for name, metric in native.followed.items() if name in names}
+        differences = {
+            metric: given[metric] - self.heads[metric](pooled)
+            for metric in dict.fromkeys(followed.values())
+        }
+        for name, metric in followed.items():
+            head = cast(MetricHead, self.heads[name])
+            added = native.shares[name] * differences[metric]
+            scores[name] = head.constraint.clamp(scores[name] + added)
 
     def prepare(
         self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

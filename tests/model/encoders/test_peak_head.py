@@ -177,6 +177,6 @@ def test_wrong_options_are_refused_in_words(options: dict[str, Any], message: st
         build(peak_head={**HEAD, **options})
 
 
-def test_float16_maps_of_nothing_are_finite() -> None:
+def test_scores_of_nothing_are_finite() -> None:
     scores = head()(heard(4)._replace(features=torch.zeros(1, 3, 4, 10)))
     assert all(np.isfinite(score.item()) for score in scores.values())

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, inf, nn
 
-from urgentmos.masks import lengths_to_mask
-from urgentmos.metrics import check_metrics, get_metric
+from urgentmos.masks import lengths_to_mask, masked_mean
+from urgentmos.metrics import get_metric, resolve_metrics
 from urgentmos.model.encoders.masked_convolution import (
     FrequencyMap,
     check_convolutions,
@@ -47,7 +47,7 @@ class PeakHeadConfig:
         """Check the ranges."""
         if not self.metrics:
             raise ValueError("metrics: the head predicts at least one metric")
-        self.metrics = check_metrics(self.metrics, [get_metric(name).name for name in self.metrics])
+        self.metrics = resolve_metrics(self.metrics)
         check_convolutions(
             channels=self.channels,
             time_strides=self.time_strides,
@@ -89,10 +89,10 @@ class PeakHead(nn.Module):
         self, peaks: Float[Tensor, "batch frames channels"], lengths: Int[Tensor, " batch"]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Score each recording by what `peaks` gave of it."""
-        mask = lengths_to_mask(lengths, peaks.shape[1])[..., None]
-        largest = peaks.masked_fill(~mask, -inf).amax(dim=1)
-        mean = peaks.masked_fill(~mask, 0.0).sum(dim=1) / lengths[:, None]
-        hidden = self.dropout(self.hidden(torch.cat((largest, mean), dim=1)).relu())
+        mask = lengths_to_mask(lengths, peaks.shape[1])
+        largest = peaks.masked_fill(~mask[..., None], -inf).amax(dim=1)
+        pooled = torch.cat((largest, masked_mean(peaks, mask)), dim=1)
+        hidden = self.dropout(self.hidden(pooled).relu())
         return {name: head(hidden) for name, head in self.heads.items()}
 
     def peaks(
