@@ -73,6 +73,13 @@ def learned_besides(run: RunConfig, card: Mapping[str, Any]) -> list[str]:
             "what DNSMOS's own network judges by, 64 numbers for each 80 ms of "
             f"{card['peak_head']['recordings']} recordings: the encoder's own head for DNSMOS"
         )
+    if "frame_head" in card:
+        learned = card["frame_head"]
+        besides.append(
+            "how far each 80 ms are from the clean reference, in "
+            f"{learned['recordings']} recordings, {learned['labels']} of them with labels: the "
+            f"encoder's own head for {', '.join(learned['metrics'])}"
+        )
     if run.start_from is not None:
         besides.append("first weights: those of an earlier run of the recipe")
     return besides

@@ -273,17 +273,26 @@ def main() -> None:
     for table in [arguments.labels, *arguments.more_labels]:
         if table is not None:
             merge_labels(recordings, table)
-    sides = {}
-    for split in ("train", "validation"):
-        as_before = arguments.as_before and split == "train"
-        chosen = choose(
+    chosen_by_side = {
+        split: choose(
             recordings,
             split,
             metrics,
             at_most=arguments.recordings,
             seed=arguments.seed,
-            labelled_only=not as_before,
+            labelled_only=not (arguments.as_before and split == "train"),
         )
+        for split in ("train", "validation")
+    }
+    for split, chosen in chosen_by_side.items():
+        if not chosen:
+            parser.error(
+                f"no recording of the {split} side has a label of {' or '.join(metrics)}: "
+                "give a table with --labels"
+            )
+    sides = {}
+    for split, chosen in chosen_by_side.items():
+        as_before = arguments.as_before and split == "train"
         features = encode(assessor, chosen, batch_seconds=arguments.batch_seconds)
         if as_before:
             labels = scores(assessor.network, arguments.group, metrics, features)

@@ -117,3 +117,20 @@ def test_inner_features_that_do_nothing_are_left_out(
     scores = [each.score(waveform, 16000) for each in (assessor, narrow)]
     for metric in assessor.metrics:
         torch.testing.assert_close(scores[1][metric], scores[0][metric], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("options", [(), ("--as-before",)])
+def test_without_a_label_on_a_side_nothing_is_encoded(
+    tmp_path: Path, model: Path, manifest: Path, options: tuple[str, ...]
+) -> None:
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        if line["meta"]["split"] == "validation":
+            line["metrics"] = {"mos_overall": 3.0}
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = run_script(
+        "default/refit_group.py", model, manifest, GROUP, "--output", tmp_path / "refit", *options
+    )
+    assert done.returncode == 2
+    assert "no recording of the validation side has a label of" in done.stderr
+    assert "features" not in done.stderr

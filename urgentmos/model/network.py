@@ -336,7 +336,7 @@ def _check_native_scores(config: ModelConfig, encoders: Sequence[Encoder]) -> No
         if not metrics:
             raise ConfigError(
                 f"model.native_score.encoder: {who} gives no score of its own; distill_mos does, "
-                "and spectral_transformer with a peak_head"
+                "and spectral_transformer with a peak_head or a frame_head"
             )
         for metric in followed.difference(metrics):
             raise ConfigError(

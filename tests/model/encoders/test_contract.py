@@ -69,12 +69,13 @@ CASES = {
         samples=OWN_SAMPLES,
         step=1e-9,
     ),
-    "spectral_transformer with a head": Case(
+    "spectral_transformer with heads": Case(
         "spectral_transformer",
         {
             **tiny.SPECTRAL_TRANSFORMER,
             "window_frames": 7,
             "peak_head": {"metrics": ["dnsmos_sig"], "channels": [4, 4]},
+            "frame_head": {"metrics": ["lsd"], "channels": [4, 4], "frame_dim": 6},
         },
         samples=OWN_SAMPLES,
         step=1e-9,

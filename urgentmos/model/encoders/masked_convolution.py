@@ -142,6 +142,13 @@ def masked_convolutions(
     return layers
 
 
+def remaining_bins(bins: int, frequency_strides: Sequence[int]) -> int:
+    """Count the frequency bins that convolutions one after the other leave."""
+    for stride in frequency_strides:
+        bins = -(-bins // stride)
+    return bins
+
+
 class MaskedConv2dStack(nn.Module):
     """Strided 2-D convolutions, then all channels and bins of a remaining frame in one vector.
 
@@ -178,11 +185,8 @@ class MaskedConv2dStack(nn.Module):
             time_strides=time_strides,
             frequency_strides=frequency_strides,
         )
-        bins = in_bins
-        for frequency_stride in frequency_strides:
-            bins = -(-bins // frequency_stride)
         self.time_stride = math.prod(time_strides)
-        self.out_features = channels[-1] * bins
+        self.out_features = channels[-1] * remaining_bins(in_bins, frequency_strides)
 
     def forward(
         self, features: Float[Tensor, "batch channels frames bins"], lengths: Int[Tensor, " batch"]

@@ -7,20 +7,16 @@ anywhere, the mean over frames of the other heads barely shows.
 
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor, inf, nn
+from torch import Tensor
 
-from urgentmos.masks import lengths_to_mask, masked_mean
-from urgentmos.metrics import get_metric, resolve_metrics
+from urgentmos.metrics import resolve_metrics
 from urgentmos.model.encoders.masked_convolution import (
     FrequencyMap,
     check_convolutions,
     masked_convolutions,
 )
-from urgentmos.model.heads import MetricHead
-
-_DROPOUT = 0.3
+from urgentmos.model.encoders.own_head import OwnHead
 
 
 @dataclass
@@ -57,8 +53,8 @@ class PeakHeadConfig:
             raise ValueError(f"dim: expected at least 1, got {self.dim}")
 
 
-class PeakHead(nn.Module):
-    """Scores of recordings from the largest and the mean outputs of convolutions.
+class PeakHead(OwnHead):
+    """Scores of recordings from the largest outputs of convolutions.
 
     Attributes:
         after: It hears what so many of the encoder's convolutions give.
@@ -66,7 +62,7 @@ class PeakHead(nn.Module):
 
     def __init__(self, in_channels: int, config: PeakHeadConfig) -> None:
         """Make the head, for a map of so many channels."""
-        super().__init__()
+        super().__init__(config.channels[-1], metrics=config.metrics, dim=config.dim)
         self.after = config.after
         self.convolutions = masked_convolutions(
             in_channels,
@@ -74,28 +70,8 @@ class PeakHead(nn.Module):
             time_strides=config.time_strides,
             frequency_strides=config.frequency_strides,
         )
-        self.hidden = nn.Linear(2 * config.channels[-1], config.dim)
-        self.dropout = nn.Dropout(_DROPOUT)
-        self.heads = nn.ModuleDict()
-        for name in config.metrics:
-            metric = get_metric(name)
-            self.heads[name] = MetricHead(config.dim, low=metric.low, high=metric.high)
 
-    def forward(self, heard: FrequencyMap) -> dict[str, Float[Tensor, " batch"]]:
-        """Score each recording, in the unit of each metric."""
-        return self.judge(*self.peaks(heard))
-
-    def judge(
-        self, peaks: Float[Tensor, "batch frames channels"], lengths: Int[Tensor, " batch"]
-    ) -> dict[str, Float[Tensor, " batch"]]:
-        """Score each recording by what `peaks` gave of it."""
-        mask = lengths_to_mask(lengths, peaks.shape[1])
-        largest = peaks.masked_fill(~mask[..., None], -inf).amax(dim=1)
-        pooled = torch.cat((largest, masked_mean(peaks, mask)), dim=1)
-        hidden = self.dropout(self.hidden(pooled).relu())
-        return {name: head(hidden) for name, head in self.heads.items()}
-
-    def peaks(
+    def frames(
         self, heard: FrequencyMap
     ) -> tuple[Float[Tensor, "batch frames channels"], Int[Tensor, " batch"]]:
         """Give the largest output of each channel over frequency, and the valid frames."""

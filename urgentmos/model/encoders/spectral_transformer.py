@@ -16,8 +16,14 @@ from torch import Tensor, nn
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.chunking import cut, join, mean_over_chunks
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
+from urgentmos.model.encoders.frame_head import FrameHead, FrameHeadConfig
 from urgentmos.model.encoders.framing import Spectrum, average_frames, log_power, num_frames
-from urgentmos.model.encoders.masked_convolution import FrequencyMap, MaskedConv2dStack, as_vectors
+from urgentmos.model.encoders.masked_convolution import (
+    FrequencyMap,
+    MaskedConv2dStack,
+    as_vectors,
+    remaining_bins,
+)
 from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
 from urgentmos.model.transformer_layer import TransformerLayer
 from urgentmos.rates import SAMPLE_RATE
@@ -48,7 +54,8 @@ class SpectralTransformerConfig:
         window_frames: Frames that attend to each other: longer recordings are heard in pieces.
         averaged_frames: Consecutive frames averaged into one in what is given, at most
             ``window_frames``.
-        peak_head: A head of its own on one of the convolutions, or null.
+        peak_head: A head of its own on one of the convolutions that judges by peaks, or null.
+        frame_head: One that judges frame by frame, of other metrics, or null.
     """
 
     dim: int = 200
@@ -61,6 +68,7 @@ class SpectralTransformerConfig:
     window_frames: int = 136
     averaged_frames: int = 1
     peak_head: PeakHeadConfig | None = None
+    frame_head: FrameHeadConfig | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -74,11 +82,19 @@ class SpectralTransformerConfig:
             )
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
-        if self.peak_head is not None and not 1 <= self.peak_head.after <= len(self.channels):
-            raise ValueError(
-                f"peak_head.after: expected 1 to {len(self.channels)}, the convolutions, got "
-                f"{self.peak_head.after}"
-            )
+        predicted: set[str] = set()
+        for name in ("peak_head", "frame_head"):
+            own: PeakHeadConfig | FrameHeadConfig | None = getattr(self, name)
+            if own is None:
+                continue
+            if not 1 <= own.after <= len(self.channels):
+                raise ValueError(
+                    f"{name}.after: expected 1 to {len(self.channels)}, the convolutions, got "
+                    f"{own.after}"
+                )
+            if twice := predicted.intersection(own.metrics):
+                raise ValueError(f"{name}.metrics: peak_head predicts {min(twice)} already")
+            predicted.update(own.metrics)
 
 
 class SpectralTransformerEncoder(Encoder):
@@ -101,6 +117,7 @@ class SpectralTransformerEncoder(Encoder):
         window_frames: int,
         averaged_frames: int,
         peak_head: PeakHead | None = None,
+        frame_head: FrameHead | None = None,
     ) -> None:
         """Compose the parts."""
         super().__init__()
@@ -112,7 +129,8 @@ class SpectralTransformerEncoder(Encoder):
         self.register_buffer("positions", positions, persistent=False)
         self.layers = nn.ModuleList(layers)
         self.peak_head = peak_head
-        self.native_metrics = () if peak_head is None else tuple(peak_head.heads)
+        self.frame_head = frame_head
+        self.native_metrics = tuple(name for head in self._own_heads() for name in head.heads)
         self.dim = dim
         self.num_layers = len(layers) + 1
         self.averaged_frames = averaged_frames
@@ -140,12 +158,13 @@ class SpectralTransformerEncoder(Encoder):
     ) -> tuple[Float[Tensor, "pieces layers frames dim"], dict[str, Float[Tensor, " pieces"]]]:
         """Give what the first layer sees, and what every layer gives, of up to one window each.
 
-        And what the encoder's own head says of each.
+        And what the encoder's own heads say of each.
         """
         scores: dict[str, Tensor] = {}
         for number, convolved in enumerate(self.maps(waveform, lengths), start=1):
-            if self.peak_head is not None and number == self.peak_head.after:
-                scores = self.peak_head(convolved)
+            for head in self._own_heads():
+                if number == head.after:
+                    scores.update(head(convolved))
         features, frame_lengths = as_vectors(convolved.features), convolved.lengths
         frames = features.shape[1]
         mask = lengths_to_mask(frame_lengths, frames)
@@ -154,6 +173,9 @@ class SpectralTransformerEncoder(Encoder):
         for layer in self.layers:
             states.append(layer(states[-1], src_key_padding_mask=padding))
         return torch.stack(states, dim=1), scores
+
+    def _own_heads(self) -> list[PeakHead | FrameHead]:
+        return [head for head in (self.peak_head, self.frame_head) if head is not None]
 
     def maps(
         self, waveform: Float[Tensor, "pieces samples"], lengths: Int[Tensor, " pieces"]
@@ -199,8 +221,8 @@ def compress_with_magnitude(
 
 def build_spectral_transformer(config: SpectralTransformerConfig) -> SpectralTransformerEncoder:
     """Make the encoder from its options."""
-    own = config.peak_head
     spectrum = Spectrum(window_samples=_WINDOW_SAMPLES, hop_samples=_HOP_SAMPLES)
+    peak, frame = config.peak_head, config.frame_head
     return SpectralTransformerEncoder(
         spectrum=spectrum,
         convolutions=MaskedConv2dStack(
@@ -219,5 +241,12 @@ def build_spectral_transformer(config: SpectralTransformerConfig) -> SpectralTra
         dim=config.dim,
         window_frames=config.window_frames,
         averaged_frames=config.averaged_frames,
-        peak_head=None if own is None else PeakHead(config.channels[own.after - 1], own),
+        peak_head=None if peak is None else PeakHead(config.channels[peak.after - 1], peak),
+        frame_head=None
+        if frame is None
+        else FrameHead(
+            config.channels[frame.after - 1],
+            remaining_bins(spectrum.num_bins, config.frequency_strides[: frame.after]),
+            frame,
+        ),
     )

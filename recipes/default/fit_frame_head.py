@@ -1,0 +1,131 @@
+"""Give the copy of Distill-MOS's trunk a head that judges frame by frame, and leave all else.
+
+``python recipes/default/fit_frame_head.py MODEL MANIFEST... [--labels TABLE...] --cache FOLDER
+--output FOLDER``. What the head says of metrics that compare with a clean reference counts beside
+the model's other heads for them, by the shares of ``SHARES``; every other score stays the same to
+the bit. It learns from labels, and from how far each 80 ms of a recording are from its reference
+(`reference_distances`), which needs none. Recordings without a reference are left out.
+
+What the frozen convolutions give, and those distances, are computed once for each recording, into
+the folder of ``--cache`` (0.4 MB each); a killed run goes on. Training itself is not resumed: it
+takes minutes.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from own_heads import (
+    LONGEST_SAMPLES,
+    SMALLEST,
+    Heard,
+    Scaling,
+    hear,
+    store,
+    stored_files,
+    train,
+    training_side,
+    with_own_head,
+)
+from reference_distances import reference_distances
+from torch import Tensor
+
+from urgentmos.data.dataset import label_matrix
+from urgentmos.data.manifest import Recording
+from urgentmos.data.references import list_references
+from urgentmos.data.waveforms import DecodedWaveforms
+from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model, save_model
+from urgentmos.model.encoders.frame_head import FrameHeadConfig
+from urgentmos.model.encoders.spectral_transformer import SpectralTransformerEncoder
+
+SHARES = {"pesq": 0.3, "lsd": 0.5, "sdr": 0.5, "estoi": 0.3, "mcd": 0.5}
+WEIGHT = 1.5  # of the distances beside the labels
+FEWEST = 2  # labels of a metric, for a spread
+FURTHEST = 5.0  # in spreads: a few frames of digital silence would count for all others
+
+
+def listen(
+    assessor: Assessor,
+    encoder: SpectralTransformerEncoder,
+    recordings: Sequence[Recording],
+    files: Sequence[Path],
+    *,
+    after: int,
+) -> None:
+    """Store the map that the head hears of each recording, and its distances."""
+    references, places = list_references(recordings)
+    waveforms, clean = DecodedWaveforms(recordings), DecodedWaveforms(references)
+    for number, _, frequency_map in hear(assessor, encoder, recordings, files, after=after):
+        pair = waveforms.read(number), clean.read(int(places[number]))
+        distances = reference_distances(
+            *(torch.from_numpy(each)[:LONGEST_SAMPLES] for each in pair)
+        )
+        store(files[number], frequency_map, distances)
+
+
+def standardised(distances: Tensor) -> Scaling:
+    """Scale distances to mean 0 and spread 1."""
+    return Scaling(distances.mean(dim=0), distances.std(dim=0) + SMALLEST, FURTHEST)
+
+
+def main() -> None:
+    """Hear, train and save."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="name, folder or Hub id")
+    parser.add_argument("manifests", type=Path, nargs="+", help="recordings with references")
+    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables beside them")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    assessor = load_model(arguments.model)
+    copy = assessor.network.encoders[arguments.encoder]
+    if not isinstance(copy, SpectralTransformerEncoder):
+        parser.error(f"--encoder: encoder {arguments.encoder} is no spectral_transformer")
+    chosen = [
+        each
+        for each in training_side(arguments.manifests, arguments.labels)
+        if each.meta.get("reference_path") is not None
+    ]
+    labels = torch.from_numpy(label_matrix(chosen, list(SHARES)))
+    known = ~labels.isnan()
+    taught = known.sum(dim=0) >= FEWEST
+    shares = {each: SHARES[each] for each, enough in zip(SHARES, taught, strict=True) if enough}
+    if not shares:
+        parser.error(f"no recording with a reference has a label of {', '.join(SHARES)}")
+    config = FrameHeadConfig(list(shares))
+    labelled = int(known.any(dim=1).sum())
+    print(
+        f"{len(chosen)} recordings with a reference, {labelled} with labels: {', '.join(shares)}",
+        flush=True,
+    )
+    files = stored_files(chosen, arguments.cache)
+    listen(assessor, copy, chosen, files, after=config.after)
+    network, model_config = with_own_head(
+        assessor, arguments.encoder, option="frame_head", head=config, shares=shares
+    )
+    train(
+        network.encoders[arguments.encoder].frame_head,
+        Heard(files, labels[:, taught]),
+        config.metrics,
+        scaling=standardised,
+        weight=WEIGHT,
+        epochs=arguments.epochs,
+        lr=arguments.lr,
+        seed=arguments.seed,
+    )
+    learned = {"metrics": config.metrics, "recordings": len(chosen), "labels": labelled}
+    card = {**assessor.card, "frame_head": learned}
+    save_model(arguments.output, network, model_config, card, half=True)
+
+
+if __name__ == "__main__":
+    main()
