@@ -1,5 +1,6 @@
 """The score of an encoder's own head beside the heads."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -26,7 +27,9 @@ class Speaking(Encoder):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> EncoderOutput:
+    def forward(
+        self, waveform: Tensor, lengths: Tensor, *, native: Collection[str] | None = None
+    ) -> EncoderOutput:
         """Encode, and say the same as always."""
         output: EncoderOutput = self.encoder(waveform, lengths)
         return output._replace(native_scores={"mos": SAYS})
@@ -114,6 +117,34 @@ def test_an_encoder_s_own_head_is_trained_with_the_model(tiny_config, batch) -> 
     network = build_assessor(config).train()
     torch.stack([*network(*batch).scores.values()]).sum().backward()
     assert not [name for name, weight in network.named_parameters() if weight.grad is None]
+
+
+def test_heads_of_which_nothing_is_wanted_are_not_run(tiny_config, batch) -> None:
+    """Nor does what they would have cost a comparison change what is wanted."""
+    options = {
+        "peak_head": {"metrics": ["pesq"], "channels": [4, 4]},
+        "frame_head": {"metrics": ["mos"], "channels": [4, 4], "frame_dim": 6},
+    }
+    speaking = EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, **options})
+    native_score = NativeScoreConfig(encoder=0, shares={"pesq": 0.5, "mos": 0.5})
+    config = replace(tiny_config, encoders=[speaking], native_score=native_score)
+    torch.manual_seed(0)
+    network = build_assessor(config).eval()
+    ran = []
+    for name in options:
+        head = getattr(network.encoders[0], name)
+        head.register_forward_hook(lambda *_, name=name: ran.append(name))
+    with torch.no_grad():
+        everything = network(*batch).scores
+        assert ran == list(options)
+        for metric, expected in {"mos": ["frame_head"], "pesq": ["peak_head"], "sdr": []}.items():
+            ran.clear()
+            scores = network(*batch, metrics=[metric]).scores
+            assert ran == expected
+            assert torch.equal(scores[metric], everything[metric])
+        ran.clear()
+        network.preference_frames(*batch)
+        assert ran == []
 
 
 def test_scores_that_the_encoder_has_not_are_refused(tiny_config) -> None:

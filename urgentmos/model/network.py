@@ -116,9 +116,11 @@ class AssessorNetwork(nn.Module):
             UnknownMetricError: The model does not predict one of the metrics.
         """
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
-        outputs = self.encode(waveform, lengths, encoded=encoded)
-        features, mask = self._fuse(outputs)
         native = self._native_score
+        followed = {} if native is None else native.followed
+        asked = {followed[name] for name in wanted if name in followed}
+        outputs = self.encode(waveform, lengths, encoded=encoded, native=asked)
+        features, mask = self._fuse(outputs)
         given = {} if native is None else self._native_scores(native, outputs)
         scores: dict[str, Tensor] = {}
         group_frames: dict[str, Tensor] = {}
@@ -152,19 +154,33 @@ class AssessorNetwork(nn.Module):
         lengths: Int[Tensor, " batch"],
         *,
         encoded: Mapping[int, EncoderOutput] = MappingProxyType({}),
+        native: Collection[str] = (),
     ) -> list[EncoderOutput]:
-        """Give what every encoder makes of recordings, or made of them before."""
+        """Give what every encoder makes of recordings, or made of them before.
+
+        Args:
+            waveform: 16 kHz.
+            lengths: Samples of each recording.
+            encoded: What some encoders, by number, gave for these recordings.
+            native: Metrics of which scores by the encoders' own heads are wanted.
+        """
         check_lengths(lengths, waveform.shape[1])
         waveform, lengths = self.prepare(waveform, lengths)
         return [
-            encoded[index] if index in encoded else self._run(encoder, waveform, lengths)
+            encoded[index]
+            if index in encoded
+            else self._run(cast(Encoder, encoder), waveform, lengths, native=native)
             for index, encoder in enumerate(self.encoders)
         ]
 
-    def _run(self, encoder: nn.Module, waveform: Tensor, lengths: Tensor) -> EncoderOutput:
-        output: EncoderOutput = encoder(waveform, lengths)
+    def _run(
+        self, encoder: Encoder, waveform: Tensor, lengths: Tensor, *, native: Collection[str]
+    ) -> EncoderOutput:
+        own = {"native": native} if encoder.native_metrics else {}
+        output: EncoderOutput = encoder(waveform, lengths, **own)
         if self._augmented and not self.training:
-            output = mean_output(output, encoder(inaudible_twin(waveform, lengths), lengths))
+            twin = inaudible_twin(waveform, lengths)
+            output = mean_output(output, encoder(twin, lengths, **own))
         return output
 
     def _fuse(

@@ -5,6 +5,7 @@ Distilled from a predictor on XLS-R, 4.1 M parameters, by Stahl and Gamper 2025
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +139,11 @@ class DistillMosEncoder(PretrainedEncoder):
         self.frame_rate = SAMPLE_RATE / (_COLUMN_SAMPLES * config.averaged_frames)
 
     def forward(
-        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        native: Collection[str] | None = None,
     ) -> EncoderOutput:
         """Encode recordings; ``ceil(samples / 320)`` frames before they are averaged."""
         frame_lengths = num_frames(lengths, _COLUMN_SAMPLES)
@@ -157,9 +162,11 @@ class DistillMosEncoder(PretrainedEncoder):
             frame_lengths,
             chunk_frames=_COLUMNS,
         )
-        # As the package does (of more windows).
-        native = mean_over_chunks(self.head(states[-1]), chunks)
-        output = EncoderOutput(hidden_states, frame_lengths, {"distill_mos": native})
+        scores = {}
+        if native is None or "distill_mos" in native:
+            # As the package does (of more windows).
+            scores["distill_mos"] = mean_over_chunks(self.head(states[-1]), chunks)
+        output = EncoderOutput(hidden_states, frame_lengths, scores)
         return average_frames(output, self.averaged_frames)
 
 

@@ -34,7 +34,9 @@ class Encoder(nn.Module):
         num_layers: Number of hidden states given.
         frame_rate: Frames per second.
         min_samples: Shortest recording that can be encoded.
-        native_metrics: Metrics that the encoder's own head predicts; none where it has no head.
+        native_metrics: Metrics that the encoder's own heads predict; none where it has no head. An
+            encoder with such metrics takes ``native`` beside the waveform: those that are wanted,
+            all when None. Heads without any of them are not run.
         learns_native_scores: Whether that head is trained with the model.
         differentiable: Whether gradient reaches the waveform.
         gradient_note: Why it does not, or empty.

@@ -6,7 +6,7 @@ Transformer. Made to be taught by that trunk (``recipes/default/distill.py``); t
 takes a thirtieth of its operations.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -137,7 +137,11 @@ class SpectralTransformerEncoder(Encoder):
         self.frame_rate = SAMPLE_RATE / (self._frame_samples * averaged_frames)
 
     def forward(
-        self, waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+        self,
+        waveform: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        native: Collection[str] | None = None,
     ) -> EncoderOutput:
         """Encode recordings; ``ceil`` of samples by hop and strides, before frames are averaged."""
         frame_lengths = num_frames(lengths, self._frame_samples)
@@ -148,21 +152,27 @@ class SpectralTransformerEncoder(Encoder):
             chunk_samples=window_frames * self._frame_samples,
             frame_samples=self._frame_samples,
         )
-        states, scores = self._encode_pieces(pieces.waveform, pieces.lengths)
+        states, scores = self._encode_pieces(
+            pieces.waveform, pieces.lengths, own_heads=self._own_heads(native)
+        )
         hidden = join(states, pieces, frame_lengths, chunk_frames=window_frames)
-        native = {name: mean_over_chunks(score, pieces) for name, score in scores.items()}
-        return average_frames(EncoderOutput(hidden, frame_lengths, native), self.averaged_frames)
+        means = {name: mean_over_chunks(score, pieces) for name, score in scores.items()}
+        return average_frames(EncoderOutput(hidden, frame_lengths, means), self.averaged_frames)
 
     def _encode_pieces(
-        self, waveform: Float[Tensor, "pieces samples"], lengths: Int[Tensor, " pieces"]
+        self,
+        waveform: Float[Tensor, "pieces samples"],
+        lengths: Int[Tensor, " pieces"],
+        *,
+        own_heads: Collection[PeakHead | FrameHead],
     ) -> tuple[Float[Tensor, "pieces layers frames dim"], dict[str, Float[Tensor, " pieces"]]]:
         """Give what the first layer sees, and what every layer gives, of up to one window each.
 
-        And what the encoder's own heads say of each.
+        And what heads of the encoder's own say of each.
         """
         scores: dict[str, Tensor] = {}
         for number, convolved in enumerate(self.maps(waveform, lengths), start=1):
-            for head in self._own_heads():
+            for head in own_heads:
                 if number == head.after:
                     scores.update(head(convolved))
         features, frame_lengths = as_vectors(convolved.features), convolved.lengths
@@ -174,8 +184,12 @@ class SpectralTransformerEncoder(Encoder):
             states.append(layer(states[-1], src_key_padding_mask=padding))
         return torch.stack(states, dim=1), scores
 
-    def _own_heads(self) -> list[PeakHead | FrameHead]:
-        return [head for head in (self.peak_head, self.frame_head) if head is not None]
+    def _own_heads(self, metrics: Collection[str] | None = None) -> list[PeakHead | FrameHead]:
+        """List the heads that predict any of some metrics, or all of them."""
+        heads = [head for head in (self.peak_head, self.frame_head) if head is not None]
+        return [
+            head for head in heads if metrics is None or any(name in head.heads for name in metrics)
+        ]
 
     def maps(
         self, waveform: Float[Tensor, "pieces samples"], lengths: Int[Tensor, " pieces"]
