@@ -40,7 +40,7 @@ from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.encoders.frame_head import FrameHeadConfig
 from urgentmos.model.encoders.spectral_transformer import SpectralTransformerEncoder
 
-SHARES = {"pesq": 0.3, "lsd": 0.5, "sdr": 0.5, "estoi": 0.3, "mcd": 0.5}
+SHARES = {"pesq": 0.3, "lsd": 0.7, "sdr": 0.6, "estoi": 0.4, "mcd": 0.7}
 WEIGHT = 1.5  # of the distances beside the labels
 FEWEST = 2  # labels of a metric, for a spread
 FURTHEST = 5.0  # in spreads: a few frames of digital silence would count for all others
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
