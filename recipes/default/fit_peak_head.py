@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from batch_labels import BatchDnsmos
 from own_heads import (
-    FRAMES,
+    NUMBERS,
     Heard,
     Scaling,
     hear,
@@ -73,7 +73,7 @@ def judge(dnsmos: BatchDnsmos, files: Sequence[Path]) -> Tensor:
     largest = []
     for path in files:
         with np.load(path) as stored:
-            largest.append(torch.from_numpy(stored[FRAMES]).amax(dim=0, keepdim=True))
+            largest.append(torch.from_numpy(stored[NUMBERS]).amax(dim=0, keepdim=True))
     return in_columns(dnsmos.judge(torch.stack(largest).float()), LABELS)
 
 

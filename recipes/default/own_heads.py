@@ -36,8 +36,8 @@ from urgentmos.whole_file import whole_file
 
 BATCH, CLIP, WEIGHT_DECAY = 32, 1.0, 0.05
 SMALLEST = 1e-3  # spread of a number that frames are to foretell
-MAP, FRAMES = "map", "peaks"  # in a stored file
-OwnHead = PeakHead | FrameHead
+MAP, NUMBERS = "map", "numbers"  # in a stored file
+Head = PeakHead | FrameHead
 LONGEST_SAMPLES = 6 * SAMPLE_RATE
 
 
@@ -69,7 +69,7 @@ class Heard(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Read one."""
         with np.load(self._files[index]) as stored:
-            frequency_map, numbers = (torch.from_numpy(stored[name]) for name in (MAP, FRAMES))
+            frequency_map, numbers = (torch.from_numpy(stored[name]) for name in (MAP, NUMBERS))
         return frequency_map, numbers, self.labels[index]
 
 
@@ -117,7 +117,7 @@ def hear(
 def store(path: Path, frequency_map: Tensor, numbers: Tensor) -> None:
     """Store what `Heard` reads, in 16 bits."""
     with whole_file(path, suffix=".unfinished.npz") as unfinished:
-        arrays = {MAP: frequency_map, FRAMES: numbers}
+        arrays = {MAP: frequency_map, NUMBERS: numbers}
         np.savez(
             unfinished,
             **{name: each.to(torch.float16).numpy() for name, each in arrays.items()},
@@ -168,7 +168,7 @@ class Shift(nn.Module):
         return self.spread * numbers + self.centre
 
 
-def normalise(head: OwnHead, scale: Tensor, labels: Tensor, metrics: Sequence[str]) -> None:
+def normalise(head: Head, scale: Tensor, labels: Tensor, metrics: Sequence[str]) -> None:
     """Put what training is faster with into a head.
 
     Scaled inputs and batch norms into the convolutions; the labels' mean and spread behind the
@@ -198,7 +198,7 @@ def _before_constraint(head: MetricHead, labels: Tensor) -> tuple[float, float]:
     return spread, mean
 
 
-def fold(head: OwnHead) -> None:
+def fold(head: Head) -> None:
     """Make of `normalise`, after training, weights and biases."""
     for convolution in head.convolutions:
         *before, conv, norm = convolution.conv
@@ -213,7 +213,7 @@ def fold(head: OwnHead) -> None:
 
 
 def train(
-    head: OwnHead,
+    head: Head,
     heard: Heard,
     metrics: Sequence[str],
     *,
@@ -294,11 +294,16 @@ def with_own_head(
         option: Its option that has the head.
         head: Options of the head.
         shares: Of the head in the scores, beside those that count already.
+
+    Raises:
+        SystemExit: The own head of another encoder counts already.
     """
     encoders = list(assessor.config.encoders)
     options = {**encoders[encoder].options, option: asdict(head)}
     encoders[encoder] = replace(encoders[encoder], options=options)
     before = assessor.config.native_score
+    if before is not None and (before.encoder != encoder or before.metric is not None):
+        raise SystemExit(f"the own head of encoder {before.encoder} counts in the model's scores")
     counted = {} if before is None else dict(before.shares)
     config = replace(
         assessor.config,
