@@ -98,7 +98,7 @@ def drop_edge_silence(
     last = lengths.long()[:, None] - 1
     if bool(_is_sound(waveform.gather(1, torch.cat([torch.zeros_like(last), last], dim=1))).all()):
         return waveform, lengths
-    first, end = _sounding_bounds(waveform, lengths.long())
+    first, end = sounding_bounds(waveform, lengths.long())
     kept = [
         recording[start:stop]
         for recording, start, stop in zip(waveform, first.tolist(), end.tolist(), strict=True)
@@ -106,11 +106,12 @@ def drop_edge_silence(
     return pad_sequence(kept, batch_first=True), end - first
 
 
-def _sounding_bounds(
+def sounding_bounds(
     waveform: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
 ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-    # The first sound and the sample after the last. From either edge, block by block: of an hour,
-    # what is made on the way would take several times the memory of the samples.
+    """Find the first sound of each recording and the sample after the last; all of a silent one."""
+    # From either edge, block by block: of an hour, what is made on the way would take several times
+    # the memory of the samples.
     num_samples = waveform.shape[1]
     starts = range(0, num_samples, _SEARCHED_AT_ONCE)
     first = torch.full_like(lengths, num_samples)

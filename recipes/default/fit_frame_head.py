@@ -11,7 +11,6 @@ the folder of ``--cache`` (0.4 MB each); a killed run goes on. Training itself i
 takes minutes.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,12 +20,13 @@ from own_heads import (
     SMALLEST,
     Heard,
     Scaling,
+    fit,
     hear,
+    load_copy,
+    options,
     store,
     stored_files,
-    train,
     training_side,
-    with_own_head,
 )
 from reference_distances import reference_distances
 from torch import Tensor
@@ -36,7 +36,6 @@ from urgentmos.data.manifest import Recording
 from urgentmos.data.references import list_references
 from urgentmos.data.waveforms import DecodedWaveforms
 from urgentmos.model.assessor import Assessor
-from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.encoders.frame_head import FrameHeadConfig
 from urgentmos.model.encoders.spectral_transformer import SpectralTransformerEncoder
 
@@ -72,24 +71,10 @@ def standardised(distances: Tensor) -> Scaling:
 
 def main() -> None:
     """Hear, train and save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="name, folder or Hub id")
-    parser.add_argument("manifests", type=Path, nargs="+", help="recordings with references")
-    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables beside them")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = options(__doc__, recordings="recordings with references", epochs=4)
     arguments = parser.parse_args()
 
-    assessor = load_model(arguments.model)
-    copy = assessor.network.encoders[arguments.encoder]
-    if not isinstance(copy, SpectralTransformerEncoder):
-        parser.error(f"--encoder: encoder {arguments.encoder} is no spectral_transformer")
+    assessor, copy = load_copy(parser, arguments)
     chosen = [
         each
         for each in training_side(arguments.manifests, arguments.labels)
@@ -109,22 +94,17 @@ def main() -> None:
     )
     files = stored_files(chosen, arguments.cache)
     listen(assessor, copy, chosen, files, after=config.after)
-    network, model_config = with_own_head(
-        assessor, arguments.encoder, option="frame_head", head=config, shares=shares
-    )
-    train(
-        network.encoders[arguments.encoder].frame_head,
-        Heard(files, labels[:, taught]),
-        config.metrics,
+    fit(
+        assessor,
+        arguments,
+        option="frame_head",
+        head=config,
+        shares=shares,
+        heard=Heard(files, labels[:, taught]),
+        labelled=labelled,
         scaling=standardised,
         weight=WEIGHT,
-        epochs=arguments.epochs,
-        lr=arguments.lr,
-        seed=arguments.seed,
     )
-    learned = {"metrics": config.metrics, "recordings": len(chosen), "labels": labelled}
-    card = {**assessor.card, "frame_head": learned}
-    save_model(arguments.output, network, model_config, card, half=True)
 
 
 if __name__ == "__main__":

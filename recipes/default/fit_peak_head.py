@@ -12,7 +12,6 @@ folder of ``--cache`` (0.4 MB each); a killed run goes on. Training itself is no
 minutes.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,22 +20,23 @@ import torch
 from batch_labels import BatchDnsmos
 from own_heads import (
     NUMBERS,
+    SMALLEST,
     Heard,
     Scaling,
+    fit,
     hear,
     in_columns,
+    load_copy,
+    options,
     store,
     stored_files,
-    train,
     training_side,
-    with_own_head,
 )
 from torch import Tensor, inf
 
 from urgentmos.data.dataset import label_matrix
 from urgentmos.data.manifest import Recording
 from urgentmos.model.assessor import Assessor
-from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.encoders.peak_head import PeakHeadConfig
 from urgentmos.model.encoders.spectral_transformer import SpectralTransformerEncoder
 
@@ -64,7 +64,7 @@ def listen(
 
 def by_spread(peaks: Tensor) -> Scaling:
     """Scale peaks to one spread, and leave 0 what it is."""
-    spread = peaks.std(dim=0) + 1e-3
+    spread = peaks.std(dim=0) + SMALLEST
     return Scaling(torch.zeros_like(spread), spread, inf)
 
 
@@ -90,25 +90,11 @@ def complete(labels: Tensor, judged: Tensor) -> Tensor:
 
 def main() -> None:
     """Hear, train and save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="name, folder or Hub id")
-    parser.add_argument("manifests", type=Path, nargs="+", help="recordings, some with labels")
-    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables beside them")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
+    parser = options(__doc__, recordings="recordings, some with labels", epochs=8)
     parser.add_argument("--share", type=float, default=0.5, help="of the head in the scores")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    assessor = load_model(arguments.model)
-    copy = assessor.network.encoders[arguments.encoder]
-    if not isinstance(copy, SpectralTransformerEncoder):
-        parser.error(f"--encoder: encoder {arguments.encoder} is no spectral_transformer")
+    assessor, copy = load_copy(parser, arguments)
     config = PeakHeadConfig(LABELS)
     chosen = training_side(arguments.manifests, arguments.labels)
     labels = torch.from_numpy(label_matrix(chosen, LABELS))
@@ -117,23 +103,17 @@ def main() -> None:
     dnsmos = BatchDnsmos(assessor.device)
     files = stored_files(chosen, arguments.cache)
     listen(assessor, copy, dnsmos, chosen, files, after=config.after)
-    shares = dict.fromkeys(LABELS, arguments.share)
-    network, model_config = with_own_head(
-        assessor, arguments.encoder, option="peak_head", head=config, shares=shares
-    )
-    train(
-        network.encoders[arguments.encoder].peak_head,
-        Heard(files, complete(labels, judge(dnsmos, files))),
-        LABELS,
+    fit(
+        assessor,
+        arguments,
+        option="peak_head",
+        head=config,
+        shares=dict.fromkeys(LABELS, arguments.share),
+        heard=Heard(files, complete(labels, judge(dnsmos, files))),
+        labelled=labelled,
         scaling=by_spread,
         weight=WEIGHT,
-        epochs=arguments.epochs,
-        lr=arguments.lr,
-        seed=arguments.seed,
     )
-    learned = {"metrics": LABELS, "recordings": len(chosen), "labels": labelled}
-    card = {**assessor.card, "peak_head": learned}
-    save_model(arguments.output, network, model_config, card, half=True)
 
 
 if __name__ == "__main__":

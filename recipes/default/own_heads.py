@@ -5,6 +5,7 @@ frames foretells them, and is thrown away. What the convolutions give and those 
 once for each recording.
 """
 
+import argparse
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,10 +25,10 @@ from urgentmos.data.manifest import Recording, read_manifest
 from urgentmos.data.waveforms import DecodedWaveforms
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.assessor import Assessor
+from urgentmos.model.checkpoint import load_model, save_model
 from urgentmos.model.config import ModelConfig, NativeScoreConfig
-from urgentmos.model.encoders.frame_head import FrameHead, FrameHeadConfig
 from urgentmos.model.encoders.masked_convolution import FrequencyMap
-from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
+from urgentmos.model.encoders.own_head import OwnHead, OwnHeadConfig
 from urgentmos.model.encoders.spectral_transformer import SpectralTransformerEncoder
 from urgentmos.model.heads import MetricHead
 from urgentmos.model.network import AssessorNetwork, build_assessor
@@ -37,8 +38,35 @@ from urgentmos.whole_file import whole_file
 BATCH, CLIP, WEIGHT_DECAY = 32, 1.0, 0.05
 SMALLEST = 1e-3  # spread of a number that frames are to foretell
 MAP, NUMBERS = "map", "numbers"  # in a stored file
-Head = PeakHead | FrameHead
 LONGEST_SAMPLES = 6 * SAMPLE_RATE
+
+
+def options(doc: str | None, *, recordings: str, epochs: int) -> argparse.ArgumentParser:
+    """Make the options that both scripts have; ``recordings`` says what manifests hold."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="name, folder or Hub id")
+    parser.add_argument("manifests", type=Path, nargs="+", help=recordings)
+    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables beside them")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def load_copy(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> tuple[Assessor, SpectralTransformerEncoder]:
+    """Load the model, and say which of its encoders is the copy; ends where it is none."""
+    assessor = load_model(arguments.model)
+    copy = assessor.network.encoders[arguments.encoder]
+    if not isinstance(copy, SpectralTransformerEncoder):
+        parser.error(f"--encoder: encoder {arguments.encoder} is no spectral_transformer")
+    return assessor, copy
 
 
 class Scaling(NamedTuple):
@@ -168,7 +196,7 @@ class Shift(nn.Module):
         return self.spread * numbers + self.centre
 
 
-def normalise(head: Head, scale: Tensor, labels: Tensor, metrics: Sequence[str]) -> None:
+def normalise(head: OwnHead, scale: Tensor, labels: Tensor) -> None:
     """Put what training is faster with into a head.
 
     Scaled inputs and batch norms into the convolutions; the labels' mean and spread behind the
@@ -179,8 +207,7 @@ def normalise(head: Head, scale: Tensor, labels: Tensor, metrics: Sequence[str])
         conv.reset_parameters()
         convolution.conv = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels))
     head.convolutions[0].conv.insert(0, Scale(scale))
-    for name, column in zip(metrics, labels.T, strict=True):
-        of_metric = head.heads[name]
+    for of_metric, column in zip(head.heads.values(), labels.T, strict=True):
         known = column[~column.isnan()]
         shift = Shift(*_before_constraint(of_metric, known))
         nn.init.zeros_(of_metric.linear.bias)
@@ -198,7 +225,7 @@ def _before_constraint(head: MetricHead, labels: Tensor) -> tuple[float, float]:
     return spread, mean
 
 
-def fold(head: Head) -> None:
+def fold(head: OwnHead) -> None:
     """Make of `normalise`, after training, weights and biases."""
     for convolution in head.convolutions:
         *before, conv, norm = convolution.conv
@@ -213,9 +240,8 @@ def fold(head: Head) -> None:
 
 
 def train(
-    head: Head,
+    head: OwnHead,
     heard: Heard,
-    metrics: Sequence[str],
     *,
     scaling: Callable[[Tensor], Scaling],
     weight: float,
@@ -227,8 +253,7 @@ def train(
 
     Args:
         head: What is trained, in place.
-        heard: What it learns from.
-        metrics: Those of the columns of labels.
+        heard: What it learns from; the columns of labels are the head's metrics.
         scaling: Makes the scale of numbers from some of them, (frames, numbers).
         weight: How much the numbers count beside the labels.
         epochs: Passes.
@@ -243,7 +268,7 @@ def train(
     scale = scaling(numbers[mask])
     within = lengths_to_mask(some.lengths, some.features.shape[2])
     loudness = some.features.permute(0, 2, 3, 1)[within].flatten(0, 1).std(dim=0)
-    normalise(head, 1 / (loudness + 1e-4), heard.labels, metrics)
+    normalise(head, 1 / (loudness + 1e-4), heard.labels)
     foretell = nn.Linear(head.frame_dim, numbers.shape[2])
     parts = nn.ModuleList([head, foretell])
     optimizer = torch.optim.AdamW(parts.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
@@ -256,7 +281,7 @@ def train(
         sums = torch.zeros(2)
         for maps, numbers, mask, labels in loader:
             frames, lengths = head.frames(maps)
-            scores = in_columns(head.judge(frames, lengths), metrics) / spread
+            scores = in_columns(head.judge(frames, lengths), list(head.heads)) / spread
             known = ~labels.isnan()
             expected = (labels / spread)[known]
             distances = functional.smooth_l1_loss(
@@ -283,7 +308,7 @@ def with_own_head(
     encoder: int,
     *,
     option: str,
-    head: PeakHeadConfig | FrameHeadConfig,
+    head: OwnHeadConfig,
     shares: Mapping[str, float],
 ) -> tuple[AssessorNetwork, ModelConfig]:
     """Build the model with a head of an encoder's own, and take all other weights.
@@ -313,3 +338,44 @@ def with_own_head(
     network = build_assessor(config)
     network.load_state_dict(assessor.network.state_dict(), strict=False)
     return network.eval(), config
+
+
+def fit(
+    assessor: Assessor,
+    arguments: argparse.Namespace,
+    *,
+    option: str,
+    head: OwnHeadConfig,
+    shares: Mapping[str, float],
+    heard: Heard,
+    labelled: int,
+    scaling: Callable[[Tensor], Scaling],
+    weight: float,
+) -> None:
+    """Give a model a head, train it and save the model: see `with_own_head` and `train`.
+
+    Args:
+        assessor: The model.
+        arguments: Those of `options`.
+        option: The encoder's option that has the head.
+        head: Options of the head.
+        shares: Of the head in the scores.
+        heard: What it learns from.
+        labelled: How many of these recordings have labels, for the card.
+        scaling: Makes the scale of the numbers of frames.
+        weight: How much these count beside the labels.
+    """
+    network, config = with_own_head(
+        assessor, arguments.encoder, option=option, head=head, shares=shares
+    )
+    train(
+        getattr(network.encoders[arguments.encoder], option),
+        heard,
+        scaling=scaling,
+        weight=weight,
+        epochs=arguments.epochs,
+        lr=arguments.lr,
+        seed=arguments.seed,
+    )
+    learned = {"metrics": head.metrics, "recordings": len(heard), "labels": labelled}
+    save_model(arguments.output, network, config, {**assessor.card, option: learned}, half=True)

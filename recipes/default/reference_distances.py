@@ -7,7 +7,7 @@ from torch import Tensor
 from urgentmos.labels import lsd
 from urgentmos.labels.scaling import scale_to_reference
 from urgentmos.model.encoders.log_mel import mel_filters
-from urgentmos.silence import SILENCE_LEVEL
+from urgentmos.silence import sounding_bounds
 
 BANDS, CEPSTRA = 32, 13
 STEPS = 5  # of 16 ms, in 80 ms
@@ -31,8 +31,7 @@ def reference_distances(
     samples = min(len(recording), len(reference))
     recording, reference = recording[:samples], reference[:samples]
     scaled = torch.from_numpy(scale_to_reference(recording.numpy(), reference.numpy()))
-    sounding = (recording.abs() > SILENCE_LEVEL).nonzero()[:, 0]
-    heard = slice(int(sounding[0]), int(sounding[-1]) + 1) if len(sounding) else slice(None)
+    heard = slice(*map(int, sounding_bounds(recording[None], torch.tensor([samples]))))
     scaled, clean = scaled[heard].float(), reference[heard]
     ours, theirs, apart = (_spectrum(each) for each in (scaled, clean, scaled - clean))
     log_ratio = torch.log(theirs.square() / (ours + lsd._EPSILON).square() + lsd._EPSILON)

@@ -184,7 +184,7 @@ def test_what_training_adds_is_folded_into_the_weights(shared: ModuleType, optio
         head = FrameHead(3, 10, FrameHeadConfig(metrics, **size))
     labels = torch.rand(9, len(metrics)) + 1.5
     labels[2, 1] = torch.nan
-    shared.normalise(head, torch.tensor([2.0, 0.5, 30.0]), labels, metrics)
+    shared.normalise(head, torch.tensor([2.0, 0.5, 30.0]), labels)
     for convolution in head.convolutions:
         norm = convolution.conv[-1]
         assert isinstance(norm, nn.BatchNorm2d)
@@ -209,7 +209,7 @@ def test_a_head_begins_where_labels_are(shared: ModuleType) -> None:
     head = FrameHead(3, 10, FrameHeadConfig(DISTANT, channels=[6, 5], frame_dim=8, dim=4))
     mean = torch.tensor([2.0, 3.0, -8.0, 0.7, 6.0])
     labels = mean + torch.tensor([[0.1], [-0.1], [torch.nan]])
-    shared.normalise(head, torch.ones(3), labels, DISTANT)
+    shared.normalise(head, torch.ones(3), labels)
     for metric, expected in zip(DISTANT, mean.tolist(), strict=True):
         given = head.heads[metric](torch.zeros(1, 4)).item()
         assert given == pytest.approx(expected, abs=0.06), metric

@@ -8,81 +8,49 @@ says sixty times as much of a recording as its label does.
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from urgentmos.metrics import resolve_metrics
 from urgentmos.model.encoders.masked_convolution import (
     BlockStack,
     FrequencyMap,
     as_vectors,
-    check_convolutions,
-    masked_convolutions,
     remaining_bins,
 )
-from urgentmos.model.encoders.own_head import OwnHead
+from urgentmos.model.encoders.own_head import OwnHead, OwnHeadConfig
 
 
 @dataclass
-class FrameHeadConfig:
-    """Options of the head.
+class FrameHeadConfig(OwnHeadConfig):
+    """Options of the head, beside those of every such head.
 
     Attributes:
-        metrics: Metrics that it predicts.
-        after: It hears what so many of the encoder's convolutions give.
-        channels: Output channels of each of its own.
-        time_strides: Stride in time of each.
-        frequency_strides: Stride in frequency of each.
         frame_dim: Size of what it makes of each frame.
         blocks: Residual blocks in which a frame meets its neighbours.
         kernel: Frames that meet in a block, an odd number.
-        dim: Size of the layer between the frames and the scores.
     """
 
-    metrics: list[str]
-    after: int = 2
     channels: list[int] = field(default_factory=lambda: [48, 48])
-    time_strides: list[int] = field(default_factory=lambda: [2, 1])
     frequency_strides: list[int] = field(default_factory=lambda: [2, 2])
+    dim: int = 64
     frame_dim: int = 96
     blocks: int = 2
     kernel: int = 5
-    dim: int = 64
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not self.metrics:
-            raise ValueError("metrics: the head predicts at least one metric")
-        self.metrics = resolve_metrics(self.metrics)
-        check_convolutions(
-            channels=self.channels,
-            time_strides=self.time_strides,
-            frequency_strides=self.frequency_strides,
-        )
-        for name, least in {"frame_dim": 1, "blocks": 0, "kernel": 1, "dim": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        super().__post_init__()
+        self._check_at_least(frame_dim=1, blocks=0, kernel=1)
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel: expected an odd number, got {self.kernel}")
 
 
 class FrameHead(OwnHead):
-    """Scores of recordings from frames that know their neighbours.
-
-    Attributes:
-        after: It hears what so many of the encoder's convolutions give.
-    """
+    """Scores of recordings from frames that know their neighbours."""
 
     def __init__(self, in_channels: int, in_bins: int, config: FrameHeadConfig) -> None:
         """Make the head, for a map of so many channels and frequency bins."""
-        super().__init__(config.frame_dim, metrics=config.metrics, dim=config.dim)
-        self.after = config.after
-        self.convolutions = masked_convolutions(
-            in_channels,
-            channels=config.channels,
-            time_strides=config.time_strides,
-            frequency_strides=config.frequency_strides,
-        )
+        super().__init__(in_channels, config, frame_dim=config.frame_dim)
         bins = remaining_bins(in_bins, config.frequency_strides)
         self.projection = nn.Linear(config.channels[-1] * bins, config.frame_dim)
         self.norm = nn.LayerNorm(config.frame_dim)
@@ -90,11 +58,8 @@ class FrameHead(OwnHead):
             config.frame_dim, num_blocks=config.blocks, kernel=config.kernel, expansion=1
         )
 
-    def frames(
-        self, heard: FrequencyMap
-    ) -> tuple[Float[Tensor, "batch frames frame_dim"], Int[Tensor, " batch"]]:
-        """Give what is made of each frame, and the valid frames of each recording."""
-        for convolution in self.convolutions:
-            heard = convolution(heard)
-        vectors = self.norm(self.projection(as_vectors(heard.features)))
-        return self.blocks(vectors, heard.lengths)[:, -1], heard.lengths
+    def find(self, convolved: FrequencyMap) -> Float[Tensor, "batch frames frame_dim"]:
+        """Give what is made of each frame."""
+        vectors = self.norm(self.projection(as_vectors(convolved.features)))
+        states: Tensor = self.blocks(vectors, convolved.lengths)
+        return states[:, -1]

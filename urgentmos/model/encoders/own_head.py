@@ -1,42 +1,92 @@
-"""What the heads of an encoder's own share: from what they find in frames to scores."""
+"""What the heads of an encoder's own share: convolutions before what they find, scores after it."""
 
-from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, inf, nn
 
 from urgentmos.masks import lengths_to_mask, masked_mean
-from urgentmos.metrics import get_metric
-from urgentmos.model.encoders.masked_convolution import FrequencyMap
+from urgentmos.metrics import get_metric, resolve_metrics
+from urgentmos.model.encoders.masked_convolution import (
+    FrequencyMap,
+    check_convolutions,
+    masked_convolutions,
+)
 from urgentmos.model.heads import MetricHead
 
 _DROPOUT = 0.3
+
+
+@dataclass
+class OwnHeadConfig:
+    """Options of every such head.
+
+    Attributes:
+        metrics: Metrics that it predicts.
+        after: It hears what so many of the encoder's convolutions give.
+        channels: Output channels of each of its own.
+        time_strides: Stride in time of each.
+        frequency_strides: Stride in frequency of each.
+        dim: Size of the layer between what it finds in frames and the scores.
+    """
+
+    metrics: list[str]
+    after: int = 2
+    channels: list[int] = field(default_factory=lambda: [64, 64])
+    time_strides: list[int] = field(default_factory=lambda: [2, 1])
+    frequency_strides: list[int] = field(default_factory=lambda: [2, 1])
+    dim: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.metrics:
+            raise ValueError("metrics: the head predicts at least one metric")
+        self.metrics = resolve_metrics(self.metrics)
+        check_convolutions(
+            channels=self.channels,
+            time_strides=self.time_strides,
+            frequency_strides=self.frequency_strides,
+        )
+        self._check_at_least(dim=1)
+
+    def _check_at_least(self, **least: int) -> None:
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name}: expected at least {bound}, got {getattr(self, name)}")
 
 
 class OwnHead(nn.Module):
     """Scores of recordings from the largest and the mean of what it finds in their frames.
 
     Attributes:
+        after: It hears what so many of the encoder's convolutions give.
         frame_dim: Numbers that it finds in each frame.
     """
 
-    def __init__(self, frame_dim: int, *, metrics: Collection[str], dim: int) -> None:
-        """Make what comes after the frames.
+    def __init__(self, in_channels: int, config: OwnHeadConfig, *, frame_dim: int) -> None:
+        """Make what all heads have.
 
         Args:
+            in_channels: Channels of the map that it hears.
+            config: Its options.
             frame_dim: Numbers that it finds in each frame.
-            metrics: Metrics that it predicts.
-            dim: Size of the layer between the frames and the scores.
         """
         super().__init__()
+        self.after = config.after
         self.frame_dim = frame_dim
-        self.hidden = nn.Linear(2 * frame_dim, dim)
+        self.hidden = nn.Linear(2 * frame_dim, config.dim)
         self.dropout = nn.Dropout(_DROPOUT)
         self.heads = nn.ModuleDict()
-        for name in metrics:
+        for name in config.metrics:
             metric = get_metric(name)
-            self.heads[name] = MetricHead(dim, low=metric.low, high=metric.high)
+            self.heads[name] = MetricHead(config.dim, low=metric.low, high=metric.high)
+        self.convolutions = masked_convolutions(
+            in_channels,
+            channels=config.channels,
+            time_strides=config.time_strides,
+            frequency_strides=config.frequency_strides,
+        )
 
     def forward(self, heard: FrequencyMap) -> dict[str, Float[Tensor, " batch"]]:
         """Score each recording, in the unit of each metric."""
@@ -46,6 +96,12 @@ class OwnHead(nn.Module):
         self, heard: FrequencyMap
     ) -> tuple[Float[Tensor, "batch frames frame_dim"], Int[Tensor, " batch"]]:
         """Give what is found in each frame, and the valid frames of each recording."""
+        for convolution in self.convolutions:
+            heard = convolution(heard)
+        return self.find(heard), heard.lengths
+
+    def find(self, convolved: FrequencyMap) -> Float[Tensor, "batch frames frame_dim"]:
+        """Find in each frame of what the convolutions gave what recordings are judged by."""
         raise NotImplementedError
 
     def judge(

@@ -24,6 +24,7 @@ from urgentmos.model.encoders.masked_convolution import (
     as_vectors,
     remaining_bins,
 )
+from urgentmos.model.encoders.own_head import OwnHead, OwnHeadConfig
 from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
 from urgentmos.model.transformer_layer import TransformerLayer
 from urgentmos.rates import SAMPLE_RATE
@@ -84,7 +85,7 @@ class SpectralTransformerConfig:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
         predicted: set[str] = set()
         for name in ("peak_head", "frame_head"):
-            own: PeakHeadConfig | FrameHeadConfig | None = getattr(self, name)
+            own: OwnHeadConfig | None = getattr(self, name)
             if own is None:
                 continue
             if not 1 <= own.after <= len(self.channels):
@@ -164,7 +165,7 @@ class SpectralTransformerEncoder(Encoder):
         waveform: Float[Tensor, "pieces samples"],
         lengths: Int[Tensor, " pieces"],
         *,
-        own_heads: Collection[PeakHead | FrameHead],
+        own_heads: Collection[OwnHead],
     ) -> tuple[Float[Tensor, "pieces layers frames dim"], dict[str, Float[Tensor, " pieces"]]]:
         """Give what the first layer sees, and what every layer gives, of up to one window each.
 
@@ -184,7 +185,7 @@ class SpectralTransformerEncoder(Encoder):
             states.append(layer(states[-1], src_key_padding_mask=padding))
         return torch.stack(states, dim=1), scores
 
-    def _own_heads(self, metrics: Collection[str] | None = None) -> list[PeakHead | FrameHead]:
+    def _own_heads(self, metrics: Collection[str] | None = None) -> list[OwnHead]:
         """List the heads that predict any of some metrics, or all of them."""
         heads = [head for head in (self.peak_head, self.frame_head) if head is not None]
         return [
