@@ -92,7 +92,7 @@ def main() -> None:
         f"{len(chosen)} recordings with a reference, {labelled} with labels: {', '.join(shares)}",
         flush=True,
     )
-    files = stored_files(chosen, arguments.cache)
+    files = stored_files(chosen, arguments.cache, of=f"a frame head of model {assessor.model_hash}")
     listen(assessor, copy, chosen, files, after=config.after)
     fit(
         assessor,

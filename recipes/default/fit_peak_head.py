@@ -101,7 +101,7 @@ def main() -> None:
     labelled = int((~labels.isnan().any(dim=1)).sum())
     print(f"{len(chosen)} recordings, {labelled} with labels", flush=True)
     dnsmos = BatchDnsmos(assessor.device)
-    files = stored_files(chosen, arguments.cache)
+    files = stored_files(chosen, arguments.cache, of=f"a peak head of model {assessor.model_hash}")
     listen(assessor, copy, dnsmos, chosen, files, after=config.after)
     fit(
         assessor,

@@ -38,6 +38,7 @@ from urgentmos.whole_file import whole_file
 BATCH, CLIP, WEIGHT_DECAY = 32, 1.0, 0.05
 SMALLEST = 1e-3  # spread of a number that frames are to foretell
 MAP, NUMBERS = "map", "numbers"  # in a stored file
+NOTE = "of.txt"
 LONGEST_SAMPLES = 6 * SAMPLE_RATE
 
 
@@ -111,9 +112,17 @@ def training_side(manifests: Sequence[Path], tables: Sequence[Path]) -> list[Rec
     return list(reversed(by_uid.values()))
 
 
-def stored_files(recordings: Sequence[Recording], folder: Path) -> list[Path]:
-    """Name the file of each recording; a folder is for one model, and one kind of head."""
+def stored_files(recordings: Sequence[Recording], folder: Path, *, of: str) -> list[Path]:
+    """Name the file of each recording.
+
+    Raises:
+        SystemExit: The folder has what was stored of something else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    note = folder / NOTE
+    if note.exists() and (stored := note.read_text("utf-8")) != of:
+        raise SystemExit(f"--cache: {folder} has what {stored} heard, not what {of} hears")
+    note.write_text(of, "utf-8")
     return [folder / f"{hashlib.sha256(r.uid.encode()).hexdigest()[:20]}.npz" for r in recordings]
 
 

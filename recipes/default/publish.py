@@ -151,8 +151,10 @@ def listening_results(path: Path | None) -> Any:
     return json.loads(path.read_text("utf-8"))["Summary"] if path else []
 
 
-def validation_figures(run: Path, assessor: Assessor) -> Any:
-    """Take the figures that came with the weights, else those of the run's last step."""
+def validation_figures(run: Path, assessor: Assessor, measured: Path | None) -> Any:
+    """Take measured figures, else those that came with the weights, else of the last step."""
+    if measured is not None:
+        return json.loads(measured.read_text("utf-8"))
     history = (run / "history.jsonl").read_text("utf-8").splitlines()
     return assessor.card.get("validation") or json.loads(history[-1])
 
@@ -168,6 +170,7 @@ def main() -> None:
     )
     parser.add_argument("--hardware", default="2 CPU cores")
     parser.add_argument("--listening", type=Path, help="results.json of recipes/listening/run")
+    parser.add_argument("--validation", type=Path, help="what validate.py --output wrote")
     parser.add_argument("--weights", default="final", help="folder in the run folder")
     parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
     arguments = parser.parse_args()
@@ -195,8 +198,8 @@ def main() -> None:
         ),
         "learned_besides": learned_besides(run, assessor.card),
         "not_learned": NOT_LEARNED,
-        "validation": validation_figures(arguments.run, assessor),
-        **what_was_validated(run, assessor),
+        "validation": validation_figures(arguments.run, assessor, arguments.validation),
+        **({} if arguments.validation else what_was_validated(run, assessor)),
         "listening": listening_results(arguments.listening),
         "attributions": attributions(arguments.audio, run),
     }

@@ -8,9 +8,11 @@ new recordings of speakers that it knows); with ``--leave-out``, without those w
 ``meta.utterance`` has one of these names in it. They are scored as ``urgentmos score`` does it:
 with an encoder's own score and the recording's twin, where the model has these. A metric that the
 model does not predict, or of which fewer than two recordings have a label, has no row.
+``--output`` writes LCC and SRCC as JSON too, for the card (``publish.py --validation``).
 """
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument("--output", type=Path, help="file for the figures")
     arguments = parser.parse_args()
 
     recordings = recordings_of_side(arguments.manifests, arguments.leave_out, split=arguments.split)
@@ -92,19 +95,29 @@ def main() -> None:
 
     print(f"{len(recordings)} recordings, model {assessor.model_hash}, {assessor.precision}\n")
     print("| metric | labels | LCC | SRCC | LCC, speakers alike |\n|---|---|---|---|---|")
-    figures = []
+    figures = {}
     for column, metric in enumerate(assessor.metrics):
         labelled = ~np.isnan(labels[:, column])
         if labelled.sum() < _FEWEST:
             continue
         pair = labels[labelled, column], scores[labelled, column]
         weights = speakers_alike([recordings[row] for row in np.flatnonzero(labelled)])
-        figures.append((lcc(*pair), srcc(*pair), lcc(*pair, weights)))
-        cells = " | ".join(f"{figure:.3f}" for figure in figures[-1])
+        figures[metric] = lcc(*pair), srcc(*pair), lcc(*pair, weights)
+        cells = " | ".join(f"{figure:.3f}" for figure in figures[metric])
         print(f"| {metric} | {labelled.sum()} | {cells} |")
     if not figures:
         raise SystemExit("no metric of the model has two labels")
-    print("| mean | | {:.3f} | {:.3f} | {:.3f} |".format(*np.mean(figures, axis=0)))
+    mean = np.mean(list(figures.values()), axis=0)
+    print("| mean | | {:.3f} | {:.3f} | {:.3f} |".format(*mean))
+    if arguments.output:
+        rows = {**figures, "mean": mean}
+        named = {
+            f"{kind}/{metric}": round(float(row[place]), 3)
+            for metric, row in rows.items()
+            for place, kind in enumerate(("lcc", "srcc"))
+        }
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(named, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_of_a_head_by_peaks_only_dnsmos_changes(
 ) -> None:
     said = fit(tmp_path, "default/fit_peak_head.py", model, manifest)
     assert "40 recordings, 20 with labels" in said
-    assert len(list((tmp_path / "cache").iterdir())) == 40
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 40
     check_what_changed(
         model, tmp_path / "fitted", "peak_head", dict.fromkeys(LABELS, 0.5), speech(1.0, 99)
     )
@@ -101,7 +101,7 @@ def test_of_a_head_by_frames_only_what_compares_changes(
     """What no recording has a label of is none of its metrics."""
     said = fit(tmp_path, "default/fit_frame_head.py", model, manifest)
     assert "30 recordings with a reference, 15 with labels: pesq, lsd, sdr\n" in said
-    assert len(list((tmp_path / "cache").iterdir())) == 30
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 30
     shares = {name: frames.SHARES[name] for name in ("pesq", "lsd", "sdr")}
     check_what_changed(model, tmp_path / "fitted", "frame_head", shares, speech(1.0, 99))
 
@@ -235,6 +235,13 @@ def test_another_kind_of_encoder_is_refused(
     )  # fmt: skip
     assert done.returncode == 2
     assert "encoder 0 is no spectral_transformer" in done.stderr
+
+
+def test_what_another_model_heard_is_not_learned_from(tmp_path: Path, shared: ModuleType) -> None:
+    shared.stored_files([], tmp_path, of="a frame head of model 1")
+    shared.stored_files([], tmp_path, of="a frame head of model 1")
+    with pytest.raises(SystemExit, match="has what a frame head of model 1 heard, not what"):
+        shared.stored_files([], tmp_path, of="a peak head of model 1")
 
 
 def test_distances_of_frames_are_those_of_the_whole(

@@ -1,5 +1,6 @@
 """validate.py correlates a model's scores with the labels of the validation side."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,13 +39,17 @@ def test_it_leaves_out_the_training_side_and_what_is_named(
             kept.append((label, float(tiny_assessor.score(waveform, 16000)["mos"][0])))
     write_manifest(tmp_path / "manifest.jsonl", recordings)
     ran = run_script(
-        "default/validate.py", tiny_model_dir, tmp_path / "manifest.jsonl", "--leave-out", "mimic3"
-    )
+        "default/validate.py", tiny_model_dir, tmp_path / "manifest.jsonl", "--leave-out", "mimic3",
+        "--output", tmp_path / "figures" / "validation.json",
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     labels, scores = np.array(kept).T
     cells = next(line for line in ran.stdout.splitlines() if line.startswith("| mos |")).split("|")
     assert int(cells[2]) == 4
     assert abs(float(cells[3]) - lcc(labels, scores)) < 0.002
+    written = json.loads((tmp_path / "figures" / "validation.json").read_text())
+    assert written["lcc/mos"] == written["lcc/mean"] == float(cells[3])
+    assert written["srcc/mos"] == float(cells[4])
     # With speakers alike, one of two recordings by anna counts half of one by another.
     alike = lcc(labels.repeat([1, 1, 2, 2]), scores.repeat([1, 1, 2, 2]))
     assert abs(alike - lcc(labels, scores)) > 0.01
