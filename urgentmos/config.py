@@ -210,7 +210,9 @@ def _convert_union(value: Any, choices: tuple[Any, ...], *, where: str) -> Any:
     if value is None and type(None) in choices:
         return None
     errors = []
-    for choice in choices:
+    # Of a list, what is said is what is wrong with its items, not that it is none of the others.
+    is_list = isinstance(value, list | tuple)
+    for choice in sorted(choices, key=lambda each: _is_list_hint(each) != is_list):
         if choice is type(None):
             continue
         try:
@@ -218,6 +220,11 @@ def _convert_union(value: Any, choices: tuple[Any, ...], *, where: str) -> Any:
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _is_list_hint(hint: Any) -> bool:
+    origin: Any = get_origin(hint)
+    return origin is list
 
 
 def _convert_items(value: Any, item: Any, *, where: str) -> list[Any]:

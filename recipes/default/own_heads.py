@@ -330,19 +330,20 @@ def with_own_head(
         shares: Of the head in the scores, beside those that count already.
 
     Raises:
-        SystemExit: The own head of another encoder counts already.
+        SystemExit: What counts already is one score of the encoder's, for several metrics.
     """
     encoders = list(assessor.config.encoders)
     options = {**encoders[encoder].options, option: asdict(head)}
     encoders[encoder] = replace(encoders[encoder], options=options)
-    before = assessor.config.native_score
-    if before is not None and (before.encoder != encoder or before.metric is not None):
-        raise SystemExit(f"the own head of encoder {before.encoder} counts in the model's scores")
-    counted = {} if before is None else dict(before.shares)
+    others = [each for each in assessor.config.native_scores if each.encoder != encoder]
+    counted: dict[str, float] = {}
+    for before in assessor.config.native_scores:
+        if before.encoder == encoder and before.metric is not None:
+            raise SystemExit(f"the {before.metric} of encoder {encoder} counts in several scores")
+        counted |= before.shares if before.encoder == encoder else {}
+    own = NativeScoreConfig(encoder=encoder, shares={**counted, **shares})
     config = replace(
-        assessor.config,
-        encoders=encoders,
-        native_score=NativeScoreConfig(encoder=encoder, shares={**counted, **shares}),
+        assessor.config, encoders=encoders, native_score=[*others, own] if others else own
     )
     network = build_assessor(config)
     network.load_state_dict(assessor.network.state_dict(), strict=False)

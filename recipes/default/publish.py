@@ -47,8 +47,7 @@ def architecture(assessor: Assessor) -> str:
     config = assessor.config
     families = ", ".join(encoder.family for encoder in config.encoders)
     parts = [f"UrgentMOS: encoders {families}", f"{len(config.groups)} groups of metrics"]
-    native = config.native_score
-    if native is not None:
+    for native in config.native_scores:
         shares = ", ".join(f"{metric} {share:g}" for metric, share in native.shares.items())
         scorer = config.encoders[native.encoder].family
         parts.append(f"share of the score of {scorer}'s own head: {shares}")
@@ -108,22 +107,20 @@ def sources_by_head(
 
 def native_shares(config: ModelConfig) -> dict[str, str]:
     """Say of which scores an encoder's own score is a part, and how much of it."""
-    native = config.native_score
-    if native is None:
-        return {}
-    scorer = config.encoders[native.encoder].family
     return {
-        name: f"the score of {scorer}'s own head, with a share of {share:g}"
+        name: f"the score of {config.encoders[native.encoder].family}'s own head, with a share of "
+        f"{share:g}"
+        for native in config.native_scores
         for name, share in native.shares.items()
     }
 
 
 def what_was_validated(run: RunConfig, assessor: Assessor) -> dict[str, str]:
     """Say where a run validated on stored hidden states, with which an encoder gives no score."""
-    native = run.model.native_score
-    if native is None or run.data.features is None or "validation" in assessor.card:
+    natives = run.model.native_scores
+    if not natives or run.data.features is None or "validation" in assessor.card:
         return {}
-    scorer = run.model.encoders[native.encoder].family
+    scorer = ", ".join(run.model.encoders[native.encoder].family for native in natives)
     return {
         "validation_of": f"the heads alone, on stored hidden states, without the score of {scorer} "
         "itself"

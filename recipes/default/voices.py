@@ -5,10 +5,6 @@ speaker, without the traces of a vocoder. What learns from recordings alone (``d
 many speakers and no labels. Reads lists of ``prepare.py``, and writes recordings and a list like
 those, in which every voice is on the side of the recording that it was made of.
 
-With ``--with-references`` it is processed speech with a reference that is made into voices, and its
-reference into the same: both are resampled and filtered alike, so that they stay aligned, and what
-was done to the speech, by a vocoder say, is still what is between them.
-
 ``python recipes/default/voices.py SOURCES [...] --audio AUDIO [...] --output FOLDER``
 """
 
@@ -16,11 +12,10 @@ import argparse
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -39,7 +34,6 @@ MICROPHONE_TAPS = 257
 LONGEST_S = 12.0
 SPEECH = {"clean", "processed", "reference"}
 LIST = "sources.jsonl"
-PLACES = ("path", "reference")
 
 
 def play_at(speech: NDArray[Any], rate: float) -> NDArray[Any]:
@@ -58,75 +52,30 @@ def through_microphone(speech: NDArray[Any], rng: np.random.Generator) -> NDArra
 
 
 def rows(sources: Path, audio: Path) -> list[dict[str, Any]]:
-    """Read a list, with the place of every recording and of its reference."""
+    """Read a list, with the place of every recording."""
     with sources.open(encoding="utf-8") as lines:
         listed = [json.loads(line) for line in lines]
-    return [
-        row | {name: str((audio / row[name]).absolute()) for name in PLACES if row[name]}
-        for row in listed
-    ]
+    return [row | {"path": str((audio / row["path"]).absolute())} for row in listed]
 
 
-class Job(NamedTuple):
-    """One voice to make.
-
-    Attributes:
-        row: The recording, as it is listed.
-        number: Its number among all speech.
-        copy: Number of the voice.
-        reference: Number and row of its reference, which gets the same voice, if it is kept.
-    """
-
-    row: dict[str, Any]
-    number: int
-    copy: int
-    reference: tuple[int, dict[str, Any]] | None = None
-
-
-def place(row: dict[str, Any], number: int, copy: int) -> Path:
-    """Say where a voice is written."""
-    return Path(row["source"], f"{Path(row['path']).stem}_{number}_{copy}.flac")
-
-
-def pairs(speech: Iterable[tuple[int, dict[str, Any]]], copies: Iterable[int]) -> list[Job]:
-    """List the voices of processed speech with a reference, and of these references."""
-    by_path = {row["path"]: (number, row) for number, row in speech}
-    processed = [
-        (number, row, by_path[row["reference"]])
-        for number, row in by_path.values()
-        if row["kind"] == "processed" and row["reference"] in by_path
-    ]
-    references = {number: row for _, _, (number, row) in processed}
-    return [
-        job
-        for copy in copies
-        for job in (
-            *(Job(row, number, copy, reference) for number, row, reference in processed),
-            *(Job(row, number, copy) for number, row in references.items()),
-        )
-    ]
-
-
-def make_voice(job: Job, *, output: Path) -> dict[str, Any]:
-    """Write one voice, and describe it."""
-    row, number, copy, reference = job
+def make_voice(row: dict[str, Any], number: int, copy: int, *, output: Path) -> dict[str, Any]:
+    """Write one voice of the recording of that number, and describe it."""
     source = Path(row["path"])
-    drawn_by = number if reference is None else reference[0]
-    digest = hashlib.sha256(f"{drawn_by} {copy}".encode()).digest()
+    digest = hashlib.sha256(f"{number} {copy}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     rate = float(np.exp(rng.uniform(*np.log(RATES))))
     speech = read_mono(source)[: round(LONGEST_S * rate * SAMPLE_RATE)]
     # As loud as it was, but never clipped.
     voice = with_level_of(through_microphone(play_at(speech, rate), rng), speech)
     voice = voice * min(1.0, 0.99 / max(np.abs(voice).max(), SILENCE))
-    path = place(row, number, copy)
+    path = Path(row["source"], f"{source.stem}_{number}_{copy}.flac")
     (output / path).parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(output / path, voice, SAMPLE_RATE)
     return row | {
         "path": str(path),
+        # Nothing is aligned with it any more, so that it has no reference and is none.
         "kind": "processed" if row["kind"] == "processed" else "clean",
-        # Nothing else is aligned with it any more.
-        "reference": None if reference is None else str(place(reference[1], reference[0], copy)),
+        "reference": None,
         "speaker": f"{row['speaker']}@{rate:.2f}",
     }
 
@@ -141,9 +90,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the voices")
     parser.add_argument("--copies", type=int, default=3, help="voices of each recording")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
-    parser.add_argument(
-        "--with-references", action="store_true", help="of processed speech, beside its reference"
-    )
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
 
@@ -154,13 +100,10 @@ def main() -> None:
     ]
     speech = enumerate(row for row in listed if row["kind"] in SPEECH)
     copies = range(arguments.first, arguments.first + arguments.copies)
-    if arguments.with_references:
-        jobs = pairs(speech, copies)
-    else:
-        jobs = [Job(row, number, copy) for number, row in speech for copy in copies]
+    jobs = [(row, number, copy) for number, row in speech for copy in copies]
     make = functools.partial(make_voice, output=arguments.output)
     with ProcessPoolExecutor(arguments.workers) as pool:
-        voices = list(tqdm(pool.map(make, jobs, chunksize=16), total=len(jobs)))
+        voices = list(tqdm(pool.map(make, *zip(*jobs, strict=True), chunksize=16), total=len(jobs)))
     # Noise and rooms stay where they are, for what is simulated with these voices.
     others = [row for row in listed if row["kind"] not in SPEECH]
     with (arguments.output / LIST).open("w", encoding="utf-8") as lines:

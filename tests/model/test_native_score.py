@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from urgentmos.config import ConfigError
+from urgentmos.config import ConfigError, from_dict, to_dict
 from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import Encoder
 from urgentmos.model.encoders.encoder import EncoderOutput
@@ -16,6 +16,11 @@ from urgentmos.model.network import AssessorNetwork, build_assessor
 from .encoders.tiny import SPECTRAL_TRANSFORMER
 
 SAYS = torch.tensor([1.2, 4.7])
+
+
+SILENT = {
+    "layers": 0, "channels": [4, 4], "time_strides": [2, 2], "frequency_strides": [4, 4],
+}  # fmt: skip
 
 
 class Speaking(Encoder):
@@ -41,7 +46,7 @@ def speaking_network(config: ModelConfig, shares: dict[str, float]) -> AssessorN
     network = build_assessor(config).eval()
     spoken = nn.ModuleList([Speaking(network.encoders[0]), *network.encoders[1:]])
     network.encoders = spoken
-    network._native_score = NativeScoreConfig(encoder=0, metric="mos", shares=shares)
+    network._native_scores = [NativeScoreConfig(encoder=0, metric="mos", shares=shares)]
     return network
 
 
@@ -84,7 +89,7 @@ def test_heads_learn_with_it_where_the_encoder_s_head_learns_too(tiny_config, ba
 
 def test_without_a_metric_each_share_is_of_the_same_metric(tiny_config, batch) -> None:
     network, alone = (speaking_network(tiny_config, {}) for _ in range(2))
-    network._native_score = NativeScoreConfig(encoder=0, shares={"mos": 0.25})
+    network._native_scores = [NativeScoreConfig(encoder=0, shares={"mos": 0.25})]
     scores, expected = network(*batch).scores, alone(*batch).scores
     torch.testing.assert_close(scores["mos"], 0.75 * expected["mos"] + 0.25 * SAYS)
 
@@ -145,6 +150,71 @@ def test_heads_of_which_nothing_is_wanted_are_not_run(tiny_config, batch) -> Non
         ran.clear()
         network.preference_frames(*batch)
         assert ran == []
+
+
+def test_scores_of_several_encoders_count(tiny_config, batch) -> None:
+    """One of them may have no hidden states: no features and no other scores are from it."""
+    silent = {**SPECTRAL_TRANSFORMER, **SILENT}
+    heads = [{"metrics": [metric], "channels": [4, 4]} for metric in ("pesq", "mos")]
+    encoders = [
+        *tiny_config.encoders,
+        EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, "peak_head": heads[0]}),
+        EncoderConfig("spectral_transformer", {**silent, "peak_head": heads[1]}),
+    ]
+    first, second = (
+        NativeScoreConfig(encoder=len(tiny_config.encoders) + number, shares={metric: 0.25})
+        for number, metric in enumerate(("pesq", "mos"))
+    )
+    config = replace(tiny_config, encoders=encoders, native_score=[first, second])
+    network = build_assessor(config).eval()
+    nothing = replace(first, shares={"pesq": 0.0}), replace(second, shares={"mos": 0.0})
+    alone = build_assessor(replace(config, native_score=list(nothing))).eval()
+    alone.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        heard = network.prepare(*batch)
+        says = {
+            metric: network.encoders[native.encoder](*heard).native_scores[metric]
+            for native, metric in ((first, "pesq"), (second, "mos"))
+        }
+        mixed, expected = network(*batch), alone(*batch)
+    assert torch.equal(mixed.features, expected.features)
+    for metric, score in mixed.scores.items():
+        before = expected.scores[metric]
+        if metric in says:
+            before = 0.75 * before + 0.25 * says[metric]
+        torch.testing.assert_close(score, before)
+        assert metric not in says or not torch.equal(score, expected.scores[metric])
+
+
+def test_a_model_without_hidden_states_is_refused(tiny_config) -> None:
+    head = {"metrics": ["pesq"], "channels": [4, 4]}
+    silent = {**SPECTRAL_TRANSFORMER, **SILENT, "peak_head": head}
+    config = replace(
+        tiny_config,
+        encoders=[EncoderConfig("spectral_transformer", silent)],
+        native_score=NativeScoreConfig(encoder=0, shares={"pesq": 0.5}),
+    )
+    with pytest.raises(ConfigError, match=r"model\.encoders: no encoder gives hidden states"):
+        build_assessor(config)
+
+
+def test_two_shares_in_one_score_are_refused(tiny_config) -> None:
+    twice = [NativeScoreConfig(encoder=0, shares={"mos": 0.5})] * 2
+    with pytest.raises(ValueError, match="native_score: two encoders have a share of mos"):
+        replace(tiny_config, native_score=twice)
+
+
+@pytest.mark.parametrize(
+    ("stated", "where"),
+    [
+        ({"encoder": 0, "shares": {"mos": 2.0}}, r"native_score: shares\.mos: expected 0"),
+        ([{"encoder": 0, "shares": {"mos": "half"}}], r"native_score\.0\.shares\.mos"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_and_in_a_list(stated, where, tiny_config) -> None:
+    data = {**to_dict(tiny_config), "native_score": stated}
+    with pytest.raises(ConfigError, match=where):
+        from_dict(ModelConfig, data, where="model")
 
 
 def test_scores_that_the_encoder_has_not_are_refused(tiny_config) -> None:

@@ -119,7 +119,8 @@ class ModelConfig:
         fusion: Joint features.
         groups: Metric groups by name.
         preference: The preference module, or None for a model that only scores.
-        native_score: The score of an encoder's own head that counts beside the heads, or None.
+        native_score: The scores of an encoder's own head that count beside the heads, or those of
+            several encoders as a list, or None.
         test_time_augmentation: Outside of training, each encoder hears every recording a second
             time, with opposite polarity and 5 ms later, and gives the mean. It takes twice as long.
         level: ``rms`` brings each recording to one level first, so that scores do not depend on
@@ -135,7 +136,7 @@ class ModelConfig:
     fusion: FusionConfig
     groups: dict[str, GroupConfig]
     preference: PreferenceConfig | None = None
-    native_score: NativeScoreConfig | None = None
+    native_score: NativeScoreConfig | list[NativeScoreConfig] | None = None
     test_time_augmentation: bool = False
     level: Literal["rms", "none"] = "rms"
     shortest_s: float = 1.0
@@ -164,8 +165,12 @@ class ModelConfig:
                 f"preference.group is {self.preference.group!r}; "
                 f"the groups are {', '.join(self.groups)}"
             )
-        if self.native_score is not None:
-            self._check_native_score(self.native_score)
+        counted: set[str] = set()
+        for native in self.native_scores:
+            self._check_native_score(native)
+            if twice := counted.intersection(native.shares):
+                raise ValueError(f"native_score: two encoders have a share of {min(twice)}")
+            counted.update(native.shares)
 
     def _check_bounds(self, known: Collection[str]) -> None:
         names = check_metrics(self.bounds, known)
@@ -224,6 +229,14 @@ class ModelConfig:
         """Lowest and highest value a metric's head gives."""
         described = get_metric(metric)
         return self.bounds.get(metric, (described.low, described.high))
+
+    @property
+    def native_scores(self) -> list[NativeScoreConfig]:
+        """Encoders whose own scores count: none, one or several."""
+        stated = self.native_score
+        if stated is None:
+            return []
+        return stated if isinstance(stated, list) else [stated]
 
     @property
     def metrics(self) -> list[str]:

@@ -62,7 +62,7 @@ class AssessorNetwork(nn.Module):
         min_samples: int,
         preference: PreferenceHead | None,
         preference_group: str | None,
-        native_score: NativeScoreConfig | None = None,
+        native_scores: Sequence[NativeScoreConfig] = (),
         test_time_augmentation: bool = False,
     ) -> None:
         """Compose the parts.
@@ -77,7 +77,7 @@ class AssessorNetwork(nn.Module):
             min_samples: Shorter recordings are repeated up to this, or to what the encoders need.
             preference: Compares two recordings, or None.
             preference_group: Group whose frames it compares, or None.
-            native_score: How much the scores of an encoder's own head count, or None.
+            native_scores: How much the scores of encoders' own heads count.
             test_time_augmentation: Hear each recording's inaudible twin too, outside of training.
         """
         super().__init__()
@@ -91,7 +91,8 @@ class AssessorNetwork(nn.Module):
         self.metrics = [metric for names in self.group_metrics.values() for metric in names]
         self.min_samples = max(min_samples, *(encoder.min_samples for encoder in encoders))
         self._level = level
-        self._native_score = native_score
+        self._native_scores = list(native_scores)
+        self._fused = [index for index, each in enumerate(encoders) if each.num_layers]
         self._augmented = test_time_augmentation
 
     def forward(
@@ -116,12 +117,16 @@ class AssessorNetwork(nn.Module):
             UnknownMetricError: The model does not predict one of the metrics.
         """
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
-        native = self._native_score
-        followed = {} if native is None else native.followed
-        asked = {followed[name] for name in wanted if name in followed}
+        natives = self._native_scores
+        asked = {
+            native.followed[name]
+            for native in natives
+            for name in wanted
+            if name in native.followed
+        }
         outputs = self.encode(waveform, lengths, encoded=encoded, native=asked)
         features, mask = self._fuse(outputs)
-        given = {} if native is None else self._native_scores(native, outputs)
+        given = [self._given(native, outputs) for native in natives]
         scores: dict[str, Tensor] = {}
         group_frames: dict[str, Tensor] = {}
         for group, names in self.group_metrics.items():
@@ -131,8 +136,9 @@ class AssessorNetwork(nn.Module):
             frames = group_frames[group] = self.groups[group](features, mask)
             pooled = masked_mean(frames, mask)
             scores.update({name: self.heads[name](pooled) for name in group_wanted})
-            if native is not None and given:
-                self._add_native_scores(scores, group_wanted, pooled, native, given)
+            for native, own in zip(natives, given, strict=True):
+                if own:
+                    self._add_native_scores(scores, group_wanted, pooled, native, own)
         ordered = {name: scores[name] for name in wanted}
         compared = self.preference_group
         frames = None if compared is None else group_frames.get(compared)
@@ -186,10 +192,10 @@ class AssessorNetwork(nn.Module):
     def _fuse(
         self, outputs: Sequence[EncoderOutput]
     ) -> tuple[Float[Tensor, "batch frames dim"], Bool[Tensor, "batch frames"]]:
-        fused, frame_lengths = self.fusion(outputs)
+        fused, frame_lengths = self.fusion([outputs[index] for index in self._fused])
         return fused, lengths_to_mask(frame_lengths, fused.shape[1])
 
-    def _native_scores(
+    def _given(
         self, native: NativeScoreConfig, outputs: Sequence[EncoderOutput]
     ) -> Mapping[str, Tensor]:
         """Give an encoder's own scores; in training only if its head learns."""
@@ -316,9 +322,13 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         # Its names are those of attributes.
         nn.ModuleDict(dict.fromkeys(config.groups, nn.Identity()))
     with _naming("model.fusion"):
+        # Without hidden states, an encoder is there for its own heads alone.
+        fused = [encoder for encoder in encoders if encoder.num_layers]
+        if not fused:
+            raise ConfigError("model.encoders: no encoder gives hidden states")
         fusion = Fusion(
-            layers=[encoder.num_layers for encoder in encoders],
-            dims=[encoder.dim for encoder in encoders],
+            layers=[encoder.num_layers for encoder in fused],
+            dims=[encoder.dim for encoder in fused],
             dim=dim,
         )
     groups = _build_groups(config)
@@ -337,16 +347,16 @@ def _build_network(config: ModelConfig, encoders: Sequence[Encoder]) -> Assessor
         min_samples=round(config.shortest_s * config.sample_rate),
         preference=preference,
         preference_group=None if config.preference is None else config.preference.group,
-        native_score=config.native_score,
+        native_scores=config.native_scores,
         test_time_augmentation=config.test_time_augmentation,
     )
 
 
 def _check_native_scores(config: ModelConfig, encoders: Sequence[Encoder]) -> None:
     """Refuse scores of encoders' own heads that are asked for and not given, or the reverse."""
-    native = config.native_score
-    followed = set() if native is None else set(native.followed.values())
-    if native is not None:
+    counted: dict[int, set[str]] = {}
+    for native in config.native_scores:
+        followed = counted[native.encoder] = set(native.followed.values())
         metrics = encoders[native.encoder].native_metrics
         who = f"encoder {native.encoder} ({config.encoders[native.encoder].family})"
         if not metrics:
@@ -360,12 +370,11 @@ def _check_native_scores(config: ModelConfig, encoders: Sequence[Encoder]) -> No
                 f"{', '.join(metrics)}"
             )
     for index, encoder in enumerate(encoders):
-        counted = followed if native is not None and native.encoder == index else set()
-        if encoder.learns_native_scores and not counted.issuperset(encoder.native_metrics):
+        untrained = [m for m in encoder.native_metrics if m not in counted.get(index, ())]
+        if encoder.learns_native_scores and untrained:
             raise ConfigError(
                 f"model.encoders.{index}.options: nothing would train the encoder's own head for "
-                f"{', '.join(m for m in encoder.native_metrics if m not in counted)}: give it "
-                "model.native_score.shares"
+                f"{', '.join(untrained)}: give it model.native_score.shares"
             )
 
 

@@ -28,12 +28,16 @@ HEADS = {
         "metrics": METRICS["frame_head"], "channels": [6, 5], "frame_dim": 7, "dim": 4,
     },
 }  # fmt: skip
+CONVOLUTIONS = ("channels", "time_strides", "frequency_strides")
 either = pytest.mark.parametrize("option", list(HEADS))
+with_and_without_layers = pytest.mark.parametrize("layers", [2, 0])
 
 
 def build(option: str, **options: Any) -> Encoder:
     torch.manual_seed(0)
     stated = {**tiny.SPECTRAL_TRANSFORMER, "window_frames": 12, option: HEADS[option], **options}
+    if stated["layers"] == 0:
+        stated |= {name: stated[name][:2] for name in CONVOLUTIONS}
     encoder = build_encoder(EncoderConfig("spectral_transformer", stated)).eval()
     tiny.shake(encoder)
     return encoder
@@ -101,8 +105,11 @@ def test_a_frame_knows_where_in_frequency_and_its_neighbours() -> None:
 
 
 @either
-def test_padding_and_batch_mates_change_nothing(option: str, recordings: Recordings) -> None:
-    encoder = build(option)
+@with_and_without_layers
+def test_padding_and_batch_mates_change_nothing(
+    option: str, layers: int, recordings: Recordings
+) -> None:
+    encoder = build(option, layers=layers)
     samples = [3000, 7777, 12_000, 20_000]  # the last two beyond a window of 7,680
     waveform, lengths = recordings(samples, padded_to=23_000)
     with torch.no_grad():
@@ -117,8 +124,11 @@ def test_padding_and_batch_mates_change_nothing(option: str, recordings: Recordi
 
 
 @either
-def test_a_long_recording_has_the_mean_of_its_windows(option: str, recordings: Recordings) -> None:
-    encoder, window = build(option), 12 * 640
+@with_and_without_layers
+def test_a_long_recording_has_the_mean_of_its_windows(
+    option: str, layers: int, recordings: Recordings
+) -> None:
+    encoder, window = build(option, layers=layers), 12 * 640
     waveform, lengths = recordings([2 * window])
     with torch.no_grad():
         whole = encoder(waveform, lengths).native_scores
@@ -149,8 +159,11 @@ def test_hidden_states_are_those_of_the_encoder_without_it(
 
 
 @either
-def test_gradient_agrees_with_finite_differences(option: str, recordings: Recordings) -> None:
-    encoder = build(option).double()
+@with_and_without_layers
+def test_gradient_agrees_with_finite_differences(
+    option: str, layers: int, recordings: Recordings
+) -> None:
+    encoder = build(option, layers=layers).double()
     waveform, lengths = recordings([3000, 2000])
     waveform = waveform.double().requires_grad_()
 
@@ -170,9 +183,31 @@ def test_gradient_agrees_with_finite_differences(option: str, recordings: Record
 
 
 @either
-def test_gradient_reaches_every_weight(option: str, recordings: Recordings) -> None:
+def test_without_layers_its_scores_are_those_of_the_whole_encoder(
+    option: str, recordings: Recordings
+) -> None:
+    """It needs no convolution after those that the head hears, and gives no hidden states."""
+    whole = build(option)
+    alone = build(option, layers=0)
+    alone.load_state_dict(
+        {name: whole.state_dict()[name] for name in alone.state_dict()}, strict=True
+    )
+    batch = recordings([12_000, 7_000, 30_000])
+    with torch.no_grad():
+        expected, given, nothing = whole(*batch), alone(*batch), alone(*batch, native=[])
+    assert (alone.num_layers, given.hidden_states.shape[:2]) == (0, (3, 0))
+    assert torch.equal(given.lengths, expected.lengths)
+    for metric in METRICS[option]:
+        assert torch.equal(given.native_scores[metric], expected.native_scores[metric])
+    assert nothing.native_scores == {}
+    assert nothing.hidden_states.shape == given.hidden_states.shape
+
+
+@either
+@with_and_without_layers
+def test_gradient_reaches_every_weight(option: str, layers: int, recordings: Recordings) -> None:
     """Also in the batch of unequal lengths in which padding is overwritten in place."""
-    encoder = build(option).train()
+    encoder = build(option, layers=layers).train()
     output = encoder(*recordings([12_000, 7_000]))
     total = output.hidden_states.sin().sum()
     (total + torch.stack([*output.native_scores.values()]).sum()).backward()
@@ -231,6 +266,20 @@ def test_wrong_options_are_refused_in_words(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         build(option, **{option: {**HEADS[option], **options}})
+
+
+def test_without_layers_convolutions_that_no_head_hears_are_refused() -> None:
+    stated = {**tiny.SPECTRAL_TRANSFORMER, "layers": 0, "peak_head": HEADS["peak_head"]}
+    with pytest.raises(ConfigError, match="channels: without layers nothing hears more than 2"):
+        build_encoder(EncoderConfig("spectral_transformer", stated))
+
+
+@pytest.mark.parametrize(("option", "layers", "least"), [(None, 0, 1), ("peak_head", -1, 0)])
+def test_without_layers_it_needs_a_head(option: str | None, layers: int, least: int) -> None:
+    head_of = {} if option is None else {option: HEADS[option]}
+    stated = {**tiny.SPECTRAL_TRANSFORMER, "layers": layers, **head_of}
+    with pytest.raises(ConfigError, match=f"layers: expected at least {least}, got {layers}"):
+        build_encoder(EncoderConfig("spectral_transformer", stated))
 
 
 def test_two_heads_predict_each_what_is_theirs(recordings: Recordings) -> None:

@@ -49,7 +49,8 @@ class SpectralTransformerConfig:
         channels: Output channels of each 2-D convolution.
         time_strides: Stride in time of each.
         frequency_strides: Stride in frequency of each.
-        layers: Transformer layers.
+        layers: Transformer layers. Without any, the encoder gives no hidden states: it is there for
+            a head of its own alone, on its convolutions.
         heads: Attention heads; they divide ``dim``.
         feedforward: Inner size of a layer's feed-forward part.
         window_frames: Frames that attend to each other: longer recordings are heard in pieces.
@@ -73,7 +74,10 @@ class SpectralTransformerConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("layers", "heads", "window_frames", "averaged_frames"):
+        least = 1 if self.peak_head is None and self.frame_head is None else 0
+        if self.layers < least:
+            raise ValueError(f"layers: expected at least {least}, got {self.layers}")
+        for name in ("heads", "window_frames", "averaged_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.averaged_frames > self.window_frames:
@@ -83,7 +87,11 @@ class SpectralTransformerConfig:
             )
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
+        self._check_own_heads()
+
+    def _check_own_heads(self) -> None:
         predicted: set[str] = set()
+        heard = 0
         for name in ("peak_head", "frame_head"):
             own: OwnHeadConfig | None = getattr(self, name)
             if own is None:
@@ -96,6 +104,12 @@ class SpectralTransformerConfig:
             if twice := predicted.intersection(own.metrics):
                 raise ValueError(f"{name}.metrics: peak_head predicts {min(twice)} already")
             predicted.update(own.metrics)
+            heard = max(heard, own.after)
+        if self.layers == 0 and heard < len(self.channels):
+            raise ValueError(
+                f"channels: without layers nothing hears more than {heard} convolutions, got "
+                f"{len(self.channels)}"
+            )
 
 
 class SpectralTransformerEncoder(Encoder):
@@ -124,7 +138,7 @@ class SpectralTransformerEncoder(Encoder):
         super().__init__()
         self.spectrum = spectrum
         self.convolutions = convolutions
-        self.projection = nn.Linear(convolutions.out_features, dim)
+        self.projection = nn.Linear(convolutions.out_features, dim) if layers else None
         self._frame_samples = spectrum.hop_samples * convolutions.time_stride
         positions = frame_positions(window_frames, dim, frame_samples=self._frame_samples)
         self.register_buffer("positions", positions, persistent=False)
@@ -133,7 +147,7 @@ class SpectralTransformerEncoder(Encoder):
         self.frame_head = frame_head
         self.native_metrics = tuple(name for head in self._own_heads() for name in head.heads)
         self.dim = dim
-        self.num_layers = len(layers) + 1
+        self.num_layers = len(layers) + 1 if layers else 0
         self.averaged_frames = averaged_frames
         self.frame_rate = SAMPLE_RATE / (self._frame_samples * averaged_frames)
 
@@ -172,10 +186,14 @@ class SpectralTransformerEncoder(Encoder):
         And what heads of the encoder's own say of each.
         """
         scores: dict[str, Tensor] = {}
+        if self.projection is None and not own_heads:
+            return self._no_states(waveform), scores
         for number, convolved in enumerate(self.maps(waveform, lengths), start=1):
             for head in own_heads:
                 if number == head.after:
                     scores.update(head(convolved))
+        if self.projection is None:
+            return self._no_states(waveform), scores
         features, frame_lengths = as_vectors(convolved.features), convolved.lengths
         frames = features.shape[1]
         mask = lengths_to_mask(frame_lengths, frames)
@@ -184,6 +202,12 @@ class SpectralTransformerEncoder(Encoder):
         for layer in self.layers:
             states.append(layer(states[-1], src_key_padding_mask=padding))
         return torch.stack(states, dim=1), scores
+
+    def _no_states(
+        self, waveform: Float[Tensor, "pieces samples"]
+    ) -> Float[Tensor, "pieces 0 frames dim"]:
+        frames = -(-waveform.shape[1] // self._frame_samples)
+        return waveform.new_zeros(len(waveform), 0, frames, self.dim)
 
     def _own_heads(self, metrics: Collection[str] | None = None) -> list[OwnHead]:
         """List the heads that predict any of some metrics, or all of them."""
