@@ -9,19 +9,17 @@ frame: what they say of it then differs a little.)
 """
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from urgentmos.config import from_dict
 from urgentmos.model.assessor import Assessor
 from urgentmos.model.checkpoint import load_model, save_model
-from urgentmos.model.config import EncoderConfig, ModelConfig, NativeScoreConfig
-from urgentmos.model.encoders.spectral_transformer import (
-    SpectralTransformerConfig,
-    SpectralTransformerEncoder,
-)
-from urgentmos.model.network import build_assessor
+from urgentmos.model.config import EncoderConfig, ModelConfig
+from urgentmos.model.encoders.spectral_transformer import SpectralTransformerConfig
+from urgentmos.model.network import AssessorNetwork, build_assessor
 
 FAMILY = "spectral_transformer"
 HEADS = ("peak_head", "frame_head")
@@ -51,40 +49,42 @@ def heads_alone(stated: EncoderConfig) -> EncoderConfig:
         for name in ("channels", "time_strides", "frequency_strides")
     }
     # As long as before, in frames that are shorter.
-    finer = 1
-    for stride in whole.time_strides[heard:]:
-        finer *= stride
-    shorter["window_frames"] = whole.window_frames * finer
-    shorter["averaged_frames"] = 1
-    return replace(stated, options={**options, **shorter, "layers": 0})
+    shorter["window_frames"] = whole.window_frames * math.prod(whole.time_strides[heard:])
+    return replace(stated, options={**options, **shorter, "averaged_frames": 1, "layers": 0})
 
 
-def with_heads(assessor: Assessor, other: Assessor) -> tuple[ModelConfig, dict[str, Any]]:
-    """State the model with the other's heads, and give the weights of these.
+def with_heads(assessor: Assessor, other: Assessor) -> tuple[AssessorNetwork, ModelConfig]:
+    """Build the model with the other's heads, and take all weights.
 
     Raises:
-        SystemExit: The heads predict what the model does not.
+        SystemExit: The heads predict what the model does not, or what it has from such heads.
     """
     number = lender(other)
-    encoder = cast(SpectralTransformerEncoder, other.network.encoders[number])
     (native,) = (each for each in other.config.native_scores if each.encoder == number)
+    config = assessor.config
     if unknown := set(native.shares).difference(assessor.metrics):
         raise SystemExit(f"the model does not predict {', '.join(sorted(unknown))}")
-    config = assessor.config
+    if twice := {name for own in config.native_scores for name in own.shares} & set(native.shares):
+        raise SystemExit(
+            f"an encoder has a share in the model's {', '.join(sorted(twice))} already"
+        )
     place = len(config.encoders)
-    lent = NativeScoreConfig(encoder=place, shares=dict(native.shares))
-    changed = replace(
+    joined = replace(
         config,
         encoders=[*config.encoders, heads_alone(other.config.encoders[number])],
-        native_score=[*config.native_scores, lent],
+        native_score=[*config.native_scores, replace(native, encoder=place)],
     )
-    kept = ("convolutions.", *(f"{name}." for name in HEADS))
-    weights = {
-        f"encoders.{place}.{name}": weight
-        for name, weight in encoder.state_dict().items()
-        if name.startswith(kept)
-    }
-    return changed, weights
+    network = build_assessor(joined)
+    lent = other.network.encoders[number].state_dict()
+    heads = network.encoders[place]
+    heads.load_state_dict({name: lent[name] for name in heads.state_dict()})
+    network.load_state_dict(
+        {
+            **network.state_dict(),
+            **assessor.network.state_dict(),
+        }
+    )
+    return network.eval(), joined
 
 
 def main() -> None:
@@ -98,13 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     assessor, other = load_model(arguments.model), load_model(arguments.lender)
-    config, lent = with_heads(assessor, other)
-    network = build_assessor(config).eval()
-    weights = {**assessor.network.state_dict(), **lent}
-    missing = network.load_state_dict(
-        {name: weight for name, weight in weights.items() if name in network.state_dict()}
-    )
-    print(f"{len(lent)} tensors of the heads of {arguments.lender}: {missing}")
+    network, config = with_heads(assessor, other)
     card = {**assessor.card, **{name: other.card[name] for name in HEADS if name in other.card}}
     save_model(arguments.output, network, config, card, half=True)
 

@@ -76,6 +76,12 @@ def test_a_lender_without_them_is_refused(tmp_path: Path, models: tuple[Path, Pa
     assert "that is to lend its heads has a share in its scores" in done.stderr
 
 
+def test_they_are_borrowed_once(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    done = run_script("default/borrow_heads.py", models[1], models[1], "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "an encoder has a share in the model's mos, pesq already" in done.stderr
+
+
 def test_what_the_model_does_not_predict_is_not_borrowed(
     tmp_path: Path, models: tuple[Path, Path]
 ) -> None:

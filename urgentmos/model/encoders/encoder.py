@@ -31,7 +31,8 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: Size of each hidden state.
-        num_layers: Number of hidden states given.
+        num_layers: Number of hidden states given; with none, the encoder is there for its own heads
+            alone, and is no part of the joint features.
         frame_rate: Frames per second.
         min_samples: Shortest recording that can be encoded.
         native_metrics: Metrics that the encoder's own heads predict; none where it has no head. An
