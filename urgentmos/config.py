@@ -192,7 +192,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where=where)  # type: ignore[arg-type]
-    if origin is list or hint is list:
+    if _is_list_hint(hint):
         return _convert_items(value, args[0] if args else Any, where=where)
     if origin is tuple:
         return _convert_tuple(value, args, where=where)
@@ -224,7 +224,7 @@ def _convert_union(value: Any, choices: tuple[Any, ...], *, where: str) -> Any:
 
 def _is_list_hint(hint: Any) -> bool:
     origin: Any = get_origin(hint)
-    return origin is list
+    return origin is list or hint is list
 
 
 def _convert_items(value: Any, item: Any, *, where: str) -> list[Any]:

@@ -43,13 +43,12 @@ def heads_alone(stated: EncoderConfig) -> EncoderConfig:
     """State an encoder's own heads, and those of its convolutions that they hear."""
     options = dict(stated.options)
     whole = from_dict(SpectralTransformerConfig, options, where="options")
-    heard = max(head.after for head in (whole.peak_head, whole.frame_head) if head is not None)
     shorter: dict[str, Any] = {
-        name: getattr(whole, name)[:heard]
+        name: getattr(whole, name)[: whole.heard]
         for name in ("channels", "time_strides", "frequency_strides")
     }
     # As long as before, in frames that are shorter.
-    shorter["window_frames"] = whole.window_frames * math.prod(whole.time_strides[heard:])
+    shorter["window_frames"] = whole.window_frames * math.prod(whole.time_strides[whole.heard :])
     return replace(stated, options={**options, **shorter, "averaged_frames": 1, "layers": 0})
 
 
@@ -78,12 +77,7 @@ def with_heads(assessor: Assessor, other: Assessor) -> tuple[AssessorNetwork, Mo
     lent = other.network.encoders[number].state_dict()
     heads = network.encoders[place]
     heads.load_state_dict({name: lent[name] for name in heads.state_dict()})
-    network.load_state_dict(
-        {
-            **network.state_dict(),
-            **assessor.network.state_dict(),
-        }
-    )
+    network.load_state_dict({**network.state_dict(), **assessor.network.state_dict()})
     return network.eval(), joined
 
 

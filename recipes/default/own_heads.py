@@ -335,12 +335,15 @@ def with_own_head(
     encoders = list(assessor.config.encoders)
     options = {**encoders[encoder].options, option: asdict(head)}
     encoders[encoder] = replace(encoders[encoder], options=options)
-    others = [each for each in assessor.config.native_scores if each.encoder != encoder]
+    others: list[NativeScoreConfig] = []
     counted: dict[str, float] = {}
     for before in assessor.config.native_scores:
-        if before.encoder == encoder and before.metric is not None:
+        if before.encoder != encoder:
+            others.append(before)
+        elif before.metric is None:
+            counted |= before.shares
+        else:
             raise SystemExit(f"the {before.metric} of encoder {encoder} counts in several scores")
-        counted |= before.shares if before.encoder == encoder else {}
     own = NativeScoreConfig(encoder=encoder, shares={**counted, **shares})
     config = replace(
         assessor.config, encoders=encoders, native_score=[*others, own] if others else own

@@ -186,6 +186,16 @@ def test_scores_of_several_encoders_count(tiny_config, batch) -> None:
         assert metric not in says or not torch.equal(score, expected.scores[metric])
 
 
+def test_shares_of_one_encoder_may_be_stated_apart(tiny_config) -> None:
+    heads = {
+        "peak_head": {"metrics": ["pesq"], "channels": [4, 4]},
+        "frame_head": {"metrics": ["mos"], "channels": [4, 4], "frame_dim": 6},
+    }
+    speaking = EncoderConfig("spectral_transformer", {**SPECTRAL_TRANSFORMER, **heads})
+    apart = [NativeScoreConfig(encoder=0, shares={metric: 0.5}) for metric in ("pesq", "mos")]
+    build_assessor(replace(tiny_config, encoders=[speaking], native_score=apart))
+
+
 def test_a_model_without_hidden_states_is_refused(tiny_config) -> None:
     head = {"metrics": ["pesq"], "channels": [4, 4]}
     silent = {**SPECTRAL_TRANSFORMER, **SILENT, "peak_head": head}

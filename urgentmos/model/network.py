@@ -119,10 +119,10 @@ class AssessorNetwork(nn.Module):
         wanted = self.metrics if metrics is None else check_metrics(metrics, self.metrics)
         natives = self._native_scores
         asked = {
-            native.followed[name]
+            metric
             for native in natives
-            for name in wanted
-            if name in native.followed
+            for name, metric in native.followed.items()
+            if name in wanted
         }
         outputs = self.encode(waveform, lengths, encoded=encoded, native=asked)
         features, mask = self._fuse(outputs)
@@ -356,7 +356,8 @@ def _check_native_scores(config: ModelConfig, encoders: Sequence[Encoder]) -> No
     """Refuse scores of encoders' own heads that are asked for and not given, or the reverse."""
     counted: dict[int, set[str]] = {}
     for native in config.native_scores:
-        followed = counted[native.encoder] = set(native.followed.values())
+        followed = set(native.followed.values())
+        counted.setdefault(native.encoder, set()).update(followed)
         metrics = encoders[native.encoder].native_metrics
         who = f"encoder {native.encoder} ({config.encoders[native.encoder].family})"
         if not metrics:

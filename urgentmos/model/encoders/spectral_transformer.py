@@ -74,7 +74,7 @@ class SpectralTransformerConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        least = 1 if self.peak_head is None and self.frame_head is None else 0
+        least = 0 if self.own_heads else 1
         if self.layers < least:
             raise ValueError(f"layers: expected at least {least}, got {self.layers}")
         for name in ("heads", "window_frames", "averaged_frames"):
@@ -89,13 +89,20 @@ class SpectralTransformerConfig:
             raise ValueError(f"heads: {self.heads} heads do not divide dim = {self.dim}")
         self._check_own_heads()
 
+    @property
+    def own_heads(self) -> dict[str, OwnHeadConfig]:
+        """Heads of the encoder's own that there are, by the option that states them."""
+        stated = {"peak_head": self.peak_head, "frame_head": self.frame_head}
+        return {name: head for name, head in stated.items() if head is not None}
+
+    @property
+    def heard(self) -> int:
+        """Convolutions that heads of the encoder's own hear, 0 where there is none."""
+        return max((head.after for head in self.own_heads.values()), default=0)
+
     def _check_own_heads(self) -> None:
         predicted: set[str] = set()
-        heard = 0
-        for name in ("peak_head", "frame_head"):
-            own: OwnHeadConfig | None = getattr(self, name)
-            if own is None:
-                continue
+        for name, own in self.own_heads.items():
             if not 1 <= own.after <= len(self.channels):
                 raise ValueError(
                     f"{name}.after: expected 1 to {len(self.channels)}, the convolutions, got "
@@ -104,10 +111,9 @@ class SpectralTransformerConfig:
             if twice := predicted.intersection(own.metrics):
                 raise ValueError(f"{name}.metrics: peak_head predicts {min(twice)} already")
             predicted.update(own.metrics)
-            heard = max(heard, own.after)
-        if self.layers == 0 and heard < len(self.channels):
+        if self.layers == 0 and self.heard < len(self.channels):
             raise ValueError(
-                f"channels: without layers nothing hears more than {heard} convolutions, got "
+                f"channels: without layers nothing hears more than {self.heard} convolutions, got "
                 f"{len(self.channels)}"
             )
 
