@@ -9,6 +9,7 @@ from urgentmos.evaluation.comparer import PreferenceComparer
 from urgentmos.evaluation.pair_sets import build_pair_set, pair_rated_corpus
 from urgentmos.evaluation.ratings import read_rated_corpora
 from urgentmos.model.assessor import Assessor
+from urgentmos.scoring import compare_files
 
 
 def test_comparing_many_pairs_equals_comparing_each(rated: Path, tiny_assessor: Assessor) -> None:
@@ -54,6 +55,23 @@ def test_long_recordings_and_silent_edges_are_compared_as_the_assessor_does(
             waveforms[a].astype(np.float32), waveforms[b].astype(np.float32), 16000
         )
         assert leaning == pytest.approx(expected.p_a - expected.p_b, abs=1e-5)
+
+
+def test_files_of_another_rate_with_silent_edges_are_compared_as_compare_files_does(
+    tmp_path: Path, speech, tiny_assessor: Assessor
+) -> None:
+    # Loud to its edges: resampled with the silence around it, it would ring into that.
+    silence = np.zeros(24000, dtype=np.float32)
+    paths = [tmp_path / f"{seed}.wav" for seed in range(2)]
+    for seed, path in enumerate(paths):
+        waveform = np.concatenate([silence, speech(seconds=0.5, seed=seed), silence])
+        soundfile.write(path, waveform, 48000, subtype="FLOAT")
+    pairs = build_pair_set("p", [Pair(*paths, 1.0, (1.0, 1.0))])
+    found = PreferenceComparer(tiny_assessor).prefer(pairs).preferences
+    (expected,) = compare_files(tiny_assessor, [(paths[0], paths[1])])
+    assert expected.preference is not None
+    leaning = expected.preference.p_a - expected.preference.p_b
+    assert found.leanings[0] == pytest.approx(leaning, abs=1e-6)
 
 
 def test_one_order_is_the_head_alone_and_both_orders_are_their_mean(

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from urgentmos.audio import AudioError, read_audio
 from urgentmos.evaluation.pair_sets import PairSet
 from urgentmos.evaluation.preference import (
     Preferences,
@@ -22,6 +21,7 @@ from urgentmos.evaluation.preference import (
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.assessor import Assessor
 from urgentmos.ndarray import NDArray
+from urgentmos.scoring.recording import Recording
 from urgentmos.windows import meet
 
 # The head costs little beside the encoders: enough of them to keep it busy, of 16 s each.
@@ -48,7 +48,7 @@ class PreferenceComparer:
     """The preference head of a model on many pairs.
 
     Each recording goes through the encoders once, as long as its frames stay in memory; only the
-    head runs per pair, in both orders, on the same windows as in `Assessor.compare`.
+    head runs per pair, in both orders, on the same windows as in `compare_files`.
     """
 
     def __init__(self, assessor: Assessor) -> None:
@@ -159,16 +159,21 @@ class _FrameCache:
         return self._windows[path]
 
     def _compute(self, path: Path) -> list[_Window] | None:
-        rate = self._assessor.sample_rate
-        try:
-            audio = read_audio(path, sample_rate=rate)
-        except AudioError:
-            return None
+        # As `compare` and `score` read files, so that all three hear the same.
+        recording = Recording(path)
         with self._assessor.inference():
-            return [
-                _Window(self._assessor.preference_frames(window)[0][0], weight_s)
-                for window, weight_s in self._assessor.windows(audio.waveform, rate)
+            windows = [
+                _Window(self._encode(window.waveform), window.weight_s)
+                for window in recording.windows(sample_rate=self._assessor.sample_rate)
             ]
+        return None if recording.error else windows
+
+    def _encode(
+        self, waveform: Float[NDArray[np.float32], " samples"]
+    ) -> Float[Tensor, "frames dim"]:
+        batch = torch.from_numpy(waveform)[None].to(self._assessor.device)
+        frames, _ = self._assessor.preference_frames(batch)
+        return frames[0]
 
 
 def _num_bytes(windows: Sequence[_Window] | None) -> int:
