@@ -298,6 +298,30 @@ def test_corpora_that_share_files_keep_their_own_references_and_uids_in_either_o
         assert unanswered["two", "PESQ"] == ("6", "6")
 
 
+@pytest.mark.parametrize("key", ["path", "uid"])
+def test_corpora_of_several_folders_that_share_files_have_the_scores_of_a_table(
+    rated: Path, tiny_model_dir: Path, tmp_path: Path, key: str
+) -> None:
+    rows = [json.loads(line) for line in rated.read_text().splitlines()]
+    manifests = [tmp_path / name / "rated.jsonl" for name in ("one", "two")]
+    for manifest in manifests:
+        manifest.parent.mkdir()
+        moved = [{**r, "audio_path": f"../{r['audio_path']}"} for r in rows]
+        named = [{**row, "corpus": manifest.parent.name} for row in moved]
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in named))
+    names = [row["audio_path" if key == "path" else "uid"] for row in rows]
+    table = tmp_path / "other.csv"
+    table.write_text(f"{key},good\n" + "".join(f"{each},{i}\n" for i, each in enumerate(names)))
+    out = tmp_path / "out"
+    result = _evaluate(
+        *manifests, "--model", tiny_model_dir, "--scores", f"{table}:good", "-o", out,
+        "--bootstrap", 0,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    files = {(r["corpus"], r["predictor"]): r["files"] for r in _csv(out / "summary.csv")}
+    assert files["one", "other:good"] == files["two", "other:good"] == "9"
+
+
 def test_manifest_without_ratings_and_labels_is_refused(rated: Path, tiny_model_dir: Path) -> None:
     rows = [{**json.loads(line), "rating": None} for line in rated.read_text().splitlines()]
     rated.write_text("".join(json.dumps(row) + "\n" for row in rows))

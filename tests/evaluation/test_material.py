@@ -62,6 +62,33 @@ def test_given_pairs_have_the_reference_that_corpora_state_of_a_file_unless_they
         assert other.meta == {}
 
 
+def _from_folder(manifest: Path, folder: str) -> Path:
+    """Move a manifest into a folder beside its audio, which it names by `..` then."""
+    path = manifest.parent / folder / manifest.name
+    path.parent.mkdir()
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        if "audio_path" in row:
+            row["audio_path"] = f"../{row['audio_path']}"
+        else:
+            row["audio_paths"] = [f"../{member}" for member in row["audio_paths"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest.unlink()
+    return path
+
+
+def test_a_file_that_manifests_of_several_folders_spell_differently_is_one(
+    rated: Path, judged: Path
+) -> None:
+    one = _with_references(rated, "one", "2_0.wav")
+    manifests = [one, _from_folder(rated, "a"), _from_folder(judged, "b")]
+    for order in (manifests, manifests[::-1]):
+        material = read_material(order)
+        assert len(material.paths) == 10
+        (pairs,) = material.pair_sets
+        assert pairs.recordings[0].meta["reference_path"] == str(rated.parent / "2_0.wav")
+
+
 def test_two_corpora_of_one_name_are_refused(rated: Path) -> None:
     copy = rated.with_name("copy.jsonl")
     copy.write_text(rated.read_text())

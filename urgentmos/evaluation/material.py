@@ -1,5 +1,6 @@
 """What predictors are judged on: rated or labelled recordings, and pairs of them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ class MaterialError(ValueError):
 @dataclass(frozen=True)
 class Material:
     """What some manifests hold.
+
+    A file has one path, however the manifests spell it.
 
     Attributes:
         corpora: Rated or labelled recordings.
@@ -77,11 +80,24 @@ def read_material(
     """
     paired = [path for path in manifests if is_pair_manifest(path)]
     rated = [path for path in manifests if path not in paired]
-    corpora = read_rated_corpora(rated, labels=labels, split=split)
+    spelling = _Spelling()
+    corpora = [
+        replace(
+            corpus,
+            recordings=[
+                replace(recording, audio_path=spelling.of(recording.audio_path))
+                for recording in corpus.recordings
+            ],
+        )
+        for corpus in read_rated_corpora(rated, labels=labels, split=split)
+    ]
     known = [recording for corpus in corpora for recording in corpus.recordings]
     pair_sets: list[PairSet] = []
     for path in paired:
-        pairs = build_pair_set(path.stem, read_pairs(path), known=known)
+        members = [
+            replace(pair, a=spelling.of(pair.a), b=spelling.of(pair.b)) for pair in read_pairs(path)
+        ]
+        pairs = build_pair_set(path.stem, members, known=known)
         pair_sets.append(replace(pairs, delta=delta) if pairs.is_graded else pairs)
     names = [corpus.name for corpus in corpora] + [pairs.name for pairs in pair_sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -90,3 +106,17 @@ def read_material(
             f"several manifests hold a corpus named {repeated[0]!r}; evaluate one at a time"
         )
     return Material(corpora, pair_sets)
+
+
+class _Spelling:
+    """One path for each file, the first met: manifests of several folders spell it differently.
+
+    By their paths recordings find their scores and references, and are scored once.
+    """
+
+    def __init__(self) -> None:
+        self._path_by_file: dict[str, Path] = {}
+
+    def of(self, path: Path) -> Path:
+        """Give the path that stands for a file."""
+        return self._path_by_file.setdefault(os.path.abspath(path), path)

@@ -32,7 +32,7 @@ def read_score_column(
     Args:
         path: The table, as ``urgentmos score`` writes it or any other with such a column.
         column: Which column.
-        recordings: Recordings that scores are wanted for.
+        recordings: Recordings that scores are wanted for, a file by one path, as in ``Material``.
 
     Raises:
         ScoreTableError: It is no CSV, the column or a key is missing, a cell is no number, a
