@@ -35,7 +35,7 @@ def test_rows_go_to_a_file_or_to_stdout_in_one_way(
     with opened as rows:
         assert isinstance(rows, StdoutRows if output is None else RowOutput)
         assert rows.missing == ["a.wav", "b.wav"]
-        assert (rows.num_kept, rows.has_row("a.wav")) == (0, False)
+        assert (rows.num_kept, rows.scored) == (0, frozenset())
         assert list(rows.merge(iter(records))) == records
     written = capfdbinary.readouterr().out if output is None else output.read_bytes()
     assert [line.split(b",")[0] for line in written.splitlines()] == [b"path", b"a.wav", b"b.wav"]

@@ -238,6 +238,25 @@ def test_a_timeline_has_a_row_per_window(
     assert [Path(row["path"]).stem for row in _read(timeline)] == ["long"] * 3 + ["short"]
 
 
+def test_a_refused_resume_changes_nothing(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """Neither where a timeline is not there, nor where it lacks rows that were made without it."""
+    output, timeline = tmp_path / "rows.csv", tmp_path / "times.csv"
+    args = ["--model", tiny_model_dir, "--metrics", "mos", "-o", output]
+    one, two, broken = (recordings / f"{name}.wav" for name in ("00", "01", "03"))
+    assert invoke("score", one, *args, "--timeline", timeline).exit_code == 0
+    assert invoke("score", two, broken, *args, "--resume").exit_code == 1
+    before = {path: path.read_bytes() for path in (output, timeline)}
+    for named, told in ((timeline, "have no windows"), (tmp_path / "not_there.csv", "is not")):
+        result = invoke("score", recordings, *args, "--timeline", named, "--resume")
+        assert result.exit_code == 2
+        assert told in result.stderr
+        assert "resuming" not in result.stderr
+        kept = [path for path in tmp_path.iterdir() if path.is_file()]
+        assert {path: path.read_bytes() for path in kept} == before
+
+
 class TestWrongUsage:
     """Each ends with status 2, a message and no traceback."""
 

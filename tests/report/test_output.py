@@ -9,7 +9,14 @@ import pytest
 from urgentmos.file_lock import FileLockedError
 from urgentmos.report.output import _RENDERED, RowOutput, WriteMode
 from urgentmos.report.parquet import read_parquet
-from urgentmos.report.row_file import OutputError, Record, Value, read_records, streamed_format
+from urgentmos.report.row_file import (
+    OutputError,
+    Record,
+    RowFile,
+    Value,
+    read_records,
+    streamed_format,
+)
 from urgentmos.report.whole_report import whole_report
 
 INPUTS = [f"{name}.wav" for name in "abcdef"]
@@ -169,6 +176,47 @@ def test_an_interrupted_resume_for_fewer_inputs_keeps_every_finished_row(run: Ru
     run(mode="resume", inputs=[*INPUTS, "x.wav"])
     assert run.scored == []
     assert sorted(str(row["path"]) for row in run.rows()) == [*INPUTS, "x.wav"]
+
+
+def test_what_is_refused_before_the_first_row_is_asked_for_changes_nothing(run: Run) -> None:
+    run(failing="b")
+    before = run.path.read_bytes()
+    modes: tuple[WriteMode, ...] = ("resume", "overwrite")
+    for mode in modes:
+        output = RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1", mode=mode)
+        assert output.scored == ({*INPUTS} - {"b.wav"} if mode == "resume" else set())
+        with pytest.raises(OutputError, match="refused"), output:
+            raise OutputError("refused")
+        assert run.path.read_bytes() == before
+        assert list(run.path.parent.iterdir()) == [run.path]
+
+
+def test_a_refusal_after_a_kill_keeps_every_finished_row(run: Run) -> None:
+    run(failing="b")
+    run(mode="resume", stop_after=1, error=Killed)
+    output = RowOutput(run.path, columns=run.columns, inputs=INPUTS, model="m+1", mode="resume")
+    with pytest.raises(OutputError, match="refused"), output:
+        raise OutputError("refused")
+    run(mode="resume")
+    assert run.scored == ["b.wav"]
+    assert run.rows() == WHOLE
+
+
+def test_a_resume_that_is_interrupted_while_it_begins_keeps_every_row(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowFile, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(mode="resume", inputs=["x.wav", "c.wav"])
+    run(mode="resume")
+    assert run.scored == []
+    assert run.rows() == WHOLE
 
 
 def test_another_model_or_version_is_refused(run: Run) -> None:

@@ -23,6 +23,7 @@ from urgentmos.cli.output_options import (
     OverwriteOption,
     check_format,
     open_rows,
+    tell_kept,
     write_mode,
 )
 from urgentmos.cli.progress import Failures, tell_left_out, track
@@ -86,6 +87,7 @@ def compare(
         names=("verdict", "a", "b"),
     )
     with opened as file:
+        tell_kept(file)
         compared = compare_files(assessor, file.missing, workers=workers)
         written = file.merge(comparison.to_record() for comparison in compared)
         for record in track(written, total=len(pairs), rows_on_stdout=output is None):

@@ -69,7 +69,7 @@ def open_rows(
     numbers: Sequence[Sequence[str]],
     names: Sequence[str],
 ) -> "Iterator[RowOutput[Key] | StdoutRows[Key]]":
-    """Open where the rows of a run go; tell what a resumed run keeps, and a stopped one leaves.
+    """Open where the rows of a run go; tell what a stopped run leaves.
 
     Args:
         output: File, or None for stdout.
@@ -101,8 +101,6 @@ def open_rows(
     rows = RowOutput(
         output, columns=columns, key=key, inputs=inputs, model=model_id(assessor), mode=mode
     )
-    if rows.num_kept:
-        typer.echo(f"resuming: {rows.num_kept} rows kept, {len(rows.missing)} to do", err=True)
     try:
         with rows:
             yield rows
@@ -111,3 +109,9 @@ def open_rows(
             told = f"{rows.num_written} rows are in {str(rows.rows_path)!r}; --resume goes on"
             typer.echo(told, err=True)
         raise
+
+
+def tell_kept(rows: "RowOutput[Key] | StdoutRows[Key]") -> None:
+    """Tell what a resumed run keeps, once nothing refuses it any more."""
+    if rows.num_kept:
+        typer.echo(f"resuming: {rows.num_kept} rows kept, {len(rows.missing)} to do", err=True)

@@ -24,6 +24,7 @@ from urgentmos.cli.output_options import (
     OverwriteOption,
     check_format,
     open_rows,
+    tell_kept,
     write_mode,
 )
 from urgentmos.cli.progress import Failures, tell_left_out, track
@@ -112,6 +113,7 @@ def score(
         names=("path",),
     )
     with opened as file, _open_timeline(timeline, names, mode, file) as times:
+        tell_kept(file)
         rows = score_files(
             assessor,
             file.missing,
@@ -160,8 +162,7 @@ def _open_timeline(
         path,
         columns=timeline_columns(metrics),
         mode=mode,
-        has_row=rows.has_row,
-        num_rows=rows.num_kept,
+        scored=rows.scored,
     )
 
 

@@ -28,6 +28,7 @@ class StdoutRows(Generic[Key]):
     Attributes:
         missing: Inputs without a row: all of them.
         num_kept: Rows taken over from an earlier run: none.
+        scored: What the rows taken over are about: nothing.
     """
 
     def __init__(
@@ -41,14 +42,11 @@ class StdoutRows(Generic[Key]):
     ) -> None:
         self.missing: list[Key] = list(inputs)
         self.num_kept = 0
+        self.scored: frozenset[Key] = frozenset()
         self._columns = columns
         self._format = stdout_format or ("table" if sys.stdout.isatty() else "csv")
         self._numbers = numbers
         self._names = names
-
-    def has_row(self, about: Key) -> bool:
-        """Whether the row of an input was taken over from an earlier run: never."""
-        return False
 
     def merge(self, records: Iterator[Record]) -> Iterator[Record]:
         """Write every row, and give each as it is written.

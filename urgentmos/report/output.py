@@ -3,8 +3,9 @@
 CSV and JSON lines are written row by row. Parquet and HTML cannot be: their rows go to
 ``OUTPUT.part.jsonl``, and the file is made from it when the last is there.
 
-On resume the rows of the earlier run are first put aside in ``OUTPUT.kept.jsonl``; then the
-output is written anew, kept rows copied, missing and failed ones made. Whenever a run is killed,
+On resume the rows of the earlier run are first put aside in ``OUTPUT.kept.jsonl``; then, when the
+first row is asked for, the output is written anew, kept rows copied, missing and failed ones made.
+What stops a run before that leaves the output as it was. Whenever a run is killed,
 the two files together hold every finished row; a whole Parquet file or page beside them is one that
 they are to replace.
 """
@@ -86,15 +87,17 @@ class RowOutput(Generic[Key]):
             raise OutputError(
                 f"{str(earlier[0])!r} exists: go on with --resume, or start again with --overwrite"
             )
-        self._was_there = rows_path.exists()
+        self._kept_path = path.with_name(path.name + ".kept.jsonl")
+        self._was_there, self._had_kept = rows_path.exists(), self._kept_path.exists()
         self._file = RowFile(rows_path, columns, self._format, must_be_new=mode == "new")
         try:
-            self._kept: KeptRows[Key] = self._start(mode, model)
+            self._kept: KeptRows[Key] = self._find_kept(mode, model)
         except BaseException:
             self._leave_no_empty_file()
             self._file.close()
             raise
-        self._num_before = self._file.num_rows
+        self._is_as_it_was = True
+        self._num_before: int | None = None
 
     @property
     def missing(self) -> list[Key]:
@@ -116,9 +119,10 @@ class RowOutput(Generic[Key]):
         """Rows in that file, those taken over among them."""
         return self._file.num_rows
 
-    def has_row(self, about: Key) -> bool:
-        """Whether the row of an input was taken over from an earlier run."""
-        return about in self._kept
+    @property
+    def scored(self) -> frozenset[Key]:
+        """What the rows taken over are about, but for those that failed."""
+        return frozenset(about for about in self._kept if self._kept.read(about)["status"] == "ok")
 
     def merge(self, records: Iterator[Record]) -> Iterator[Record]:
         """Write every row, and give each as it is written.
@@ -126,6 +130,7 @@ class RowOutput(Generic[Key]):
         Args:
             records: Rows of ``missing``, in that order.
         """
+        self._begin()
         for about in self._inputs:
             record = self._kept.read(about) if about in self._kept else next(records)
             self._file.write(record)
@@ -140,6 +145,9 @@ class RowOutput(Generic[Key]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._num_before is None:
+            self._leave_unbegun()
+            return
         try:
             # Stopped early: rows kept for inputs that were not reached go to the output too.
             num_done = self._file.num_rows - self._num_before
@@ -167,34 +175,44 @@ class RowOutput(Generic[Key]):
         if not self._was_there:
             self._file.path.unlink(missing_ok=True)
 
-    def _start(self, mode: WriteMode, model: str) -> KeptRows[Key]:
-        kept_path = self._path.with_name(self._path.name + ".kept.jsonl")
+    def _leave_unbegun(self) -> None:
+        # Stopped in the middle of beginning, the output lacks rows that were put aside.
+        if self._is_as_it_was and not self._had_kept:
+            self._kept.path.unlink(missing_ok=True)
+        self._leave_no_empty_file()
+        self._kept.close()
+        self._file.close()
+
+    def _find_kept(self, mode: WriteMode, model: str) -> KeptRows[Key]:
         if mode == "resume":
             put_aside(
-                self._earlier_rows(kept_path),
-                kept_path,
+                self._earlier_rows(),
+                self._kept_path,
                 columns=self._columns,
                 key=self._key,
                 wanted=frozenset(self._inputs),
                 model=model,
             )
         else:
-            kept_path.unlink(missing_ok=True)
-        kept: KeptRows[Key] = KeptRows(kept_path, self._key)
+            self._kept_path.unlink(missing_ok=True)
+        return KeptRows(self._kept_path, self._key)
+
+    def _begin(self) -> None:
+        """Write the output anew, from here on."""
+        self._is_as_it_was = False
         self._file.restart()
         inputs = frozenset(self._inputs)
-        for about in kept:
+        for about in self._kept:
             # Rows that this run was not asked for are not lost: they come first.
             if about not in inputs:
-                self._file.write(kept.read(about))
-        return kept
+                self._file.write(self._kept.read(about))
+        self._num_before = self._file.num_rows
 
-    def _earlier_rows(self, kept_path: Path) -> Iterator[dict[str, Value]]:
-        has_kept = kept_path.exists()
-        if has_kept:
-            yield from read_records(kept_path, self._columns, "jsonl")
+    def _earlier_rows(self) -> Iterator[dict[str, Value]]:
+        if self._had_kept:
+            yield from read_records(self._kept_path, self._columns, "jsonl")
         # Rows beside it are newer: an interrupted --overwrite was to replace it by them.
-        is_newest = not has_kept and not self._file.path.stat().st_size
+        is_newest = not self._had_kept and not self._file.path.stat().st_size
         if self._render is not None and self._path.exists() and is_newest:
             yield from self._whole_rows()
         yield from read_records(self._file.path, self._columns, self._format)

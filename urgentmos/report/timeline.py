@@ -1,6 +1,6 @@
 """Scores over time, one row per window, beside the rows of a run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -30,8 +30,7 @@ class TimelineFile:
         columns: Columns, with the type of their values; ``path`` is among them.
         mode: ``new`` refuses a file that exists, ``overwrite`` replaces it, ``resume`` keeps the
             windows of recordings that have their row.
-        has_row: Whether a recording has its row already.
-        num_rows: How many have.
+        scored: Recordings that have their row already, and whose windows are to be there.
 
     Raises:
         OutputError: The format is unknown, the file exists, or there are rows without windows.
@@ -44,18 +43,17 @@ class TimelineFile:
         *,
         columns: Columns,
         mode: WriteMode,
-        has_row: Callable[[str], bool],
-        num_rows: int,
+        scored: Collection[str],
     ) -> None:
         row_format = streamed_format(path)
-        if num_rows and not path.exists():
+        if scored and not path.exists():
             raise OutputError(
-                f"cannot resume: {num_rows} rows are there, their timeline {str(path)!r} is not; "
-                "leave out --timeline, or start again with --overwrite"
+                f"cannot resume: {len(scored)} rows are there, their timeline {str(path)!r} is "
+                "not; leave out --timeline, or start again with --overwrite"
             )
         goes_on = mode == "resume" and path.exists()
         if goes_on:
-            _prune(path, columns, row_format, has_row)
+            _prune(path, columns, row_format, scored)
         self._file = RowFile(path, columns, row_format, must_be_new=mode == "new")
         if not goes_on:
             self._file.restart()
@@ -77,12 +75,19 @@ class TimelineFile:
         self._file.close()
 
 
-def _prune(
-    path: Path, columns: Columns, row_format: RowFormat, has_row: Callable[[str], bool]
-) -> None:
-    """Leave only the windows of recordings that have their row."""
+def _prune(path: Path, columns: Columns, row_format: RowFormat, scored: Collection[str]) -> None:
+    """Leave only the windows of recordings that have their row, and refuse such without windows."""
+    without = set(scored)
     with whole_report(path) as unfinished, unfinished.open("wb") as file:
         file.write(encode_header(columns, row_format))
         for record in read_records(path, columns, row_format):
-            if has_row(str(record["path"])):
+            about = str(record["path"])
+            if about in scored:
+                without.discard(about)
                 file.write(encode_record(record, columns, row_format))
+        if without:
+            raise OutputError(
+                f"cannot resume: {len(without)} rows, as that of {min(without)!r}, have no windows "
+                f"in the timeline {str(path)!r}; leave out --timeline, or start again with "
+                "--overwrite"
+            )
