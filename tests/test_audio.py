@@ -243,6 +243,21 @@ def test_joined_mp3_is_read_to_its_end_although_its_beginning_states_a_length(
     assert measure_duration_s(path) == audio.duration_s
 
 
+def test_mp3_whose_first_frame_does_not_count_the_others_is_read_to_its_end(tmp_path: Path) -> None:
+    options = {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    # Quiet first: by the bit rate there the rest would be taken to be shorter.
+    samples = np.concatenate([np.zeros((SAMPLE_RATE, 1)), _noise(4.0, SAMPLE_RATE)])
+    path = _write(tmp_path / "a.mp3", samples, SAMPLE_RATE, **options)
+    content = bytearray(path.read_bytes())
+    flags = content.index(b"Xing") + 4
+    content[flags : flags + 4] = bytes(4)
+    path.write_bytes(content)
+    audio = read_audio(path)
+    assert audio.duration_s == pytest.approx(5.0, abs=0.2)
+    assert audio.flags == ()
+    assert measure_duration_s(path) == audio.duration_s
+
+
 def test_mp3_that_states_a_length_and_lacks_its_last_tenth_is_flagged(tmp_path: Path) -> None:
     whole = _write(tmp_path / "whole.mp3", _noise(4.0, SAMPLE_RATE), SAMPLE_RATE, format="MP3")
     content = whole.read_bytes()

@@ -3,7 +3,8 @@
 Of a file, libsndfile guesses the length by the bit rate of the first frame, and decodes no more
 than that: of a variable bit rate it may be a tenth of what is there. A stream it decodes to its
 end. The length is stated in a first frame of Xing or LAME (``Info``); Fraunhofer's (``VBRI``)
-libsndfile does not read. And where files were joined, it is that of the first alone.
+libsndfile does not read, and some encoders' is without the number of frames. And where files were
+joined, it is that of the first alone.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ import threading
 from urgentmos.file_position import position_kept
 
 _LENGTH_TAGS = (b"Xing", b"Info")
+# What such a tag states, in its flags.
+_HAS_FRAMES, _HAS_BYTES = 1, 2
 # Some encoders leave a gap behind the ID3 tag; in the first frame the name is 40 bytes in at most.
 _SEARCHED_BYTES = 4096
 _CHUNK_BYTES = 1 << 16
@@ -34,19 +37,24 @@ def states_length(descriptor: int) -> bool:
         tags = [tag for tag in _LENGTH_TAGS if tag in beginning]
         if not tags:
             return False
-        stated = _stated_bytes(beginning[beginning.index(tags[0]) :])
+        tag = beginning[beginning.index(tags[0]) :]
+        if not _tag_flags(tag) & _HAS_FRAMES:
+            return False
+        stated = _stated_bytes(tag)
         end = _audio_end(descriptor, start)
         return not (stated and _begins_again(descriptor, start + stated, end=end))
 
 
+def _tag_flags(tag: bytes) -> int:
+    return int.from_bytes(tag[4:8], "big")
+
+
 def _stated_bytes(tag: bytes) -> int:
     """Read from the tag how many bytes of audio there are, those of its frame too; 0: not said."""
-    flags = int.from_bytes(tag[4:8], "big")
-    has_frames, has_bytes = flags & 1, flags & 2
-    if not has_bytes:
+    if not _tag_flags(tag) & _HAS_BYTES:
         return 0
-    first = 8 + 4 * has_frames
-    return int.from_bytes(tag[first : first + 4], "big")
+    # Behind the number of frames.
+    return int.from_bytes(tag[12:16], "big")
 
 
 def _begins_again(descriptor: int, position: int, *, end: int) -> bool:
