@@ -374,6 +374,31 @@ def test_a_wav_that_was_written_to_a_pipe_is_whole(tmp_path: Path) -> None:
         assert (len(audio.waveform), audio.flags) == (16000, ())
 
 
+@pytest.mark.parametrize("riff_bytes", [0, 36], ids=["nothing stated", "a header alone"])
+@pytest.mark.parametrize("notes", [b"", b"LIST\6\0\0\0data\0\0"])
+def test_wav_of_a_recorder_that_was_killed_is_read_to_its_end_and_flagged(
+    tmp_path: Path, riff_bytes: int, notes: bytes
+) -> None:
+    header = bytearray(_wav_header(data_bytes=0))
+    header[4:8] = struct.pack("<I", riff_bytes and riff_bytes + len(notes))
+    samples = np.random.default_rng(0).integers(-3000, 3000, 32000).astype("<i2")
+    path = tmp_path / "a.wav"
+    path.write_bytes(bytes(header[:36]) + notes + bytes(header[36:]) + samples.tobytes() + b"\1")
+    audio = read_audio(path)
+    np.testing.assert_array_equal(audio.waveform, samples / np.float32(1 << 15))
+    assert audio.flags == ("truncated",)
+    assert measure_duration_s(path) == 2.0
+
+
+def test_notes_behind_a_wav_without_samples_are_not_taken_for_such(tmp_path: Path) -> None:
+    notes = b"LIST" + struct.pack("<I", 2000) + bytes(2000)
+    header = bytearray(_wav_header(data_bytes=0))
+    header[4:8] = struct.pack("<I", 36 + len(notes))
+    (tmp_path / "a.wav").write_bytes(header + notes)
+    with pytest.raises(AudioError, match="no samples: the file has a header and no audio"):
+        read_audio(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -20,6 +20,7 @@ from urgentmos.ndarray import NDArray
 from urgentmos.ogg_pages import has_further_streams
 from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
+from urgentmos.wav_header import CorrectedWav, find_unstated_samples
 
 AUDIO_SUFFIXES = frozenset(
     {
@@ -129,6 +130,7 @@ class AudioReader:
         self._descriptor = _open_file(path)
         self._stream: MpegStream | None = None
         self._states_length = True
+        self._broken_off = False
         try:
             with _failing_disk_told():
                 self._file = self._open(suffix=Path(path).suffix.lower())
@@ -141,7 +143,6 @@ class AudioReader:
         self.num_samples = 0
         self.is_read = False
         self._wanted_rate, self._min_duration_s = sample_rate, min_duration_s
-        self._broken_off = False
         self._low, self._high = np.inf, -np.inf
         self._num_clipped = 0
 
@@ -167,11 +168,11 @@ class AudioReader:
         """What a reader of this recording's score should know.
 
         ``truncated``: the file breaks off before its header or container says, or within a frame,
-        or an Ogg goes on with a further stream, which is not decoded; what is there is used.
-        ``multichannel``: channels were averaged. ``resampled``. ``silent``:
-        nothing above -70 dBFS in the average of the channels, where they may cancel, once a
-        constant offset is taken away. ``clipped``: more than 0.01 % of the samples of all channels
-        are, like both their neighbours, at or beyond 0.999 of full scale.
+        or a WAV before its recorder stated a length, or an Ogg goes on with a further stream, which
+        is not decoded; what is there is used. ``multichannel``: channels were averaged.
+        ``resampled``. ``silent``: nothing above -70 dBFS in the average of the channels, where they
+        may cancel, once a constant offset is taken away. ``clipped``: more than 0.01 % of the
+        samples of all channels are, like both their neighbours, at or beyond 0.999 of full scale.
         """
         silent = self.num_samples > 0 and (self._high - self._low) / 2 < SILENT_LEVEL
         clipped = self._num_clipped > _CLIPPED_SHARE * self.num_samples * self.channels
@@ -226,6 +227,11 @@ class AudioReader:
 
     def _open(self, *, suffix: str) -> soundfile.SoundFile:
         file = _open_decoder(self._descriptor, suffix=suffix)
+        start = None if file.frames else find_unstated_samples(self._descriptor)
+        if start is not None:
+            file.close()
+            self._broken_off = True
+            return _open_decoder(CorrectedWav(self._descriptor, start), suffix=suffix)
         if file.format != "MP3":
             self._states_length = file.frames < _UNKNOWN_FRAMES
             return file
@@ -458,11 +464,11 @@ def _why_missing(name: str) -> str:
     return ""
 
 
-def _open_decoder(descriptor: int, *, suffix: str) -> soundfile.SoundFile:
+def _open_decoder(file_or_descriptor: int | CorrectedWav, *, suffix: str) -> soundfile.SoundFile:
     try:
         # By descriptor and not by name: libsndfile then judges by content, and a text file called
         # speech.vox is not taken for headerless audio.
-        file = soundfile.SoundFile(descriptor, closefd=False)
+        file = soundfile.SoundFile(file_or_descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
         way_out = f"; {_CONVERT}" if suffix in _UNDECODED_SUFFIXES else ""
