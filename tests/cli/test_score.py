@@ -463,6 +463,21 @@ def test_failed_rows_are_tried_again_on_resume(
     assert rows[3]["mos"] == rows[4]["mos"]
 
 
+def test_rows_that_a_spreadsheet_saved_are_gone_on_with(
+    invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.csv"
+    args = ["--model", tiny_model_dir, "-o", output]
+    assert invoke("score", recordings / "00.wav", recordings / "01.wav", *args).exit_code == 0
+    output.write_bytes(b"\xef\xbb\xbf" + output.read_bytes().replace(b"\n", b"\r\n"))
+    result = invoke("score", recordings / "01.wav", recordings / "02.wav", *args, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert "resuming: 2 rows kept, 1 to do" in result.stderr
+    assert [Path(row["path"]).stem for row in _read(output)] == ["00", "01", "02"]
+    # Written anew, and not with two ends of lines in one file.
+    assert b"\r" not in output.read_bytes()
+
+
 def test_a_second_run_on_the_same_output_is_refused(
     invoke: Invoke, recordings: Path, tiny_model_dir: Path, tmp_path: Path, spawn: Spawn
 ) -> None:

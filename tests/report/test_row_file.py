@@ -71,6 +71,20 @@ def test_csv_is_what_other_programs_read(
         assert [row["path"] for row in csv.DictReader(file)] == [r["path"] for r in records]
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_csv_that_a_spreadsheet_saved_is_read(
+    tmp_path: Path, columns: dict[str, type], records: list[Record], mark: bytes
+) -> None:
+    # Within a name the end of a line stays as it is.
+    chosen = [record for record in records if "\n" not in str(record["path"])]
+    path = tmp_path / "rows.csv"
+    _write(path, columns, "csv", chosen)
+    path.write_bytes(mark + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(read_records(path, columns, "csv")) == chosen
+    path.write_bytes(path.read_bytes()[:-3])
+    assert list(read_records(path, columns, "csv")) == chosen[:-1]
+
+
 def test_json_lines_are_valid_json(
     tmp_path: Path, columns: dict[str, type], records: list[Record]
 ) -> None:

@@ -1,5 +1,6 @@
 """Row files that are valid at every moment: CSV and JSON lines, written one row at a time."""
 
+import codecs
 import contextlib
 import csv
 import errno
@@ -102,6 +103,8 @@ def encode_record(record: Record, columns: Columns, row_format: RowFormat) -> by
 
 def read_records(path: Path, columns: Columns, row_format: RowFormat) -> Iterator[dict[str, Value]]:
     """Read the records of a row file; a last line that was cut off is left out.
+
+    CSV may have been saved by a spreadsheet: with a byte order mark and lines that end in CR LF.
 
     Args:
         path: File.
@@ -208,14 +211,14 @@ def _csv_line(values: list[str]) -> bytes:
 def _read_csv(path: Path, columns: Columns) -> Iterator[dict[str, Value]]:
     expected = encode_header(columns, "csv")
     with path.open("rb") as file:
-        header = file.readline()
+        header = file.readline().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
     if header != expected:
         if expected.startswith(header):
             return  # The run ended before its first row.
         names = header.decode("utf-8", CSV_ERRORS).strip().split(",")
         raise OutputError(_differ(path, names, columns))
     is_whole = _ends_with_newline(path)
-    with path.open(newline="", encoding="utf-8", errors=CSV_ERRORS) as text:
+    with path.open(newline="", encoding="utf-8-sig", errors=CSV_ERRORS) as text:
         reader = csv.reader(text)
         next(reader)
         waiting: list[str] | None = None
