@@ -57,7 +57,8 @@ class Outcome:
         failed: Identifier → reason of each recording that could not be made.
         skipped: Kind or engine → tools or material it lacks, left out because of
             ``skip_missing``.
-        notes: What is odd about the speech: recordings left out as too short, and its split.
+        notes: What is odd about the material: recordings left out, as too short or kept for
+            testing, and the split of the speech.
     """
 
     manifest: Path
@@ -128,6 +129,11 @@ def _notes(plan: Plan) -> list[str]:
         notes.append(
             f"left out: {material.num_short} of {num_listed} files of speech, shorter than "
             f"{plan.config.min_seconds:g} s (min_seconds)"
+        )
+    if material.num_for_testing:
+        notes.append(
+            f"left out of {plan.config.manifest}: {material.num_for_testing} kept for testing "
+            "(split)"
         )
     share = plan.config.validation_share
     split = tell_split(material, plan.splits, validation_share=share)
