@@ -14,6 +14,9 @@ from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.material_rows import SPLITS, MaterialRow, Split, read_material_rows
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 
+SETTINGS_FILE = "simulation.json"
+"""What tells a folder that a simulation writes."""
+
 # Of each side: babble and the like need a talker beside the speaker.
 _FEWEST_SPEAKERS = 2
 # ESC clips of one field recording differ in a final letter; a version follows an @, a channel
@@ -84,7 +87,7 @@ def read_material(config: SimulationConfig) -> Material:
         ManifestError: A line of the manifest has no path or no known kind, or a field that cannot
             be.
         MissingMaterialError: There is no clean speech of at least ``min_seconds``, or a recording
-            of speech cannot be read.
+            of speech cannot be read, or a folder holds a simulation.
     """
     material, num_for_testing = Material(), 0
     if config.manifest is not None:
@@ -250,7 +253,18 @@ def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
         paths = find_audio(folder)
     except AudioError as error:
         raise MissingMaterialError(str(error)) from error
+    _refuse_simulations(folder, paths)
     return {f"{collection}/{path.relative_to(folder).as_posix()}": path for path in paths}
+
+
+def _refuse_simulations(folder: Path, paths: Iterable[Path]) -> None:
+    """Refuse a folder with degraded recordings, which would be taken for clean ones."""
+    for inside in dict.fromkeys(parent for path in paths for parent in path.parents):
+        if inside.is_relative_to(folder) and (inside / SETTINGS_FILE).exists():
+            raise MissingMaterialError(
+                f"{folder} cannot be used: {inside} holds what urgentmos simulate made "
+                f"({SETTINGS_FILE}), degraded recordings among it; move it elsewhere"
+            )
 
 
 def assign_splits(
