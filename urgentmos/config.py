@@ -122,6 +122,27 @@ def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def check_at_least(config: object, **least: int) -> None:
+    """Check numbers of a dataclass: ``check_at_least(config, dim=1, blocks=0)``.
+
+    Raises:
+        ValueError: One is below what it is at least; the message names it.
+    """
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ValueError(f"{name}: expected at least {bound}, got {getattr(config, name)}")
+
+
+def check_odd(config: object, name: str) -> None:
+    """Check a number of a dataclass, such as frames of a kernel, which keeps as many as it hears.
+
+    Raises:
+        ValueError: It is even; the message names it.
+    """
+    if getattr(config, name) % 2 == 0:
+        raise ValueError(f"{name}: expected an odd number, got {getattr(config, name)}")
+
+
 def save_config(config: object, path: str | Path) -> None:
     """Write a dataclass as YAML, or as JSON where the name ends in ``.json``."""
     path = Path(path)

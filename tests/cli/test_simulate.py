@@ -113,6 +113,26 @@ def test_what_is_too_short_or_cannot_be_split_is_told(run, material, tmp_path):
     assert "left out: 1 of 2 files of speech, shorter than 3 s (min_seconds)" in result.stderr
 
 
+def test_what_a_manifest_keeps_for_testing_is_left_out_and_this_is_said(run, material, tmp_path):
+    rows = [
+        {
+            "path": str(path), "kind": "clean", "speaker": path.parent.name,
+            "split": "test" if path.parent.name == "speaker0" else "train",
+        }
+        for path in sorted((material / "speech").rglob("*.wav"))
+    ]  # fmt: skip
+    manifest = tmp_path / "material.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = ["weights={mnru: 1.0}", "shares.synthesised=0.0", f"manifest={manifest}"]
+    result = run(*changes, "-o", tmp_path / "out", "--recordings", 40)
+    assert result.exit_code == 0, result.output
+    assert "material.jsonl: 2 kept for testing (split)" in result.stderr
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    speakers = {json.loads(line)["meta"]["speaker"] for line in lines}
+    assert speakers
+    assert "speaker0" not in speakers
+
+
 def test_the_default_mixture_can_be_changed_without_a_file(run, material, tmp_path):
     changes = ["weights={mnru: 1.0}", "shares.synthesised=0.0", "crops=1"]
     options = ["--speech", material / "speech", "-o", tmp_path / "out", "--recordings", 1]

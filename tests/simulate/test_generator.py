@@ -268,6 +268,47 @@ def test_a_simulation_whose_folders_changed_is_refused(place, config, material, 
     assert make(small, tmp_path / "out").num_made == 2
 
 
+@pytest.mark.parametrize("kind", ["speech", "noise", "rir"])
+@pytest.mark.parametrize("place", ["", "degraded", "../other/../{kind}/degraded"])
+def test_an_output_among_the_material_is_refused(kind, place, config, material, tmp_path):
+    shutil.copytree(material, tmp_path / "m")
+    folder = tmp_path / "m" / kind
+    given = replace(config, **{"responses" if kind == "rir" else kind: [str(folder)]})
+    (tmp_path / "link").symlink_to(folder)
+    output = folder / place.format(kind=kind)
+    before = sorted(folder.rglob("*"))
+    for way in (output, tmp_path / "link" / "x"):
+        with pytest.raises(ConfigError, match=f"would be inside .*{kind}, a folder of material"):
+            make(given, way)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["audio", "reference"])
+def test_material_where_an_output_writes_is_refused(name, config, material, tmp_path):
+    shutil.copytree(material / "speech", tmp_path / name)
+    with pytest.raises(ConfigError, match=f"would be inside .*{name}, a folder of material"):
+        make(replace(config, speech=[str(tmp_path / name)]), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["speech", "noise", "rir"])
+def test_material_among_which_is_a_simulation_is_refused(kind, config, material, tmp_path):
+    home = tmp_path / "m"
+    shutil.copytree(material, home)
+    folders = {"speech": "speech", "noise": "noise", "responses": "rir"}
+    given = replace(config, num_recordings=1, **{k: [str(home / v)] for k, v in folders.items()})
+    make(given, tmp_path / "out")
+    shutil.move(tmp_path / "out", home / kind / "out")
+    with pytest.raises(MissingMaterialError, match=rf"{kind}/out holds what urgentmos simulate"):
+        make(given, tmp_path / "again")
+
+
+def test_clean_references_of_a_simulation_can_be_speech(config, tmp_path):
+    few = replace(config, num_recordings=8, weights={"mnru": 1.0})
+    make(few, tmp_path / "out")
+    again = replace(few, speech=[str(tmp_path / "out" / "reference")])
+    assert make(again, tmp_path / "again").num_made == 8
+
+
 def test_a_simulation_whose_sentences_or_voices_changed_is_another(config, tmp_path):
     plans = [plan_synthesised(config, num_voices=number) for number in (4, 5)]
     other = replace(plans[0], sentences={"en": ("One.", "Three.")})

@@ -1,4 +1,6 @@
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,23 @@ from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.material import (
     assign_splits,
     read_material,
+    split_sources,
     split_utterances,
     tell_split,
 )
 from urgentmos.simulate.sources import MissingMaterialError
 
 
-@pytest.mark.parametrize("row", [{"path": "a.wav"}, {"kind": "noise"}, {"path": "a", "kind": "x"}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"path": "a.wav"},
+        {"kind": "noise"},
+        {"path": "a", "kind": "x"},
+        {"path": "a", "kind": ["noise"]},
+        *({"path": path, "kind": "clean"} for path in ("", ".", 5, ["a"])),
+    ],
+)
 def test_a_row_without_a_path_or_a_known_kind_is_named(tmp_path, row):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text(json.dumps(row) + "\n")
@@ -57,6 +69,85 @@ def material_of(tmp_path, *rows):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("".join(json.dumps({"seconds": 3.0, **row}) + "\n" for row in rows))
     return read_material(SimulationConfig(manifest=str(manifest)))
+
+
+WHOLE = {"path": "x/y/a.wav", "kind": "processed", "seconds": 3.0}
+OTHER = {"path": "x/y/b.wav", "kind": "clean", "seconds": 3.0}
+
+
+def refusal(call):
+    try:
+        call()
+    except (ManifestError, MissingMaterialError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", ["clean", "processed", "noise"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "path", "kind", "split", "seconds", "speaker", "source", "source_repo", "source_path",
+        "language", "system", "reference",
+    ],
+)  # fmt: skip
+def test_a_row_is_taken_or_refused_in_words_whatever_a_field_holds(tmp_path, kind, name):
+    def read(value):
+        material = material_of(tmp_path, {**WHOLE, "kind": kind, name: value}, OTHER)
+        split_sources(
+            material, split_utterances(material, validation_share=0.5), validation_share=0.5
+        )
+
+    for value in (None, "", 5, -1, 0, 1.5, math.nan, 10**400, True, "two", "\0", ["a"], {"a": 1}):
+        told = refusal(lambda value=value: read(value))
+        # Where its duration is not stated, the file is looked for.
+        assert told is None or re.search(rf"jsonl:1: .*{name}|a\.wav cannot be used", told), value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seconds": "two"}, "seconds: expected a finite number, got 'two'"),
+        ({"seconds": 0}, "seconds: expected seconds above 0, got 0"),
+        ({"reference": 5}, "reference: expected a non-empty string, got 5"),
+        ({"source_path": 5}, "source_path: expected a non-empty string, got 5"),
+        ({"split": "dev"}, "split: expected 'train', 'validation', or 'test', which is left out"),
+    ],
+)
+def test_a_field_that_cannot_be_is_told_with_its_line(tmp_path, change, message):
+    with pytest.raises(ManifestError, match=rf"manifest\.jsonl:2: {message}"):
+        material_of(tmp_path, OTHER, {**WHOLE, **change})
+
+
+def test_speakers_may_be_numbers(tmp_path):
+    (utterance,) = material_of(tmp_path, {**OTHER, "speaker": 0}).clean
+    assert (utterance.speaker, utterance.group) == ("0", "0")
+
+
+@pytest.mark.parametrize("stated", ["train", "test"])
+def test_what_is_kept_for_testing_is_left_out_and_told(tmp_path, stated):
+    rows = [
+        {"path": f"{kind}/{n}.wav", "kind": kind, "speaker": f"{n}", "split": "train"}
+        for kind in ("clean", "processed", "noise", "rir")
+        for n in range(3)
+    ]
+    for row in rows[::3]:
+        row["split"] = stated
+    follows = {"path": "processed/x.wav", "kind": "processed", "reference": "clean/0.wav"}
+    material = material_of(tmp_path, *rows, follows)
+    left_out = stated == "test"
+    assert material.num_for_testing == 5 * left_out
+    names = [u.name for u in (*material.clean, *material.processed)]
+    assert {"clean/0.wav", "processed/0.wav", "processed/x.wav"}.isdisjoint(names) == left_out
+    assert len(names) == 7 - 3 * left_out
+    assert len(material.noises) == len(material.responses) == 3 - left_out
+
+
+def test_speech_that_is_all_kept_for_testing_is_told(tmp_path):
+    with pytest.raises(
+        MissingMaterialError, match=r"manifest\.jsonl; left out: 1 kept for testing"
+    ):
+        material_of(tmp_path, {**OTHER, "split": "test"})
 
 
 @pytest.mark.parametrize("speaker", [None, "another voice"])

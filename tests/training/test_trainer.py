@@ -385,6 +385,43 @@ def test_a_damaged_checkpoint_is_refused_by_its_file(make_run: MakeRun, name: st
         Trainer(run, resume=True)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b'{"x":', b"{}", b"[]", b'{"data_digest": 1}', b"\xff\xfe"]
+)
+def test_a_damaged_record_of_a_run_is_told_by_its_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    folder = RunFolder(tmp_path, write=True)
+    with pytest.raises(RunStateError, match=r"run\.json is damaged: "):
+        folder.is_resumable(digest="", num_processes=1)
+
+
+@pytest.mark.parametrize(
+    "line", [b"garb", b"{}", b"1", b'{"step": null}', b'{"step": "1"}', b'{"step": NaN}', b""]
+)
+def test_a_damaged_history_is_told_by_its_file_and_line(tmp_path: Path, line: bytes) -> None:
+    history = tmp_path / "history.jsonl"
+    whole = b'{"step": 1}\n' + line + b'\n{"step": 2}\n'
+    history.write_bytes(whole)
+    with pytest.raises(RunStateError, match=r"history\.jsonl is damaged: line 2 is no validation"):
+        RunFolder(tmp_path, write=True).cut_history(1)
+    assert history.read_bytes() == whole
+
+
+def test_a_history_that_is_no_text_is_told_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(RunStateError, match=r"history\.jsonl is damaged: "):
+        RunFolder(tmp_path, write=True).cut_history(1)
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.jsonl"])
+def test_a_damaged_run_folder_does_not_resume(make_run: MakeRun, name: str) -> None:
+    run = make_run(steps=2)
+    Trainer(run).train(until=1)
+    (Path(run.output) / name).write_text("garb\n")
+    with pytest.raises(RunStateError, match=f"{name} is damaged"):
+        Trainer(run, resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_the_run_with_its_step(make_run: MakeRun) -> None:
     trainer = Trainer(make_run())
     with torch.no_grad():

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from urgentmos.config import ConfigError, from_dict, save_config, unique_keys
 from urgentmos.model.assessor import Assessor
+from urgentmos.model.build_errors import BUILD_ERRORS
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.device import find_device
 from urgentmos.model.encoders import Encoder, as_saved
@@ -31,15 +32,6 @@ from urgentmos.tensor_file import read_tensors, save_tensors
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "model_card.json"
-# What modules raise on sizes that cannot be, such as a negative width or no heads.
-BUILD_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 

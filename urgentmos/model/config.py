@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from urgentmos.config import check_at_least
 from urgentmos.metrics import NATURALNESS, check_metrics, get_metric, resolve_metrics
 from urgentmos.rates import SAMPLE_RATE
 
@@ -36,6 +37,10 @@ class FusionConfig:
 
     dim: int = 768
 
+    def __post_init__(self) -> None:
+        """Check the size."""
+        check_at_least(self, dim=1)
+
 
 @dataclass
 class GroupConfig:
@@ -43,7 +48,7 @@ class GroupConfig:
 
     Attributes:
         metrics: Metrics predicted from this group.
-        layers: Transformer layers.
+        layers: Transformer layers; with 0 its heads hear the joint features.
         heads: Attention heads; they divide the width.
         feedforward: Inner size of a layer's feed-forward part.
         dropout: Share of features dropped in training.
@@ -56,10 +61,13 @@ class GroupConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the metric names."""
+        """Check the metric names and the ranges."""
         if not self.metrics:
             raise ValueError("a group predicts at least one metric")
         self.metrics = resolve_metrics(self.metrics)
+        check_at_least(self, layers=0, feedforward=1)
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout: expected 0 to 1, got {self.dropout}")
 
 
 @dataclass

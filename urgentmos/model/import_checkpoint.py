@@ -5,7 +5,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from urgentmos.model.checkpoint import BUILD_ERRORS, save_model
+from urgentmos.model.build_errors import BUILD_ERRORS
+from urgentmos.model.checkpoint import save_model
 from urgentmos.model.config import ModelConfig
 from urgentmos.model.hub import hub_failures, is_hub_id, local_path, require_hub
 from urgentmos.model.network import AssessorNetwork, build_assessor

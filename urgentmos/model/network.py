@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from urgentmos.config import ConfigError
 from urgentmos.masks import check_lengths, lengths_to_mask, masked_mean
 from urgentmos.metrics import check_metrics
+from urgentmos.model.build_errors import BUILD_ERRORS
 from urgentmos.model.config import ModelConfig, NativeScoreConfig
 from urgentmos.model.encoders import (
     Encoder,
@@ -404,6 +405,6 @@ def _build_preference(config: ModelConfig) -> PreferenceHead | None:
 def _naming(where: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, ValueError) as error:
+    except BUILD_ERRORS as error:
         # The text of a KeyError is that of its argument with quotes around it.
         raise ConfigError(f"{where}: {error.args[0] if error.args else error}") from error

@@ -76,9 +76,10 @@ class SimulationConfig:
 
     Attributes:
         num_recordings: Recordings to make.
-        manifest: JSON lines with ``path kind language speaker source_path reference system split``;
-            ``kind`` is clean, noise, rir, processed or reference. Where ``split`` says
-            ``train`` or ``validation`` it is kept.
+        manifest: JSON lines with ``path kind language speaker source_path reference system split
+            seconds``, of which the first two are needed; ``kind`` is clean, noise, rir, processed
+            or reference. Where ``split`` says ``train`` or ``validation`` it is kept; rows of
+            ``test``, of whatever kind, are left out.
         manifest_root: Folder that its paths are relative to; its own folder when None.
         speech: Folders of clean speech; a file's parent folder is its speaker. A single folder of
             files is split file by file.

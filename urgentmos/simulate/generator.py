@@ -20,7 +20,7 @@ from urgentmos.name_bytes import JSON_ERRORS
 from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.kinds import DISTORTIONS, unavailable_kinds
-from urgentmos.simulate.material import read_material, tell_split
+from urgentmos.simulate.material import SETTINGS_FILE, read_material, tell_split
 from urgentmos.simulate.plan import Plan, PlannedRecording, make_plan, material_digest
 from urgentmos.simulate.render import render
 from urgentmos.simulate.sentences import SENTENCES
@@ -57,7 +57,8 @@ class Outcome:
         failed: Identifier → reason of each recording that could not be made.
         skipped: Kind or engine → tools or material it lacks, left out because of
             ``skip_missing``.
-        notes: What is odd about the speech: recordings left out as too short, and its split.
+        notes: What is odd about the material: recordings left out, as too short or kept for
+            testing, and the split of the speech.
     """
 
     manifest: Path
@@ -91,16 +92,19 @@ def generate(
 
     Raises:
         ConfigError: A weight names an unknown kind, or the folder holds another simulation, or one
-            of other material, or more than one worker where processes are not forked (Windows).
+            of other material, or recordings would be written among the material, or more than
+            one worker where processes are not forked (Windows).
         ManifestError: A row of an earlier run is damaged.
         MissingToolError: A kind needs a tool that is not installed.
-        MissingMaterialError: A kind needs recordings that were not given.
+        MissingMaterialError: A kind needs recordings that were not given, or a folder of material
+            holds another simulation.
         WorkerDiedError: A process was killed, or met an error that is not a recording's fault; what
             was made is kept.
         FileLockedError: Another run is making recordings in this folder.
     """
     if workers > 1 and "fork" not in multiprocessing.get_all_start_methods():
         raise ConfigError(f"{workers} workers: this system forks no processes; use 1")
+    _check_apart(output, config)
     config, skipped = _runnable(config, kinds)
     plan = plan_simulation(config, seed=seed, kinds=kinds)
     output.mkdir(parents=True, exist_ok=True)
@@ -120,6 +124,18 @@ def generate(
     )
 
 
+def _check_apart(output: Path, config: SimulationConfig) -> None:
+    """Refuse an output whose recordings the next run would take for material."""
+    written = [(output / name).resolve() for name in ("audio", "reference")]
+    for folder in (*config.speech, *config.noise, *config.responses):
+        material = Path(folder).resolve()
+        if any(w.is_relative_to(material) or material.is_relative_to(w) for w in written):
+            raise ConfigError(
+                f"{output}: what is made there would be inside {folder}, a folder of material, and "
+                "be taken for material when the run goes on; choose an output outside of it"
+            )
+
+
 def _notes(plan: Plan) -> list[str]:
     notes = []
     material = plan.material
@@ -128,6 +144,11 @@ def _notes(plan: Plan) -> list[str]:
         notes.append(
             f"left out: {material.num_short} of {num_listed} files of speech, shorter than "
             f"{plan.config.min_seconds:g} s (min_seconds)"
+        )
+    if material.num_for_testing:
+        notes.append(
+            f"left out of {plan.config.manifest}: {material.num_for_testing} kept for testing "
+            "(split)"
         )
     share = plan.config.validation_share
     split = tell_split(material, plan.splits, validation_share=share)
@@ -226,7 +247,7 @@ def _runnable(
 def _check_same(output: Path, plan: Plan) -> None:
     settings = {"seed": plan.seed, **to_dict(plan.config)}
     material = material_digest(plan)
-    path = output / "simulation.json"
+    path = output / SETTINGS_FILE
     if path.exists():
         before = _read_settings(path)
         # Simulations begun by earlier versions do not have it.

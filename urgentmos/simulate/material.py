@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from urgentmos.audio import AudioError, find_audio, measure_duration_s
-from urgentmos.data.manifest import ManifestError, read_lines
 from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.config import SimulationConfig
+from urgentmos.simulate.material_rows import SPLITS, MaterialRow, Split, read_material_rows
 from urgentmos.simulate.sources import MissingMaterialError, Sources, Talker
 
-Split = Literal["train", "validation"]
-SPLITS: tuple[Split, Split] = ("train", "validation")
-_KINDS = ("clean", "reference", "processed", "noise", "rir")
+SETTINGS_FILE = "simulation.json"
+"""What tells a folder that a simulation writes."""
+
 # Of each side: babble and the like need a talker beside the speaker.
 _FEWEST_SPEAKERS = 2
 # ESC clips of one field recording differ in a final letter; a version follows an @, a channel
@@ -68,6 +67,7 @@ class Material:
         groups: Name of a noise or response → what is never on both sides of the split.
         splits: Name of a noise or response → side the manifest puts it on, where it says so.
         num_short: Recordings of speech that were left out, as too short.
+        num_for_testing: Rows of the manifest that were left out, as kept for testing.
     """
 
     clean: list[Utterance] = field(default_factory=list)
@@ -77,21 +77,24 @@ class Material:
     groups: dict[str, str] = field(default_factory=dict)
     splits: dict[str, Split] = field(default_factory=dict)
     num_short: int = 0
+    num_for_testing: int = 0
 
 
 def read_material(config: SimulationConfig) -> Material:
     """List the manifest and the folders of a configuration.
 
     Raises:
-        ManifestError: A line of the manifest has no path or no known kind.
+        ManifestError: A line of the manifest has no path or no known kind, or a field that cannot
+            be.
         MissingMaterialError: There is no clean speech of at least ``min_seconds``, or a recording
-            of speech cannot be read.
+            of speech cannot be read, or a folder holds a simulation.
     """
-    material = Material()
+    material, num_for_testing = Material(), 0
     if config.manifest is not None:
         manifest = Path(config.manifest)
         root = manifest.parent if config.manifest_root is None else Path(config.manifest_root)
-        _add_manifest(material, manifest, root=root)
+        rows, num_for_testing = read_material_rows(manifest)
+        _add_rows(material, rows, root=root)
         _join_references(material)
     for collection, folder in _collections(config.speech):
         material.clean.extend(_folder_utterances(folder, collection))
@@ -108,32 +111,32 @@ def read_material(config: SimulationConfig) -> Material:
         utterances[:] = [u for u in utterances if u.seconds >= config.min_seconds]
     num_short = num_listed - len(material.clean) - len(material.processed)
     if not material.clean:
-        given = [name for name in (config.manifest, *config.speech) if name]
-        raise MissingMaterialError(
-            f"no clean speech of at least {config.min_seconds} s was found in {', '.join(given)}"
-            if given
-            else "no clean speech was given: name a folder of it with --speech, or state 'speech' "
-            "or 'manifest' in the configuration"
+        raise MissingMaterialError(_explain_no_speech(config, num_for_testing=num_for_testing))
+    return replace(material, num_short=num_short, num_for_testing=num_for_testing)
+
+
+def _explain_no_speech(config: SimulationConfig, *, num_for_testing: int) -> str:
+    given = [name for name in (config.manifest, *config.speech) if name]
+    if not given:
+        return (
+            "no clean speech was given: name a folder of it with --speech, or state 'speech' or "
+            "'manifest' in the configuration"
         )
-    return replace(material, num_short=num_short)
+    named = ", ".join(given)
+    kept = f"; left out: {num_for_testing} kept for testing (split)" if num_for_testing else ""
+    return f"no clean speech of at least {config.min_seconds} s was found in {named}{kept}"
 
 
-def _add_manifest(material: Material, manifest: Path, *, root: Path) -> None:
-    for number, row in read_lines(manifest):
-        kind, name = row.get("kind"), row.get("path")
-        if kind not in _KINDS or not isinstance(name, str):
-            raise ManifestError(
-                f"{manifest}:{number}: expected a 'path', and a 'kind' of {', '.join(_KINDS)}; "
-                f"got {name!r} and {kind!r}"
-            )
-        if kind in {"noise", "rir"}:
-            target = material.noises if kind == "noise" else material.responses
-            target[name] = root / name
-            origin = TAKE.sub("", row.get("source_path") or name)
-            material.groups[name] = f"{row.get('source_repo') or ''}/{origin}"
-            if row.get("split"):
-                material.splits[name] = row["split"]
-        elif kind == "processed":
+def _add_rows(material: Material, rows: Iterable[MaterialRow], *, root: Path) -> None:
+    for row in rows:
+        if row.kind in {"noise", "rir"}:
+            target = material.noises if row.kind == "noise" else material.responses
+            target[row.path] = root / row.path
+            origin = TAKE.sub("", row.source_path or row.path)
+            material.groups[row.path] = f"{row.source_repo or ''}/{origin}"
+            if row.split is not None:
+                material.splits[row.path] = row.split
+        elif row.kind == "processed":
             material.processed.append(_row_utterance(row, root))
         else:
             material.clean.append(_row_utterance(row, root))
@@ -166,27 +169,25 @@ def _join_references(material: Material) -> None:
         material.processed[place] = replace(utterance, group=joined(utterance.group), split=split)
 
 
-def _row_utterance(row: Mapping[str, Any], root: Path) -> Utterance:
-    name = row["path"]
-    parts = Path(name).parts
-    source = row.get("source") or (parts[1] if len(parts) > 2 else parts[0])
-    speaker = row.get("speaker")
-    reference = row.get("reference")
-    seconds = row.get("seconds") or _durations_s([root / name])[root / name]
-    processed = row["kind"] == "processed"
-    unnamed = f"reference {reference}" if processed and reference else f"source {source}"
+def _row_utterance(row: MaterialRow, root: Path) -> Utterance:
+    path = root / row.path
+    parts = Path(row.path).parts
+    source = row.source or (parts[1] if len(parts) > 2 else parts[0])
+    processed = row.kind == "processed"
+    reference = row.reference if processed else None
+    unnamed = f"source {source}" if reference is None else f"reference {reference}"
     return Utterance(
-        name=name,
-        path=root / name,
-        speaker=speaker or source,
-        group=unnamed if speaker is None else str(speaker),
+        name=row.path,
+        path=path,
+        speaker=row.speaker or source,
+        group=row.speaker or unnamed,
         source=source,
-        language=row.get("language"),
-        seconds=float(seconds),
-        system=(row.get("system") or source) if processed else None,
-        reference=root / reference if processed and reference else None,
-        reference_name=reference if processed else None,
-        split=row.get("split"),
+        language=row.language,
+        seconds=_durations_s([path])[path] if row.seconds is None else row.seconds,
+        system=(row.system or source) if processed else None,
+        reference=None if reference is None else root / reference,
+        reference_name=reference,
+        split=row.split,
     )
 
 
@@ -252,7 +253,18 @@ def _audio_files(folder: Path, collection: str) -> dict[str, Path]:
         paths = find_audio(folder)
     except AudioError as error:
         raise MissingMaterialError(str(error)) from error
+    _refuse_simulations(folder, paths)
     return {f"{collection}/{path.relative_to(folder).as_posix()}": path for path in paths}
+
+
+def _refuse_simulations(folder: Path, paths: Iterable[Path]) -> None:
+    """Refuse a folder with degraded recordings, which would be taken for clean ones."""
+    for inside in dict.fromkeys(parent for path in paths for parent in path.parents):
+        if inside.is_relative_to(folder) and (inside / SETTINGS_FILE).exists():
+            raise MissingMaterialError(
+                f"{folder} cannot be used: {inside} holds what urgentmos simulate made "
+                f"({SETTINGS_FILE}), degraded recordings among it; move it elsewhere"
+            )
 
 
 def assign_splits(

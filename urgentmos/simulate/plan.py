@@ -19,12 +19,12 @@ from urgentmos.simulate.config import MAX_VERSIONS, SimulationConfig
 from urgentmos.simulate.distortion import DistortionKind
 from urgentmos.simulate.material import (
     Material,
-    Split,
     Utterance,
     assign_splits,
     split_sources,
     split_utterances,
 )
+from urgentmos.simulate.material_rows import Split
 from urgentmos.simulate.sources import MissingMaterialError, Sources
 from urgentmos.simulate.speech_synthesis import SpeakingStyle, Voice
 

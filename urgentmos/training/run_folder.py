@@ -95,12 +95,12 @@ class RunFolder:
 
         Raises:
             RunStateError: What is there is another run's, by its data or number of processes, or
-                models that a run which begins anew would write over.
+                models that a run which begins anew would write over, or ``run.json`` is damaged.
         """
         path = self.path / "run.json"
         saved = self._has_checkpoint()
         if path.exists():
-            record = json.loads(path.read_text())
+            record = _read_record(path)
             for name, got in (("data_digest", digest), ("num_processes", num_processes)):
                 if record[name] != got:
                     raise RunStateError(
@@ -149,12 +149,19 @@ class RunFolder:
             file.write(json.dumps({"step": step, **known}) + "\n")
 
     def cut_history(self, step: int) -> None:
-        """Drop the validations after a step: a run that was killed beyond it makes them again."""
+        """Drop the validations after a step: a run that was killed beyond it makes them again.
+
+        Raises:
+            RunStateError: A line is no validation.
+        """
         path = self.path / "history.jsonl"
         if not self._write or not path.exists():
             return
-        whole = read_whole_lines(path)
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        try:
+            whole = read_whole_lines(path)
+        except UnicodeDecodeError as error:
+            raise RunStateError(f"{path} is damaged: {error}") from error
+        kept = [line for n, line in enumerate(whole, start=1) if _step_of(line, n, path) <= step]
         write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def export(
@@ -168,6 +175,30 @@ class RunFolder:
 class _NoCurves:
     def add_scalar(self, name: str, value: float, step: int) -> None:
         """Write nothing."""
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunStateError(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict):
+        raise RunStateError(f"{path} is damaged: expected keys and values, got {record!r}")
+    for name in ("data_digest", "num_processes"):
+        if name not in record:
+            raise RunStateError(f"{path} is damaged: key {name!r} is missing")
+    return record
+
+
+def _step_of(line: str, number: int, path: Path) -> int:
+    """Read the step of a validation, line ``number`` of a history."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError):
+        step = None
+    if not isinstance(step, int):
+        raise RunStateError(f"{path} is damaged: line {number} is no validation; take it out")
+    return step
 
 
 def _versions() -> dict[str, str]:

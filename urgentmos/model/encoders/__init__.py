@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from urgentmos.config import ConfigError, from_dict
+from urgentmos.model.build_errors import BUILD_ERRORS
 from urgentmos.model.config import EncoderConfig
 from urgentmos.model.encoders import audio_tower, s3prl_upstream, torchaudio_pipelines
 from urgentmos.model.encoders.complex_spectrum import (
@@ -137,7 +138,7 @@ def build_encoder(config: EncoderConfig, *, where: str = "encoder") -> Encoder:
         where: Its place in the whole configuration, for error messages.
 
     Raises:
-        ConfigError: There is no such family, or it has no such option.
+        ConfigError: There is no such family, or it has no such option, or cannot be made of them.
     """
     family = ENCODERS.get(config.family)
     if family is None:
@@ -147,5 +148,5 @@ def build_encoder(config: EncoderConfig, *, where: str = "encoder") -> Encoder:
     own = from_dict(family.config_class, config.options, where=f"{where}.options")
     try:
         return family.build(own)
-    except ValueError as error:
+    except BUILD_ERRORS as error:
         raise ConfigError(f"{where}.options: {error}") from error

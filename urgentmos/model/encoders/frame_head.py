@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from urgentmos.config import check_at_least, check_odd
 from urgentmos.model.encoders.masked_convolution import (
     BlockStack,
     FrequencyMap,
@@ -40,9 +41,8 @@ class FrameHeadConfig(OwnHeadConfig):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        self._check_at_least(frame_dim=1, blocks=0, kernel=1)
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel: expected an odd number, got {self.kernel}")
+        check_at_least(self, frame_dim=1, blocks=0, kernel=1)
+        check_odd(self, "kernel")
 
 
 class FrameHead(OwnHead):

@@ -1,5 +1,7 @@
 """Frames that depend on a recording's own samples alone: spectra, and means of a few."""
 
+import math
+
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
@@ -7,6 +9,23 @@ from torch.nn import functional
 
 from urgentmos.masks import divide_up, lengths_to_mask
 from urgentmos.model.encoders.encoder import EncoderOutput
+from urgentmos.rates import SAMPLE_RATE
+
+
+def spectrum_of(*, window_ms: float, hop_ms: float) -> "Spectrum":
+    """Make a spectrum of these times.
+
+    Raises:
+        ValueError: Frames would not move, or leave out what lies between them, or have no end.
+    """
+    if not math.isfinite(window_ms):
+        raise ValueError(f"window_ms: expected a finite number, got {window_ms}")
+    if not math.isfinite(hop_ms):
+        raise ValueError(f"hop_ms: expected a finite number, got {hop_ms}")
+    return Spectrum(
+        window_samples=round(window_ms * SAMPLE_RATE / 1000),
+        hop_samples=round(hop_ms * SAMPLE_RATE / 1000),
+    )
 
 
 def num_frames(lengths: Int[Tensor, " batch"], hop: int) -> Int[Tensor, " batch"]:

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from urgentmos.config import check_at_least, check_odd
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
-from urgentmos.model.encoders.framing import Spectrum, num_frames
+from urgentmos.model.encoders.framing import Spectrum, num_frames, spectrum_of
 from urgentmos.model.encoders.masked_convolution import BlockStack, ConvolutionStem
 from urgentmos.rates import SAMPLE_RATE
 
@@ -45,6 +46,11 @@ class LogMelConfig:
     blocks: int = 4
     block_kernel: int = 7
     expansion: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the ranges; parts check what they are made of."""
+        check_at_least(self, dim=1, bands=1, blocks=0, block_kernel=1, expansion=1)
+        check_odd(self, "block_kernel")
 
 
 class LogMelEncoder(Encoder):
@@ -111,10 +117,7 @@ def mel_filters(num_bins: int, bands: int) -> Float[Tensor, "bins bands"]:
 def build_log_mel(config: LogMelConfig) -> LogMelEncoder:
     """Make the encoder from its options."""
     return LogMelEncoder(
-        spectrum=Spectrum(
-            window_samples=round(config.window_ms * SAMPLE_RATE / 1000),
-            hop_samples=round(config.hop_ms * SAMPLE_RATE / 1000),
-        ),
+        spectrum=spectrum_of(window_ms=config.window_ms, hop_ms=config.hop_ms),
         bands=config.bands,
         stem=ConvolutionStem(
             in_channels=1,

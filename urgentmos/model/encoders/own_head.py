@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, inf, nn
 
+from urgentmos.config import check_at_least
 from urgentmos.masks import lengths_to_mask, masked_mean
 from urgentmos.metrics import get_metric, resolve_metrics
 from urgentmos.model.encoders.masked_convolution import (
@@ -48,12 +49,7 @@ class OwnHeadConfig:
             time_strides=self.time_strides,
             frequency_strides=self.frequency_strides,
         )
-        self._check_at_least(dim=1)
-
-    def _check_at_least(self, **least: int) -> None:
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name}: expected at least {bound}, got {getattr(self, name)}")
+        check_at_least(self, dim=1)
 
 
 class OwnHead(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
+from urgentmos.config import check_at_least
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.encoders.chunking import cut, join, mean_over_chunks
 from urgentmos.model.encoders.encoder import Encoder, EncoderOutput
@@ -75,11 +76,8 @@ class SpectralTransformerConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         least = 0 if self.own_heads else 1
-        if self.layers < least:
-            raise ValueError(f"layers: expected at least {least}, got {self.layers}")
-        for name in ("heads", "window_frames", "averaged_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_at_least(self, layers=least)
+        check_at_least(self, dim=1, heads=1, feedforward=1, window_frames=1, averaged_frames=1)
         if self.averaged_frames > self.window_frames:
             raise ValueError(
                 f"averaged_frames: expected at most window_frames = {self.window_frames}, got "
