@@ -7,7 +7,7 @@ once for each recording.
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,7 @@ from urgentmos.silence import drop_edge_silence
 from urgentmos.whole_file import whole_file
 
 BATCH, CLIP, WEIGHT_DECAY = 32, 1.0, 0.05
+FIRST_BATCHES = 30  # that tell what a trained head's frames foretell
 SMALLEST = 1e-3  # spread of a number that frames are to foretell
 MAP, NUMBERS = "map", "numbers"  # in a stored file
 NOTE = "of.txt"
@@ -53,6 +54,9 @@ def options(doc: str | None, *, recordings: str, epochs: int) -> argparse.Argume
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is heard")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", type=int, default=2, help="number of the copy, from 0")
+    parser.add_argument(
+        "--further", action="store_true", help="train the head that is there, not a new one"
+    )
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -248,10 +252,35 @@ def fold(head: OwnHead) -> None:
         of_metric.linear.bias.data.mul_(shift.spread).add_(shift.centre)
 
 
+def fit_foretelling(
+    foretell: nn.Linear,
+    head: OwnHead,
+    batches: Iterable[tuple[FrequencyMap, Tensor, Tensor, Tensor]],
+    scale: Scaling,
+) -> None:
+    """Fit what foretells the numbers of frames to a trained head, by least squares.
+
+    Begun at random, it would first lead the head astray.
+    """
+    head.eval()
+    found, wanted = [], []
+    with torch.no_grad():
+        for maps, numbers, mask, _ in batches:
+            frames, _ = head.frames(maps)
+            both = min(frames.shape[1], numbers.shape[1])
+            found.append(frames[:, :both][mask[:, :both]])
+            wanted.append(scale(numbers)[:, :both][mask[:, :both]])
+        inputs = functional.pad(torch.cat(found), (0, 1), value=1.0)
+        solution = torch.linalg.lstsq(inputs, torch.cat(wanted)).solution
+        foretell.weight.copy_(solution[:-1].T)
+        foretell.bias.copy_(solution[-1])
+
+
 def train(
     head: OwnHead,
     heard: Heard,
     *,
+    further: bool,
     scaling: Callable[[Tensor], Scaling],
     weight: float,
     epochs: int,
@@ -263,6 +292,7 @@ def train(
     Args:
         head: What is trained, in place.
         heard: What it learns from; the columns of labels are the head's metrics.
+        further: Whether the head is trained already.
         scaling: Makes the scale of numbers from some of them, (frames, numbers).
         weight: How much the numbers count beside the labels.
         epochs: Passes.
@@ -275,10 +305,13 @@ def train(
     )
     some, numbers, mask, *_ = next(iter(loader))
     scale = scaling(numbers[mask])
-    within = lengths_to_mask(some.lengths, some.features.shape[2])
-    loudness = some.features.permute(0, 2, 3, 1)[within].flatten(0, 1).std(dim=0)
-    normalise(head, 1 / (loudness + 1e-4), heard.labels)
+    if not further:
+        within = lengths_to_mask(some.lengths, some.features.shape[2])
+        loudness = some.features.permute(0, 2, 3, 1)[within].flatten(0, 1).std(dim=0)
+        normalise(head, 1 / (loudness + 1e-4), heard.labels)
     foretell = nn.Linear(head.frame_dim, numbers.shape[2])
+    if further:
+        fit_foretelling(foretell, head, islice(loader, FIRST_BATCHES), scale)
     parts = nn.ModuleList([head, foretell])
     optimizer = torch.optim.AdamW(parts.parameters(), lr=lr, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -309,7 +342,8 @@ def train(
         of_scores, of_frames = (sums / len(loader)).tolist()
         tqdm.write(f"epoch {epoch}: scores {of_scores:.4f}, frames {of_frames:.4f}")
     parts.eval()
-    fold(head)
+    if not further:
+        fold(head)
 
 
 def with_own_head(
@@ -367,6 +401,8 @@ def fit(
 ) -> None:
     """Give a model a head, train it and save the model: see `with_own_head` and `train`.
 
+    With ``--further`` it is the head that the model has, with its own options and shares.
+
     Args:
         assessor: The model.
         arguments: Those of `options`.
@@ -377,13 +413,27 @@ def fit(
         labelled: How many of these recordings have labels, for the card.
         scaling: Makes the scale of the numbers of frames.
         weight: How much these count beside the labels.
+
+    Raises:
+        SystemExit: What is to be trained further is not there, or of other metrics.
     """
-    network, config = with_own_head(
-        assessor, arguments.encoder, option=option, head=head, shares=shares
-    )
+    if arguments.further:
+        network, config = assessor.network, assessor.config
+        there = getattr(network.encoders[arguments.encoder], option)
+        if there is None or list(there.heads) != head.metrics:
+            raise SystemExit(
+                f"--further: encoder {arguments.encoder} has no {option} of "
+                f"{', '.join(head.metrics)}"
+            )
+    else:
+        network, config = with_own_head(
+            assessor, arguments.encoder, option=option, head=head, shares=shares
+        )
+    trained = getattr(network.encoders[arguments.encoder], option).requires_grad_(True)
     train(
-        getattr(network.encoders[arguments.encoder], option),
+        trained,
         heard,
+        further=arguments.further,
         scaling=scaling,
         weight=weight,
         epochs=arguments.epochs,

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from recording_conditions import in_other_conditions
 from scipy.signal import firwin2, oaconvolve, resample_poly
 from tqdm import tqdm
 
@@ -58,15 +59,20 @@ def rows(sources: Path, audio: Path) -> list[dict[str, Any]]:
     return [row | {"path": str((audio / row["path"]).absolute())} for row in listed]
 
 
-def make_voice(row: dict[str, Any], number: int, copy: int, *, output: Path) -> dict[str, Any]:
+def make_voice(
+    row: dict[str, Any], number: int, copy: int, *, output: Path, conditions: bool
+) -> dict[str, Any]:
     """Write one voice of the recording of that number, and describe it."""
     source = Path(row["path"])
     digest = hashlib.sha256(f"{number} {copy}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     rate = float(np.exp(rng.uniform(*np.log(RATES))))
     speech = read_mono(source)[: round(LONGEST_S * rate * SAMPLE_RATE)]
+    voice = through_microphone(play_at(speech, rate), rng)
+    if conditions:
+        voice = in_other_conditions(voice, rng)
     # As loud as it was, but never clipped.
-    voice = with_level_of(through_microphone(play_at(speech, rate), rng), speech)
+    voice = with_level_of(voice, speech)
     voice = voice * min(1.0, 0.99 / max(np.abs(voice).max(), SILENCE))
     path = Path(row["source"], f"{source.stem}_{number}_{copy}.flac")
     (output / path).parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +96,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the voices")
     parser.add_argument("--copies", type=int, default=3, help="voices of each recording")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
+    parser.add_argument(
+        "--conditions", action="store_true", help="recorded, cleaned and stored in other ways too"
+    )
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
 
@@ -101,7 +110,7 @@ def main() -> None:
     speech = enumerate(row for row in listed if row["kind"] in SPEECH)
     copies = range(arguments.first, arguments.first + arguments.copies)
     jobs = [(row, number, copy) for number, row in speech for copy in copies]
-    make = functools.partial(make_voice, output=arguments.output)
+    make = functools.partial(make_voice, output=arguments.output, conditions=arguments.conditions)
     with ProcessPoolExecutor(arguments.workers) as pool:
         voices = list(tqdm(pool.map(make, *zip(*jobs, strict=True), chunksize=16), total=len(jobs)))
     # Noise and rooms stay where they are, for what is simulated with these voices.

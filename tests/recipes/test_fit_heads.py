@@ -106,12 +106,42 @@ def test_of_a_head_by_frames_only_what_compares_changes(
     check_what_changed(model, tmp_path / "fitted", "frame_head", shares, speech(1.0, 99))
 
 
-def fit(tmp_path: Path, script: str, model: Path, manifest: Path) -> str:
+@pytest.mark.usefixtures("dnsmos")
+@pytest.mark.parametrize("option", ["peak_head", "frame_head"])
+def test_a_head_that_is_there_learns_further(
+    tmp_path: Path, model: Path, manifest: Path, option: str
+) -> None:
+    script = f"default/fit_{option}.py"
+    refused = run_script(
+        script, model, manifest, "--labels", tmp_path / "labels.csv", "--cache",
+        tmp_path / "cache0", "--output", tmp_path / "none", "--encoder", "1", "--further",
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert f"--further: encoder 1 has no {option} of" in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+    fit(tmp_path, script, model, manifest)
+    fitted = (tmp_path / "fitted").rename(tmp_path / "once")
+    (tmp_path / "cache").rename(tmp_path / "cache1")
+    fit(tmp_path, script, fitted, manifest, "--further", "--epochs", "4", "--lr", "1e-3")
+    states = [load_file(tmp_path / name / "model.safetensors") for name in ("once", "fitted")]
+    assert states[0].keys() == states[1].keys()
+    moved = {name for name, weight in states[0].items() if not states[1][name].equal(weight)}
+    assert moved
+    assert all(name.startswith(f"encoders.1.{option}.") for name in moved)
+    # It goes on from what it was, and does not begin anew.
+    for name in moved:
+        torch.testing.assert_close(states[1][name], states[0][name], atol=6e-3, rtol=1e-2)
+    configs = [load_model(tmp_path / name).config for name in ("once", "fitted")]
+    assert configs[0] == configs[1]
+
+
+def fit(tmp_path: Path, script: str, model: Path, manifest: Path, *options: str) -> str:
     """Run one of the scripts, with the manifest twice; give what it says."""
     done = run_script(
         script, model, manifest, manifest, "--labels", tmp_path / "labels.csv",
         "--cache", tmp_path / "cache", "--output", tmp_path / "fitted", "--encoder", "1",
-        "--epochs", "1",
+        "--epochs", "1", *options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

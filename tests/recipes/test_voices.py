@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 import soundfile
 
 from urgentmos.simulate.levels import speech_level_db
 
-from .conftest import run_script
+from .conftest import RECIPES, load_script, run_script
 
 RATES = (0.88, 1.3)
 
@@ -81,3 +83,65 @@ def test_voices_are_faster_or_slower_and_keep_level_and_side(
     assert [row["path"] for row in voices_later] == [row["path"] for row in voices[1::2]]
     same = (folder / voices[1]["path"] for folder in (tmp_path / "voices", tmp_path / "later"))
     assert len({path.read_bytes() for path in same}) == 1
+
+
+@pytest.fixture
+def conditions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(RECIPES / "default")
+    return load_script("default/recording_conditions.py")
+
+
+def test_voices_are_recorded_in_other_ways_where_asked(
+    tmp_path: Path, speech: Callable[..., np.ndarray]
+) -> None:
+    """The same voices otherwise, as long and as loud."""
+    audio = tmp_path / "audio"
+    for number in range(6):
+        path = audio / "clean" / "corpus" / f"speaker{number}" / "a.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, speech(1.0, number), 16000)
+    plain = make(audio, tmp_path / "plain")
+    other = make(audio, tmp_path / "other", "--conditions")
+    assert plain == other
+    moved = 0
+    for row in plain:
+        first, second = (
+            soundfile.read(tmp_path / folder / row["path"])[0] for folder in ("plain", "other")
+        )
+        assert len(first) == len(second)
+        assert abs(speech_level_db(first) - speech_level_db(second)) < 1
+        moved += not np.array_equal(first, second)
+    assert 3 <= moved < len(plain)
+
+
+def test_what_conditions_change(conditions: ModuleType, speech: Callable[..., np.ndarray]) -> None:
+    """A floor is added where nothing was, pauses are lowered, and the band ends lower."""
+    clean = speech(2.0, 1)
+    pause = slice(12000, 20000)
+    clean[pause] *= 0.01
+    clean[:8] = 0
+    rng = np.random.default_rng
+
+    def level(samples: np.ndarray) -> float:
+        return float(np.sqrt(np.square(samples).mean()))
+
+    assert conditions.with_floor(clean, rng(0))[:8].any()
+    assert level(conditions.with_floor(clean, rng(0)) - clean) < 0.04 * level(clean)
+
+    gated = conditions.cleaned(clean, rng(0))
+    inner = slice(15000, 17000)
+    assert level(gated[inner]) < 0.4 * level(clean[inner])
+    np.testing.assert_allclose(level(gated), level(clean), rtol=0.02)
+
+    noise = rng(1).standard_normal(32000)
+    power = np.abs(np.fft.rfft(conditions.band_limited(noise, rng(0)))) ** 2
+    assert power[-200:].mean() < 1e-3 * power[2000:6000].mean()
+
+    for seed in range(4):
+        kept = conditions.stored(clean, rng(seed))
+        assert kept.shape == clean.shape
+        assert 0 < level(kept - clean) < 0.5 * level(clean)
+
+    silence = np.zeros(4000)
+    for step in (conditions.cleaned, conditions.band_limited, conditions.stored):
+        assert np.isfinite(step(silence, rng(0))).all()
