@@ -252,6 +252,19 @@ def fold(head: OwnHead) -> None:
         of_metric.linear.bias.data.mul_(shift.spread).add_(shift.centre)
 
 
+def with_numbers(frames: Tensor, numbers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the frames of a batch that have numbers, one after the other, and these.
+
+    Args:
+        frames: (batch, frames, frame_dim).
+        numbers: (batch, other frames, numbers).
+        mask: True where there are numbers.
+    """
+    both = min(frames.shape[1], numbers.shape[1])
+    there = mask[:, :both]
+    return frames[:, :both][there], numbers[:, :both][there]
+
+
 def fit_foretelling(
     foretell: nn.Linear,
     head: OwnHead,
@@ -267,9 +280,9 @@ def fit_foretelling(
     with torch.no_grad():
         for maps, numbers, mask, _ in batches:
             frames, _ = head.frames(maps)
-            both = min(frames.shape[1], numbers.shape[1])
-            found.append(frames[:, :both][mask[:, :both]])
-            wanted.append(scale(numbers)[:, :both][mask[:, :both]])
+            there, known = with_numbers(frames, numbers, mask)
+            found.append(there)
+            wanted.append(scale(known))
         inputs = functional.pad(torch.cat(found), (0, 1), value=1.0)
         solution = torch.linalg.lstsq(inputs, torch.cat(wanted)).solution
         foretell.weight.copy_(solution[:-1].T)
@@ -330,9 +343,8 @@ def train(
                 scores[known], expected, beta=0.5, reduction="sum"
             )
             missed = distances / max(1, len(expected))
-            both = min(frames.shape[1], numbers.shape[1])
-            distance = (foretell(frames)[:, :both] - scale(numbers)[:, :both]).square()
-            apart = distance[mask[:, :both]].mean()
+            found, wanted = with_numbers(frames, numbers, mask)
+            apart = (foretell(found) - scale(wanted)).square().mean()
             (missed + weight * apart).backward()
             nn.utils.clip_grad_norm_(parts.parameters(), CLIP)
             optimizer.step()
@@ -419,19 +431,17 @@ def fit(
     """
     if arguments.further:
         network, config = assessor.network, assessor.config
-        there = getattr(network.encoders[arguments.encoder], option)
-        if there is None or list(there.heads) != head.metrics:
-            raise SystemExit(
-                f"--further: encoder {arguments.encoder} has no {option} of "
-                f"{', '.join(head.metrics)}"
-            )
     else:
         network, config = with_own_head(
             assessor, arguments.encoder, option=option, head=head, shares=shares
         )
-    trained = getattr(network.encoders[arguments.encoder], option).requires_grad_(True)
+    own = getattr(network.encoders[arguments.encoder], option)
+    if own is None or list(own.heads) != head.metrics:
+        raise SystemExit(
+            f"--further: encoder {arguments.encoder} has no {option} of {', '.join(head.metrics)}"
+        )
     train(
-        trained,
+        own,
         heard,
         further=arguments.further,
         scaling=scaling,

@@ -7,7 +7,6 @@ such conditions, so more of them are made here.
 """
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from urgentmos.audio import SAMPLE_RATE
 from urgentmos.ndarray import NDArray
 from urgentmos.simulate.levels import SILENCE
 
-CHANCES = {"cleaned": 0.25, "with_floor": 0.4, "band_limited": 0.3, "stored": 0.25}
 FLOOR_DB = (-70.0, -30.0)  # of the speech
 COLOURS = (0.0, 1.0)  # exponent of the falling power: white to pink
 GATE_DB = (-50.0, -25.0)  # of the loudest frame
@@ -33,12 +31,10 @@ FORMATS = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
 
 
 def in_other_conditions(speech: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Clean, add a floor to, limit in band and store a recording, each by chance."""
-    steps: tuple[Callable[[NDArray[Any], np.random.Generator], NDArray[Any]], ...] = (
-        with_floor, cleaned, band_limited, stored,
-    )  # fmt: skip
-    for step in steps:
-        if rng.random() < CHANCES[step.__name__]:
+    """Add a floor to, clean, limit in band and store a recording, each by chance."""
+    chances = {with_floor: 0.4, cleaned: 0.25, band_limited: 0.3, stored: 0.25}
+    for step, chance in chances.items():
+        if rng.random() < chance:
             speech = step(speech, rng)
     return speech
 

@@ -36,14 +36,20 @@ def make(audio: Path, output: Path, *options: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (output / "sources.jsonl").read_text().splitlines()]
 
 
-def test_voices_are_faster_or_slower_and_keep_level_and_side(
-    tmp_path: Path, speech: Callable[..., np.ndarray]
-) -> None:
-    audio = tmp_path / "audio"
+@pytest.fixture
+def audio(tmp_path: Path, speech: Callable[..., np.ndarray]) -> Path:
+    """A recording of each of six speakers."""
+    folder = tmp_path / "audio"
     for number in range(6):
-        path = audio / "clean" / "corpus" / f"speaker{number}" / "a.wav"
+        path = folder / "clean" / "corpus" / f"speaker{number}" / "a.wav"
         path.parent.mkdir(parents=True)
         soundfile.write(path, speech(1.0, number), 16000)
+    return folder
+
+
+def test_voices_are_faster_or_slower_and_keep_level_and_side(
+    tmp_path: Path, audio: Path, speech: Callable[..., np.ndarray]
+) -> None:
     noise = audio / "noise" / "street" / "n.wav"
     noise.parent.mkdir(parents=True)
     soundfile.write(noise, 0.01 * speech(1.0, 9), 16000)
@@ -91,15 +97,8 @@ def conditions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load_script("default/recording_conditions.py")
 
 
-def test_voices_are_recorded_in_other_ways_where_asked(
-    tmp_path: Path, speech: Callable[..., np.ndarray]
-) -> None:
+def test_voices_are_recorded_in_other_ways_where_asked(tmp_path: Path, audio: Path) -> None:
     """The same voices otherwise, as long and as loud."""
-    audio = tmp_path / "audio"
-    for number in range(6):
-        path = audio / "clean" / "corpus" / f"speaker{number}" / "a.wav"
-        path.parent.mkdir(parents=True)
-        soundfile.write(path, speech(1.0, number), 16000)
     plain = make(audio, tmp_path / "plain")
     other = make(audio, tmp_path / "other", "--conditions")
     assert plain == other

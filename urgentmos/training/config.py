@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from urgentmos.config import check_at_least
 from urgentmos.data.pairs import MATCHINGS, Matching
 from urgentmos.metrics import get_metric
 from urgentmos.model.config import EncoderConfig, ModelConfig
@@ -211,8 +212,7 @@ class OptimizerConfig:
             raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected two of 0 to below 1, got {self.betas}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate: expected at least 1, got {self.accumulate}")
+        check_at_least(self, accumulate=1)
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps: expected 0 or more, got {self.warmup_steps}")
         if not 0 <= self.ema_decay < 1:

@@ -16,7 +16,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,9 @@ class RunFolder:
         path = self.path / "run.json"
         saved = self._has_checkpoint()
         if path.exists():
-            record = _read_record(path)
-            for name, got in (("data_digest", digest), ("num_processes", num_processes)):
+            stated = {"data_digest": digest, "num_processes": num_processes}
+            record = _read_record(path, names=stated)
+            for name, got in stated.items():
                 if record[name] != got:
                     raise RunStateError(
                         f"{path}: {name} was {record[name]} and is now {got}; a resumed run must "
@@ -177,14 +178,14 @@ class _NoCurves:
         """Write nothing."""
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path, *, names: Iterable[str]) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except ValueError as error:
         raise RunStateError(f"{path} is damaged: {error}") from error
     if not isinstance(record, dict):
         raise RunStateError(f"{path} is damaged: expected keys and values, got {record!r}")
-    for name in ("data_digest", "num_processes"):
+    for name in names:
         if name not in record:
             raise RunStateError(f"{path} is damaged: key {name!r} is missing")
     return record

@@ -75,9 +75,15 @@ class SpectralTransformerConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        least = 0 if self.own_heads else 1
-        check_at_least(self, layers=least)
-        check_at_least(self, dim=1, heads=1, feedforward=1, window_frames=1, averaged_frames=1)
+        check_at_least(
+            self,
+            layers=0 if self.own_heads else 1,
+            dim=1,
+            heads=1,
+            feedforward=1,
+            window_frames=1,
+            averaged_frames=1,
+        )
         if self.averaged_frames > self.window_frames:
             raise ValueError(
                 f"averaged_frames: expected at most window_frames = {self.window_frames}, got "
