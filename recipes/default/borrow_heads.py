@@ -3,9 +3,10 @@
 ``python recipes/default/borrow_heads.py MODEL FROM --output FOLDER``: the accurate model borrows
 those of the default one. They become one more encoder, of the convolutions that they hear and
 nothing else, which gives no hidden states; their scores count by the shares that they have in FROM.
-What they do not predict, and comparisons, stay the same to the bit. Nothing is trained. (Of a
-recording that is longer than a window the last one can begin earlier than in FROM, by less than a
-frame: what they say of it then differs a little.)
+Heads of the same structure that MODEL borrowed before give way to them. What they do not predict,
+and comparisons, stay the same to the bit. Nothing is trained. (Of a recording that is longer than a
+window the last one can begin earlier than in FROM, by less than a frame: what they say of it then
+differs a little.)
 """
 
 import argparse
@@ -56,28 +57,31 @@ def with_heads(assessor: Assessor, other: Assessor) -> tuple[AssessorNetwork, Mo
     """Build the model with the other's heads, and take all weights.
 
     Raises:
-        SystemExit: The heads predict what the model does not, or what it has from such heads.
+        SystemExit: The heads predict what the model does not, or what it has from others.
     """
     number = lender(other)
     (native,) = (each for each in other.config.native_scores if each.encoder == number)
     config = assessor.config
+    lent = heads_alone(other.config.encoders[number])
+    # Heads that were borrowed before give way to those of today.
+    place = config.encoders.index(lent) if lent in config.encoders else len(config.encoders)
+    kept = [own for own in config.native_scores if own.encoder != place]
     if unknown := set(native.shares).difference(assessor.metrics):
         raise SystemExit(f"the model does not predict {', '.join(sorted(unknown))}")
-    if twice := {name for own in config.native_scores for name in own.shares} & set(native.shares):
+    if twice := {name for own in kept for name in own.shares} & set(native.shares):
         raise SystemExit(
             f"an encoder has a share in the model's {', '.join(sorted(twice))} already"
         )
-    place = len(config.encoders)
     joined = replace(
         config,
-        encoders=[*config.encoders, heads_alone(other.config.encoders[number])],
-        native_score=[*config.native_scores, replace(native, encoder=place)],
+        encoders=[*config.encoders[:place], lent, *config.encoders[place + 1 :]],
+        native_score=[*kept, replace(native, encoder=place)],
     )
     network = build_assessor(joined)
-    lent = other.network.encoders[number].state_dict()
-    heads = network.encoders[place]
-    heads.load_state_dict({name: lent[name] for name in heads.state_dict()})
     network.load_state_dict({**network.state_dict(), **assessor.network.state_dict()})
+    weights = other.network.encoders[number].state_dict()
+    heads = network.encoders[place]
+    heads.load_state_dict({name: weights[name] for name in heads.state_dict()})
     return network.eval(), joined
 
 

@@ -76,7 +76,27 @@ def test_a_lender_without_them_is_refused(tmp_path: Path, models: tuple[Path, Pa
     assert "that is to lend its heads has a share in its scores" in done.stderr
 
 
-def test_they_are_borrowed_once(tmp_path: Path, models: tuple[Path, Path]) -> None:
+def test_what_was_borrowed_before_gives_way(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    earlier, today = tmp_path / "earlier", models[1]
+    config = load_model(today).config
+    torch.manual_seed(2)
+    save_model(earlier, build_assessor(config), config, {}, half=True)
+    for model, lender, output in (
+        (models[0], earlier, "before"),
+        (tmp_path / "before", today, "again"),
+        (models[0], today, "at_once"),
+    ):
+        done = run_script("default/borrow_heads.py", model, lender, "--output", tmp_path / output)
+        assert done.returncode == 0, done.stderr
+    before, again, at_once = (
+        (tmp_path / folder / "model.safetensors").read_bytes()
+        for folder in ("before", "again", "at_once")
+    )
+    assert before != again
+    assert again == at_once
+
+
+def test_they_are_not_put_beside_such_heads(tmp_path: Path, models: tuple[Path, Path]) -> None:
     done = run_script("default/borrow_heads.py", models[1], models[1], "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "an encoder has a share in the model's mos, pesq already" in done.stderr
