@@ -3,7 +3,7 @@
 A graphics processor learns faster than recordings can be simulated, labelled and stored. Here
 ``simulate.py`` runs beside the training. What it has finished is read at once
 (`stream_recordings.py`), half of each batch is damaged once more on the device (`more_damage.py`),
-and all of it is labelled there: SDR, LSD, MCD, ESTOI and DNSMOS by `batch_labels.py`, Distill-MOS
+and all of it is labelled there: SDR, LSD, MCD, ESTOI and DNSMOS by `batch_labels`, Distill-MOS
 by the trunk whose hidden states the copy learns. PESQ and PESQc2, which need a processor, are those
 of recordings as they were simulated. Speaker similarity keeps the scores of the model that the
 training starts from. Each batch is heard a few times.

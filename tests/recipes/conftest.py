@@ -1,7 +1,9 @@
+import importlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +74,19 @@ def load_script(script: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def modules_of_recipe(recipe: str, *names: str) -> Iterator[dict[str, ModuleType]]:
+    """Import scripts of a recipe as one that runs does: they import each other by name."""
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(RECIPES / recipe)
+        yield {name: importlib.import_module(name) for name in names}
+        beside = {path.stem for path in (RECIPES / recipe).iterdir()}
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in beside:
+                sys.modules.pop(name)
 
 
 def load_recipe(name: str) -> Recipe:

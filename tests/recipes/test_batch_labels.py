@@ -1,7 +1,7 @@
 """The default recipe's labels of batches are those of the package's tools."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +15,7 @@ from urgentmos.labels.lsd import Lsd
 from urgentmos.labels.mcd import Mcd, warping_path
 from urgentmos.labels.sdr import Sdr
 
-from .conftest import load_script
+from .conftest import modules_of_recipe
 
 pytest.importorskip("fast_bss_eval", exc_type=ImportError)
 pytest.importorskip("pystoi", exc_type=ImportError)
@@ -31,8 +31,9 @@ Speech = Callable[..., np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def batch_labels() -> ModuleType:
-    return load_script("default/batch_labels.py")
+def batch_labels() -> Iterator[ModuleType]:
+    with modules_of_recipe("default", "batch_labels") as modules:
+        yield modules["batch_labels"]
 
 
 def damages(reference: np.ndarray) -> dict[str, np.ndarray]:
@@ -122,7 +123,7 @@ def test_the_path_is_the_tools_where_many_cost_the_same(batch_labels: ModuleType
     # Few different frames, as in digital silence: equal costs, exact in either arithmetic.
     rng = np.random.default_rng(0)
     ours, theirs = rng.integers(0, 3, (2, 40, 12, 1)).astype(float)
-    values = batch_labels._mean_distance(torch.from_numpy(ours), torch.from_numpy(theirs))
+    values = batch_labels.warping.mean_distance(torch.from_numpy(ours), torch.from_numpy(theirs))
     expected = []
     for a, b in zip(ours, theirs, strict=True):
         distance = np.abs(a - b.T)
@@ -135,7 +136,7 @@ def test_the_mel_filters_are_librosas(batch_labels: ModuleType) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         expected = librosa.filters.mel(sr=16000, n_fft=321, n_mels=120)
-    np.testing.assert_allclose(batch_labels.slaney_filters(), expected.T, atol=1e-8)
+    np.testing.assert_allclose(batch_labels.dnsmos_networks.slaney_filters(), expected.T, atol=1e-8)
 
 
 # Frames that repeat with the copies of the recording, or do not; one window, or four.
@@ -143,7 +144,7 @@ def test_the_mel_filters_are_librosas(batch_labels: ModuleType) -> None:
 def test_windows_share_what_they_hear_alike(batch_labels: ModuleType, samples: int) -> None:
     # A recording of whole numbers that tell where they come from.
     recording = np.arange(samples, dtype=np.float32)
-    windows = batch_labels._cut_windows(samples, torch.device("cpu"))
+    windows = batch_labels.dnsmos_windows.cut_windows(samples, torch.device("cpu"))
     copies = np.tile(recording, 9)
     starts = dict(cut_windows(recording))
     for number, (start, window) in enumerate(starts.items()):

@@ -1,7 +1,5 @@
 """The stream that a graphics processor trains on: what it draws, damages, pairs and reads."""
 
-import importlib
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from urgentmos.simulate.config import SimulationConfig, SourceShares
 from urgentmos.simulate.generator import generate
 
-from .conftest import RECIPES
+from .conftest import modules_of_recipe
 
 SAMPLES = 32000
 SCRIPTS = ("stream", "stream_recordings", "more_damage")
@@ -25,11 +23,8 @@ SCRIPTS = ("stream", "stream_recordings", "more_damage")
 def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts as they are when one of them runs: they import each other by name."""
     pytest.importorskip("scipy", exc_type=ImportError)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(RECIPES / "default")
-        yield {name: importlib.import_module(name) for name in SCRIPTS}
-        for name in (*SCRIPTS, "batch_labels", "pseudo_mos"):
-            sys.modules.pop(name)
+    with modules_of_recipe("default", *SCRIPTS) as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")
