@@ -15,19 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from own_heads import (
-    LONGEST_SAMPLES,
-    SMALLEST,
-    Heard,
-    Scaling,
-    fit,
-    hear,
-    load_copy,
-    options,
-    store,
-    stored_files,
-    training_side,
-)
+from own_heads.command import fit, load_copy, options
+from own_heads.heard import LONGEST_SAMPLES, Heard, hear, store, stored_files, training_side
+from own_heads.training import SMALLEST, Scaling
 from reference_distances import reference_distances
 from torch import Tensor
 

@@ -18,20 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from batch_labels import BatchDnsmos
-from own_heads import (
-    NUMBERS,
-    SMALLEST,
-    Heard,
-    Scaling,
-    fit,
-    hear,
-    in_columns,
-    load_copy,
-    options,
-    store,
-    stored_files,
-    training_side,
-)
+from own_heads.command import fit, load_copy, options
+from own_heads.heard import NUMBERS, Heard, hear, store, stored_files, training_side
+from own_heads.training import SMALLEST, Scaling, in_columns
 from torch import Tensor, inf
 
 from urgentmos.data.dataset import label_matrix

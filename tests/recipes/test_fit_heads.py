@@ -1,7 +1,7 @@
 """Giving a model a head that judges by peaks or by frames: all else of the model stays as it is."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ from urgentmos.model.encoders.peak_head import PeakHead, PeakHeadConfig
 from urgentmos.model.heads import RangeConstraint
 from urgentmos.model.network import build_assessor
 
-from .conftest import RECIPES, load_script, run_script
+from .conftest import RECIPES, load_script, modules_of_recipe, run_script
 
 LABELS = ["dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak"]
 DISTANT = ["pesq", "lsd", "sdr", "estoi", "mcd"]
@@ -194,8 +194,15 @@ def frames(beside: None) -> ModuleType:
 
 
 @pytest.fixture
-def shared(beside: None) -> ModuleType:
-    return load_script("default/own_heads.py")
+def own_heads() -> Iterator[dict[str, ModuleType]]:
+    names = ("own_heads.heard", "own_heads.normalisation")
+    with modules_of_recipe("default", *names) as modules:
+        yield {name.partition(".")[2]: module for name, module in modules.items()}
+
+
+@pytest.fixture
+def normalisation(own_heads: dict[str, ModuleType]) -> ModuleType:
+    return own_heads["normalisation"]
 
 
 @pytest.fixture
@@ -204,7 +211,9 @@ def distances(beside: None) -> ModuleType:
 
 
 @pytest.mark.parametrize("option", ["peak_head", "frame_head"])
-def test_what_training_adds_is_folded_into_the_weights(shared: ModuleType, option: str) -> None:
+def test_what_training_adds_is_folded_into_the_weights(
+    normalisation: ModuleType, option: str
+) -> None:
     torch.manual_seed(0)
     if option == "peak_head":
         metrics, size = LABELS, {"channels": [6, 5], "dim": 4}
@@ -214,7 +223,7 @@ def test_what_training_adds_is_folded_into_the_weights(shared: ModuleType, optio
         head = FrameHead(3, 10, FrameHeadConfig(metrics, **size))
     labels = torch.rand(9, len(metrics)) + 1.5
     labels[2, 1] = torch.nan
-    shared.normalise(head, torch.tensor([2.0, 0.5, 30.0]), labels)
+    normalisation.normalise(head, torch.tensor([2.0, 0.5, 30.0]), labels)
     for convolution in head.convolutions:
         norm = convolution.conv[-1]
         assert isinstance(norm, nn.BatchNorm2d)
@@ -226,7 +235,7 @@ def test_what_training_adds_is_folded_into_the_weights(shared: ModuleType, optio
     heard = FrequencyMap(torch.randn(2, 3, 20, 10), torch.tensor([20, 20]), 20)
     with torch.no_grad():
         expected = head(heard)
-        shared.fold(head)
+        normalisation.fold(head)
         folded = head(heard)
     assert all(isinstance(each.conv, nn.Conv2d) for each in head.convolutions)
     assert all(isinstance(each.constraint, RangeConstraint) for each in head.heads.values())
@@ -234,12 +243,12 @@ def test_what_training_adds_is_folded_into_the_weights(shared: ModuleType, optio
         torch.testing.assert_close(folded[metric], expected[metric], atol=1e-4, rtol=1e-4)
 
 
-def test_a_head_begins_where_labels_are(shared: ModuleType) -> None:
+def test_a_head_begins_where_labels_are(normalisation: ModuleType) -> None:
     """Also those of metrics that have only one bound, or none."""
     head = FrameHead(3, 10, FrameHeadConfig(DISTANT, channels=[6, 5], frame_dim=8, dim=4))
     mean = torch.tensor([2.0, 3.0, -8.0, 0.7, 6.0])
     labels = mean + torch.tensor([[0.1], [-0.1], [torch.nan]])
-    shared.normalise(head, torch.ones(3), labels)
+    normalisation.normalise(head, torch.ones(3), labels)
     for metric, expected in zip(DISTANT, mean.tolist(), strict=True):
         given = head.heads[metric](torch.zeros(1, 4)).item()
         assert given == pytest.approx(expected, abs=0.06), metric
@@ -267,11 +276,14 @@ def test_another_kind_of_encoder_is_refused(
     assert "encoder 0 is no spectral_transformer" in done.stderr
 
 
-def test_what_another_model_heard_is_not_learned_from(tmp_path: Path, shared: ModuleType) -> None:
-    shared.stored_files([], tmp_path, of="a frame head of model 1")
-    shared.stored_files([], tmp_path, of="a frame head of model 1")
+def test_what_another_model_heard_is_not_learned_from(
+    tmp_path: Path, own_heads: dict[str, ModuleType]
+) -> None:
+    stored_files = own_heads["heard"].stored_files
+    stored_files([], tmp_path, of="a frame head of model 1")
+    stored_files([], tmp_path, of="a frame head of model 1")
     with pytest.raises(SystemExit, match="has what a frame head of model 1 heard, not what"):
-        shared.stored_files([], tmp_path, of="a peak head of model 1")
+        stored_files([], tmp_path, of="a peak head of model 1")
 
 
 def test_distances_of_frames_are_those_of_the_whole(
