@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 
 import urgentmos
-from urgentmos.audio import SAMPLE_RATE, find_audio, read_audio
+from urgentmos.audio import SAMPLE_RATE, read_audio
+from urgentmos.audio_folders import find_audio
 from urgentmos.metrics import UnknownMetricError, check_metrics
 from urgentmos.model.assessor import Assessor
 from urgentmos.ndarray import NDArray

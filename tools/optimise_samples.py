@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 import urgentmos
-from urgentmos.audio import SAMPLE_RATE, find_audio, read_audio
+from urgentmos.audio import SAMPLE_RATE, read_audio
+from urgentmos.audio_folders import find_audio
 from urgentmos.labels.catalogue import LABELLERS
 from urgentmos.ndarray import NDArray
 from urgentmos.report.table import format_table

@@ -5,8 +5,7 @@ import os
 import re
 import stat
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,33 +14,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from urgentmos.audio_suffixes import HOW_TO_CONVERT, UNDECODED_SUFFIXES
 from urgentmos.mpeg_stream import MpegStream, states_length
 from urgentmos.ndarray import NDArray
 from urgentmos.ogg_pages import has_further_streams
 from urgentmos.rates import SAMPLE_RATE as SAMPLE_RATE
 from urgentmos.rates import check_rate
 from urgentmos.wav_header import CorrectedWav, find_unstated_samples
-
-AUDIO_SUFFIXES = frozenset(
-    {
-        *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac"),
-        *(".ogg", ".oga", ".opus", ".mp3", ".mp2"),
-        *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
-        # NIST SPHERE, the last two as in WSJ.
-        *(".sph", ".nist", ".wv1", ".wv2"),
-    }
-)
-"""Suffixes looked for inside folders; a file named explicitly is read whatever its suffix."""
-
-_UNDECODED_SUFFIXES = frozenset(
-    {
-        *(".m4a", ".m4b", ".aac", ".wma", ".amr", ".awb", ".3ga", ".ac3", ".ra", ".spx", ".gsm"),
-        *(".ape", ".wv", ".tta", ".shn", ".dsf", ".dff", ".mka", ".weba"),
-        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf"),
-        *(".mpg", ".mpeg", ".ogv"),
-    }
-)
-_CONVERT = "convert to WAV or FLAC first, as with: ffmpeg -i IN OUT.wav"
 
 MIN_DURATION_S = 0.025
 """Shorter recordings hold less than one analysis window and are refused."""
@@ -347,79 +326,6 @@ def measure_duration_s(path: str | os.PathLike[str]) -> float:
         return reader.duration_s
 
 
-def find_audio(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> list[Path]:
-    """List recordings: files as given, folders searched for ``AUDIO_SUFFIXES``.
-
-    Folders are searched recursively and sorted by path; links are followed, loops are not; files
-    and folders whose name starts with a dot are left out. A path is listed once. A file given by
-    name is listed even if it does not exist, so that it gets its row; so is a folder that may not
-    be looked into.
-
-    Args:
-        paths: Files and folders, or one of them.
-
-    Raises:
-        AudioError: A folder holds no audio, or a name is empty.
-    """
-    # A string is a sequence of strings, and its dots would be folders.
-    given: Iterable[str | os.PathLike[str]] = (
-        [paths] if isinstance(paths, str | os.PathLike) else paths
-    )
-    found: dict[Path, None] = {}
-    for name in given:
-        if not os.fspath(name):
-            raise AudioError("an empty name is no file or folder; the current folder is '.'")
-        path = Path(name)
-        # Not path.is_dir(), which raises what open() will tell: too long a name, a closed folder.
-        if os.path.isdir(path):
-            closed: list[OSError] = []
-            inside = [*_walk(path, AUDIO_SUFFIXES, closed), *(Path(e.filename) for e in closed)]
-            if not inside:
-                raise AudioError(_why_no_audio(path))
-            found.update(dict.fromkeys(sorted(inside, key=lambda file: file.parts)))
-        else:
-            found[path] = None
-    return list(found)
-
-
-def tell_undecoded(paths: Iterable[str | os.PathLike[str]]) -> str | None:
-    """Say which audio and video in folders ``find_audio`` leaves out, and how to convert it.
-
-    Args:
-        paths: Files and folders; a file given by name is not left out.
-
-    Returns:
-        One line, or None where there is nothing of the kind.
-    """
-    files = {file for path in paths for file in _walk(Path(path), _UNDECODED_SUFFIXES, [])}
-    counts = Counter(file.suffix.lower() for file in files)
-    if not counts:
-        return None
-    counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"left out, as they cannot be read here: {counted}; {_CONVERT}"
-
-
-def _why_no_audio(folder: Path) -> str:
-    reason = f"no audio in folder {str(folder)!r}; looked for {' '.join(sorted(AUDIO_SUFFIXES))}"
-    return "; ".join(filter(None, [reason, tell_undecoded([folder])]))
-
-
-def _walk(folder: Path, suffixes: frozenset[str], closed: list[OSError]) -> Iterator[Path]:
-    seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                yield Path(parent, name)
-
-
 def _open_file(path: str | os.PathLike[str]) -> int:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer. O_BINARY: on Windows some
@@ -471,7 +377,7 @@ def _open_decoder(file_or_descriptor: int | CorrectedWav, *, suffix: str) -> sou
         file = soundfile.SoundFile(file_or_descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
-        way_out = f"; {_CONVERT}" if suffix in _UNDECODED_SUFFIXES else ""
+        way_out = f"; {HOW_TO_CONVERT}" if suffix in UNDECODED_SUFFIXES else ""
         raise AudioError(f"not readable as audio: {reason}{way_out}") from error
     try:
         check_rate(file.samplerate)

@@ -29,7 +29,8 @@ from pseudo_mos import HIGH, LOW
 from stream_recordings import Drawn, Follower, Pool
 from torch import Tensor
 
-from urgentmos.audio import SAMPLE_RATE, find_audio
+from urgentmos.audio import SAMPLE_RATE
+from urgentmos.audio_folders import find_audio
 from urgentmos.config import load_config
 from urgentmos.data.dataset import Batch
 from urgentmos.data.features import StoredStates

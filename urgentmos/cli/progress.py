@@ -35,7 +35,7 @@ def track(items: Iterable[Item], *, total: int, rows_on_stdout: bool) -> Iterato
 
 def tell_left_out(paths: Iterable[Path]) -> None:
     """Print to stderr which files in folders cannot be read here, if there are any."""
-    from urgentmos.audio import tell_undecoded
+    from urgentmos.audio_folders import tell_undecoded
 
     left_out = tell_undecoded(paths)
     if left_out is not None:

@@ -81,7 +81,7 @@ def score(
     Rows go to the output or to stdout; progress, a summary per metric and the failures to stderr.
     The exit status is 0 when all were scored, 1 when some failed, 2 when the command was wrong.
     """
-    from urgentmos.audio import find_audio
+    from urgentmos.audio_folders import find_audio
     from urgentmos.metrics import check_metrics
     from urgentmos.report.summary import ScoreSummary
     from urgentmos.scoring import score_files

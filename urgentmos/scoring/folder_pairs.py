@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from urgentmos.audio import AudioError, find_audio
+from urgentmos.audio import AudioError
+from urgentmos.audio_folders import find_audio
 
 _NAMED = 4
 

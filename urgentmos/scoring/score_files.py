@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from urgentmos.audio import find_audio
+from urgentmos.audio_folders import find_audio
 from urgentmos.metrics import check_metrics
 from urgentmos.model.assessor import Assessor
 from urgentmos.scoring.inference import WindowScorer

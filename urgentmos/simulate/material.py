@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from urgentmos.audio import AudioError, find_audio, measure_duration_s
+from urgentmos.audio import AudioError, measure_duration_s
+from urgentmos.audio_folders import find_audio
 from urgentmos.name_bytes import name_bytes
 from urgentmos.simulate.config import SimulationConfig
 from urgentmos.simulate.material_rows import SPLITS, MaterialRow, Split, read_material_rows
