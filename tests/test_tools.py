@@ -34,6 +34,30 @@ def test_optimised_samples_have_a_higher_mos_for_a_change_that_is_small() -> Non
     assert len(measured) == 4
 
 
+@pytest.mark.parametrize("tool", ["benchmark_training", "parity_with_public_code"])
+def test_what_is_no_clone_of_the_public_code_is_told_before_anything_is_run(
+    tool: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, _TOOLS / f"{tool}.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{tmp_path} is not the clone asked for: it has no folder urgent_mos" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("batch", "0"), ("seconds", "-1"), ("steps", "3"), ("score", "0"), ("threads", "0")],
+)
+def test_a_number_that_cannot_be_is_wrong_usage_of_benchmark_training(
+    option: str, value: str, tmp_path: Path
+) -> None:
+    (tmp_path / "urgent_mos").mkdir()
+    command = [sys.executable, _TOOLS / "benchmark_training.py", tmp_path, f"--{option}", value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"--{option}: expected" in done.stderr
+
+
 def test_utilisation_is_told_of_devices_whose_peak_is_known() -> None:
     place = _TOOLS / "benchmark_training.py"
     spec = importlib.util.spec_from_file_location("benchmark_training", place)

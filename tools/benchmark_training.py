@@ -110,8 +110,14 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     options = parser.parse_args()
-    if options.steps < WARM_UP_STEPS + 2:
-        parser.error(f"--steps: expected at least {WARM_UP_STEPS + 2}")
+    if not (options.clone / "urgent_mos").is_dir():
+        parser.error(f"{options.clone} is not the clone asked for: it has no folder urgent_mos")
+    least = {"batch": 1, "steps": WARM_UP_STEPS + 2, "score": 1, "threads": 1, "workers": 0}
+    for name, bound in least.items():
+        if getattr(options, name) < bound:
+            parser.error(f"--{name}: expected at least {bound}, got {getattr(options, name)}")
+    if not options.seconds > 0:
+        parser.error(f"--seconds: expected above 0, got {options.seconds:g}")
     return options
 
 

@@ -67,6 +67,9 @@ def main() -> int:
     parser.add_argument("--full-size", action="store_true", help="WavLM base, 768 wide: 0.8 GB.")
     parser.add_argument("--keep", type=Path, help="Keep checkpoints and public results here.")
     options = parser.parse_args()
+    for clone, package in ((options.clone, "urgent_mos"), (options.universa, "urgent2026_sqa")):
+        if clone is not None and not (clone / package).is_dir():
+            parser.error(f"{clone} is not the clone asked for: it has no folder {package}")
     size = FULL if options.full_size else SMALL
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)

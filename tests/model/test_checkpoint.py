@@ -284,6 +284,16 @@ def test_a_path_is_not_looked_for_on_the_hub(name: str, monkeypatch: pytest.Monk
         find_model(name)
 
 
+def test_a_folder_of_models_is_answered_with_those_that_it_holds(
+    tiny_network: AssessorNetwork, tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    for name in ("final", "best"):
+        save_model(tmp_path / name, tiny_network, tiny_config, {})
+    told = f"a folder of some: give one of them, {tmp_path}/best, {tmp_path}/final"
+    with pytest.raises(CheckpointError, match=re.escape(told)):
+        load_model(tmp_path)
+
+
 def test_a_missing_folder_is_told_before_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"^no file or folder 'runs/mine' here; .*pip"):

@@ -43,6 +43,8 @@ def changed(run: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
         ("objectives.absolute", 0.0, "nothing would train the head of 'pesq'"),
         ("optimizer.lr", 0.0, "lr and clip: expected above 0"),
         ("optimizer.lr", float("nan"), r"optimizer.lr: expected float, got nan"),
+        ("optimizer.lr", float("inf"), "lr and weight_decay: expected a bound, got inf"),
+        ("optimizer.weight_decay", float("inf"), "lr and weight_decay: expected a bound"),
         ("data.batch_seconds", float("nan"), "batch_seconds: expected float, got nan"),
         ("optimizer.weight_decay", -0.1, "weight_decay: expected 0 or more"),
         ("optimizer.betas", [0.9, 1.0], "betas: expected two of 0 to below 1"),
@@ -51,6 +53,7 @@ def changed(run: RunConfig, dotted: str, value: Any) -> dict[str, Any]:
         ("optimizer.lrr", 1.0, "did you mean 'lr'"),
         ("steps", 0, "expected at least 1"),
         ("seed", -1, "seed: expected 0 or more"),
+        ("seed", 2**64, "seed: expected 0 or more, below 2\\^63"),
         ("max_minutes", -1.0, "max_minutes: expected 0 or more"),
     ],
 )

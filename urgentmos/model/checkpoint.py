@@ -164,6 +164,7 @@ def find_model(name: str | Path) -> Path:
         return shipped[str(name)]
     folder = local_path(name)
     if os.path.isdir(folder):
+        _check_is_no_run(folder)
         return folder
     if os.path.isfile(folder):
         raise CheckpointError(
@@ -178,6 +179,18 @@ def find_model(name: str | Path) -> Path:
         f"{CONFIG_FILE}, an owner/name on the Hugging Face Hub, or a shipped model "
         f"({', '.join(shipped) or 'none is installed'})"
     )
+
+
+def _check_is_no_run(folder: Path) -> None:
+    """Refuse a folder that is no model but holds some, as what `urgentmos train` writes does."""
+    if (folder / CONFIG_FILE).exists():
+        return
+    inside = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG_FILE}"))
+    if inside:
+        raise CheckpointError(
+            f"{str(folder)!r} is not a model but a folder of some: give one of them, "
+            f"{_some(inside)}"
+        )
 
 
 def _way_in(file: Path) -> str:

@@ -10,6 +10,9 @@ from urgentmos.metrics import get_metric
 from urgentmos.model.config import EncoderConfig, ModelConfig
 from urgentmos.precision import Precision
 
+# PyTorch takes 64 bits; dropout of the processes is seeded by the numbers above the run's seed.
+_SEEDS = 2**63
+
 
 @dataclass
 class DataConfig:
@@ -210,6 +213,10 @@ class OptimizerConfig:
             raise ValueError(f"lr and clip: expected above 0, got {self.lr} and {self.clip}")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+        if math.inf in (self.lr, self.weight_decay):
+            raise ValueError(
+                f"lr and weight_decay: expected a bound, got {self.lr} and {self.weight_decay}"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected two of 0 to below 1, got {self.betas}")
         check_at_least(self, accumulate=1)
@@ -271,8 +278,8 @@ class RunConfig:
                 "steps, validate_every, save_every and log_every: expected at least 1, got "
                 f"{self.steps}, {self.validate_every}, {self.save_every} and {self.log_every}"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if not 0 <= self.seed < _SEEDS:
+            raise ValueError(f"seed: expected 0 or more, below 2^63, got {self.seed}")
         if self.max_minutes is not None and self.max_minutes < 0:
             raise ValueError(f"max_minutes: expected 0 or more, got {self.max_minutes}")
         weights = self.objectives.weights

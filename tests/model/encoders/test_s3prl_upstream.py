@@ -78,6 +78,19 @@ def test_unknown_upstream_is_refused():
         build("wavelm")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "'wavlm_local' of its own checkpoint .*: TypeError"),
+        ({"checkpoint": "missing.pt"}, "'wavlm_local' of 'missing.pt' .*: AssertionError"),
+        ({"checkpoint": __file__}, "'wavlm_local' of '.*: Weights only load failed$"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_told_with_its_upstream(options: dict[str, str], told: str):
+    with pytest.raises(ConfigError, match=told):
+        build("wavlm_local", **options)
+
+
 def test_structure_without_checkpoint_is_refused():
     with pytest.raises(ConfigError, match="defined by its checkpoint"):
         build("fbank", pretrained=False)

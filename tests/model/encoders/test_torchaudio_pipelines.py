@@ -68,6 +68,15 @@ def test_unknown_bundle_is_refused():
         build("WAVLM_TINY")
 
 
+def test_weights_that_cannot_be_downloaded_are_told_by_their_name(monkeypatch: pytest.MonkeyPatch):
+    def unreached(*args: object, **kwargs: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(type(torchaudio.pipelines.WAVLM_BASE), "get_model", unreached)
+    with pytest.raises(ConfigError, match=r"wavlm_base\.pth, could not be downloaded.*not known"):
+        build("WAVLM_BASE", pretrained=True)
+
+
 def test_a_model_saved_with_the_letters_of_speech_recognition_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tiny_config: ModelConfig, tmp_path: Path
 ) -> None:

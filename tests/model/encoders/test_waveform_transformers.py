@@ -116,6 +116,14 @@ def test_normalising_that_is_no_boolean_is_refused(tmp_path):
         build(checkpoint)
 
 
+def test_a_checkpoint_that_does_not_tell_is_answered_with_what_to_state(tmp_path):
+    checkpoint = save("wavlm base", tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(ConfigError, match=r"has no preprocessor_config\.json; .* state normalise"):
+        build(checkpoint)
+    assert not build(checkpoint, normalise=False).normalise
+
+
 def test_normalising_must_be_stated_where_no_checkpoint_does():
     options = {"architecture": tiny.WAVEFORM, "pretrained": False}
     with pytest.raises(ConfigError, match="normalise: expected true or false"):

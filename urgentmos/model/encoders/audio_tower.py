@@ -129,6 +129,10 @@ class TowerError(ValueError):
     """A checkpoint that cannot be found, is damaged, or describes no such tower."""
 
 
+class FileNotThereError(TowerError):
+    """A checkpoint without one of its files."""
+
+
 class _UnreachedError(TowerError):
     """A file that may be on the Hub, which cannot be asked, and is not in its cache."""
 
@@ -187,11 +191,12 @@ def read_json(name: str, config: TowerConfig) -> dict[str, Any]:
     """Read one of a checkpoint's JSON files.
 
     Raises:
-        TowerError: There is no such file, or it is damaged.
+        FileNotThereError: The checkpoint has no such file.
+        TowerError: The checkpoint cannot be found, or the file is damaged.
     """
     path = _find(name, config)
     if path is None:
-        raise TowerError(f"{config.checkpoint} has no {name}")
+        raise FileNotThereError(f"{config.checkpoint} has no {name}")
     return _read_object(path)
 
 

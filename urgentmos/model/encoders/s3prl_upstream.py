@@ -137,8 +137,8 @@ def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
 
     Raises:
         MissingExtraError: s3prl or torchaudio is not installed.
-        ValueError: s3prl has no such upstream, its checkpoint holds code, or s3prl cannot make an
-            upstream of the noted structure.
+        ValueError: s3prl has no such upstream, its checkpoint is not there, is damaged or holds
+            code, or s3prl cannot make an upstream of the noted structure.
     """
     with _old_torchaudio():
         nn_module = require("s3prl.nn", extra="s3prl")
@@ -149,11 +149,27 @@ def build_s3prl(config: S3prlConfig) -> S3prlEncoder:
         if config.upstream not in names:
             raise ValueError(f"upstream: s3prl has no {config.upstream!r}; it has {names}")
         with noting_checkpoints() as notes:
-            upstream = nn_module.S3PRLUpstream(config.upstream, path_or_url=config.checkpoint)
+            upstream = _make(nn_module.S3PRLUpstream, config)
     encoder = S3prlEncoder(upstream, config=config)
     if config.upstream not in COMPUTED:
         encoder.stored_options = _note_structure(encoder, notes)
     return encoder
+
+
+def _make(upstream_class: Any, config: S3prlConfig) -> Any:
+    try:
+        return upstream_class(config.upstream, path_or_url=config.checkpoint)
+    except ImportError:  # of a package that this upstream needs, which the error names
+        raise
+    # Each upstream fails in a way of its own: where a file is missing, with an empty message.
+    except Exception as error:
+        source = "its own checkpoint" if config.checkpoint is None else repr(config.checkpoint)
+        # PyTorch goes on to advise reading a pickle with its code.
+        what = str(error).partition(". ")[0]
+        raise ValueError(
+            f"s3prl cannot make {config.upstream!r} of {source} (names that end in _local or "
+            f"_custom take a checkpoint, others download theirs): {type(error).__name__}: {what}"
+        ) from error
 
 
 def as_saved(options: Mapping[str, Any]) -> dict[str, Any]:

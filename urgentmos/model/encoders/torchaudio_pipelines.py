@@ -79,7 +79,7 @@ def build_torchaudio(config: TorchaudioConfig) -> TorchaudioEncoder:
 
     Raises:
         MissingExtraError: torchaudio is not installed, or fails next to this PyTorch.
-        ValueError: It has no such bundle.
+        ValueError: It has no such bundle, or cannot download its weights.
     """
     pipelines = require("torchaudio.pipelines", extra="s3prl")
     bundles = [
@@ -104,6 +104,12 @@ def _get_model(bundle: Any, *, pretrained: bool) -> Any:
         models = require("torchaudio.models", extra="s3prl")
         make = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}
         return make[bundle._model_type](**bundle._params)
-    model = bundle.get_model(dl_kwargs={"weights_only": True})
+    try:
+        model = bundle.get_model(dl_kwargs={"weights_only": True})
+    except OSError as error:  # which names no file
+        raise ValueError(
+            f"bundle: its weights, {bundle._path}, could not be downloaded, as torchaudio does on "
+            f"first use: {error}"
+        ) from error
     # A bundle that normalises wraps the model in a module that does so over the whole batch.
     return getattr(model, "model", model)

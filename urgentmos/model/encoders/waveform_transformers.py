@@ -28,6 +28,7 @@ from torch.nn import functional
 from urgentmos.masks import lengths_to_mask
 from urgentmos.model.config import LONGEST_SHORTEST_S
 from urgentmos.model.encoders.audio_tower import (
+    FileNotThereError,
     TowerConfig,
     TowerError,
     TowerFamily,
@@ -278,7 +279,14 @@ def _build(config: WaveformTransformerConfig, *, family: str) -> WaveformTransfo
     if config.normalise is None:
         if config.checkpoint is None:
             raise ValueError("normalise: expected true or false, as no checkpoint says which")
-        wanted = read_json("preprocessor_config.json", config).get("do_normalize", True)
+        try:
+            wanted = read_json("preprocessor_config.json", config).get("do_normalize", True)
+        except FileNotThereError as error:
+            # A model that is saved by itself has no such file.
+            raise TowerError(
+                f"{error}; it says whether recordings are normalised: state normalise, true or "
+                "false, to do without"
+            ) from error
         if not isinstance(wanted, bool):
             raise TowerError(
                 f"{config.checkpoint}: preprocessor_config.json: expected do_normalize to be true "
