@@ -215,7 +215,7 @@ class OptimizerConfig:
             raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         if math.inf in (self.lr, self.weight_decay):
             raise ValueError(
-                f"lr and weight_decay: expected a bound, got {self.lr} and {self.weight_decay}"
+                f"lr and weight_decay: expected finite numbers, got {self.lr} and {self.weight_decay}"
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected two of 0 to below 1, got {self.betas}")
