@@ -1,6 +1,8 @@
 """What states a training run completely."""
 
 import math
+import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,6 +63,10 @@ class DataConfig:
         """Check ranges."""
         if not self.manifests:
             raise ValueError("manifests: expected at least one")
+        for key in ("manifests", "pair_manifests"):
+            paths = [os.path.realpath(path) for path in getattr(self, key)]
+            if twice := [path for path, count in Counter(paths).items() if count > 1]:
+                raise ValueError(f"{key}: expected each file once, got {twice[0]} more than once")
         for name, weight in self.pairs.items():
             if name not in MATCHINGS:
                 raise ValueError(f"pairs: unknown matching {name!r}; known: {', '.join(MATCHINGS)}")
@@ -215,7 +221,8 @@ class OptimizerConfig:
             raise ValueError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
         if math.inf in (self.lr, self.weight_decay):
             raise ValueError(
-                f"lr and weight_decay: expected finite numbers, got {self.lr} and {self.weight_decay}"
+                "lr and weight_decay: expected finite numbers, got "
+                f"{self.lr} and {self.weight_decay}"
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected two of 0 to below 1, got {self.betas}")

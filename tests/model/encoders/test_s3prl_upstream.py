@@ -96,6 +96,11 @@ def test_structure_without_checkpoint_is_refused():
         build("fbank", pretrained=False)
 
 
+def test_a_computed_upstream_takes_no_checkpoint():
+    with pytest.raises(ConfigError, match="checkpoint: fbank is computed and has no weights"):
+        build("fbank", checkpoint="trained.pt")
+
+
 def save(folder: Path, config: ModelConfig, **options: object) -> Path:
     config = replace(config, encoders=[EncoderConfig("s3prl", dict(options))])
     save_model(folder, build_assessor(config), config, {})

@@ -61,6 +61,11 @@ class S3prlConfig(PretrainedConfig):
                 "pretrained: an s3prl upstream is defined by its checkpoint, so it can neither be "
                 "built nor described by --dry-run without it"
             )
+        if self.upstream in COMPUTED and self.checkpoint is not None:
+            raise ValueError(
+                f"checkpoint: {self.upstream} is computed and has no weights; leave it out, or "
+                f"name an upstream that takes one, got {self.checkpoint!r}"
+            )
 
 
 class S3prlEncoder(PretrainedEncoder):
